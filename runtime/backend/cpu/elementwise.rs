@@ -1,0 +1,52 @@
+use crate::gguf::GgmlType;
+use crate::plan::StepRow;
+use crate::quant;
+
+/// `out[t, :] = table[token[t], :]`.
+///
+/// `out`: (n_tokens, n_embd). `table`: (n_vocab, n_embd) in blocks of `ty`.
+pub fn embed(out: &mut [f32], table: &[u8], ty: GgmlType, rows: &[StepRow]) {
+    let n_embd = out.len() / rows.len();
+    let row_bytes = n_embd / ty.block_size() as usize * ty.block_bytes() as usize;
+    for (out, row) in out.chunks_exact_mut(n_embd).zip(rows) {
+        quant::decode(ty, &table[row.token as usize * row_bytes..][..row_bytes], out);
+    }
+}
+
+/// Rotary embedding of one token in place (Su et al., 2021), neighbours paired: each head's elements `2i, 2i + 1` turn by the
+/// angle whose cosine and sine are `table[2i], table[2i + 1]`. Elements past the table's length stay.
+///
+/// `x`: (n_heads, head_dim). `table`: (rope_dim), the row of the token's position.
+pub fn rope(x: &mut [f32], table: &[f32], head_dim: usize) {
+    for head in x.chunks_exact_mut(head_dim) {
+        for (x, angle) in head.chunks_exact_mut(2).zip(table.chunks_exact(2)) {
+            let (cos, sin) = (angle[0], angle[1]);
+            (x[0], x[1]) = (x[0] * cos - x[1] * sin, x[0] * sin + x[1] * cos);
+        }
+    }
+}
+
+/// SwiGLU (Shazeer, 2020): `out = gate / (1 + exp(-gate)) * up`.
+pub fn swi_glu(out: &mut [f32], gate: &[f32], up: &[f32]) {
+    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+        *out = gate / (1.0 + (-gate).exp()) * up;
+    }
+}
+
+/// `out = x + y`.
+pub fn add(out: &mut [f32], x: &[f32], y: &[f32]) {
+    for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
+        *out = x + y;
+    }
+}
+
+/// The index of the largest element, the lowest among equals. NaN is never the largest.
+pub fn argmax(x: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, v) in x.iter().enumerate() {
+        if *v > x[best] || x[best].is_nan() {
+            best = i;
+        }
+    }
+    best
+}

@@ -1,0 +1,69 @@
+//! What executes a plan. The CPU backend is the definition of every operation; the others are checked against it.
+
+pub mod cpu;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
+
+use crate::plan::{Buf, Op, Phase, Plan, Step, Weights};
+use thiserror::Error;
+
+/// Why a backend cannot run an operation: it goes into the error that names the operation and the device.
+#[derive(Debug, Error, Clone, PartialEq)]
+#[error("{0}")]
+pub struct Unsupported(pub String);
+
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("{device}: {op} {what}")]
+    Unsupported { device: String, op: &'static str, what: Unsupported },
+    #[error("{device}: needs {} for {what}, has {}", gib(*.needs), gib(*.has))]
+    Memory { device: String, what: String, needs: u64, has: u64 },
+    /// A step outside the plan's limits.
+    #[error("{0}")]
+    Step(String),
+    #[error("{device}: {what}")]
+    Device { device: String, what: String },
+}
+
+/// Executes the steps of one plan.
+pub trait Backend: Send {
+    /// `cpu`, `wgpu:0`, ...
+    fn name(&self) -> String;
+
+    /// Whether the backend has a kernel for `op`, with the types and shapes that `plan` gives it.
+    fn supports(&self, plan: &Plan, op: &Op, phase: Phase) -> Result<(), Unsupported>;
+
+    /// Takes the weights, repacks and uploads them, and prepares everything that [`Backend::run`] needs. `progress` is told
+    /// the bytes of weights done so far.
+    fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error>;
+
+    /// Runs one step. Allocates and compiles nothing. Results are ready when [`Backend::read`] returns them.
+    fn run(&mut self, step: &Step) -> Result<(), Error>;
+
+    /// Overwrites the first `v.len()` elements of a buffer (row-major f32; token ids as floats).
+    fn write(&mut self, b: Buf, v: &[f32]) -> Result<(), Error>;
+
+    /// Reads the first `v.len()` elements of a buffer (row-major f32; token ids as floats).
+    fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error>;
+}
+
+/// Asks `backend` about every operation of `plan`: the first refusal, as an error that names the device.
+pub fn check_supported(backend: &(impl Backend + ?Sized), plan: &Plan) -> Result<(), Error> {
+    for phase in [Phase::Decode, Phase::Prefill] {
+        for op in plan.ops(phase) {
+            backend.supports(plan, op, phase).map_err(|what| Error::Unsupported {
+                device: backend.name(),
+                op: op.stem(),
+                what,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// `bytes` in GiB, or in MiB below one.
+pub fn gib(bytes: u64) -> String {
+    const MIB: f64 = (1 << 20) as f64;
+    let mib = bytes as f64 / MIB;
+    if mib < 1024.0 { format!("{mib:.1} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
+}

@@ -1,0 +1,276 @@
+//! A model as data: a list of operations over named buffers and weights, every shape checked once.
+//!
+//! A plan never changes after a backend has loaded it. What varies from step to step (tokens, positions, KV slots, lengths)
+//! is the [`Step`], one small table that kernels read from device memory.
+
+mod cost;
+mod fuse;
+mod op;
+mod step;
+
+pub use cost::{Cost, Load};
+pub use fuse::{fuse, fused_stems};
+pub use op::*;
+pub use step::{Step, StepRow};
+
+use crate::gguf::GgmlType;
+use bytes::Bytes;
+use thiserror::Error;
+
+/// Steps of at most this many tokens use [`Plan::decode`], larger ones [`Plan::prefill`].
+pub const DECODE_TOKENS: u32 = 8;
+
+/// An activation buffer of a plan.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Buf(pub u32);
+
+/// A weight of a plan: a matrix or vector that never changes after loading.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Weight(pub u32);
+
+/// What a buffer has one row of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rows {
+    /// One row per token of the step.
+    Tokens,
+    /// One row per token whose logits the step wants.
+    Outputs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Elem {
+    F32,
+    /// Token ids. `Backend::read` shows them as floats: vocabularies stay below 2^24.
+    U32,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct BufDecl {
+    pub name: String,
+    pub rows: Rows,
+    /// Elements per row.
+    pub cols: u32,
+    pub elem: Elem,
+}
+
+/// A weight's shape, row-major: `rows` rows of `cols` contiguous elements, stored in blocks of `ty`. A vector has one row.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WeightDecl {
+    pub name: String,
+    pub ty: GgmlType,
+    pub rows: u64,
+    pub cols: u64,
+}
+
+impl WeightDecl {
+    pub fn elements(&self) -> u64 {
+        self.rows * self.cols
+    }
+
+    /// Bytes of one row as stored in the file. `cols` is a whole number of blocks (checked when the file is parsed).
+    pub fn row_bytes(&self) -> u64 {
+        self.cols / self.ty.block_size() * self.ty.block_bytes()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.rows * self.row_bytes()
+    }
+}
+
+/// Number format of the KV cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KvType {
+    F32,
+    F16,
+}
+
+impl KvType {
+    pub fn bytes(self) -> u64 {
+        match self {
+            KvType::F32 => 4,
+            KvType::F16 => 2,
+        }
+    }
+}
+
+/// The KV cache: for each layer, keys and values of `slots` tokens, (slots, heads, head_dim) each. The backend chooses the
+/// layout it keeps them in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KvDecl {
+    pub layers: u32,
+    pub slots: u32,
+    /// KV heads: query heads come in groups of `n_heads / heads` that share one.
+    pub heads: u32,
+    pub head_dim: u32,
+    pub ty: KvType,
+}
+
+impl KvDecl {
+    /// Elements of one token's keys (or values) in one layer.
+    pub fn row(&self) -> u32 {
+        self.heads * self.head_dim
+    }
+
+    /// Bytes of keys and values of all layers and slots.
+    pub fn bytes(&self) -> u64 {
+        2 * self.layers as u64 * self.slots as u64 * self.row() as u64 * self.ty.bytes()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// 1 to [`DECODE_TOKENS`] tokens: bound by the bytes of the weights.
+    Decode,
+    /// More tokens: bound by arithmetic.
+    Prefill,
+}
+
+/// A model, ready to load: declarations shared by two lists of operations.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    pub bufs: Vec<BufDecl>,
+    pub weights: Vec<WeightDecl>,
+    pub kv: KvDecl,
+    /// The most tokens of one step.
+    pub max_tokens: u32,
+    /// The most rows of one step whose logits are wanted.
+    pub max_outputs: u32,
+    /// Rows of the smallest embedding table: tokens are below.
+    pub n_vocab: u64,
+    /// Rows of the shortest rotation table: positions are below.
+    pub n_positions: u64,
+    pub decode: Vec<Op>,
+    pub prefill: Vec<Op>,
+}
+
+#[derive(Debug, Error, PartialEq)]
+#[error("{op}: {what}")]
+pub struct PlanError {
+    pub op: &'static str,
+    pub what: String,
+}
+
+impl Plan {
+    pub fn new(kv: KvDecl, max_tokens: u32, max_outputs: u32) -> Plan {
+        Plan {
+            bufs: vec![],
+            weights: vec![],
+            kv,
+            max_tokens,
+            max_outputs,
+            n_vocab: u64::MAX,
+            n_positions: u64::MAX,
+            decode: vec![],
+            prefill: vec![],
+        }
+    }
+
+    pub fn buf(&mut self, name: &str, rows: Rows, cols: u32) -> Buf {
+        self.declare(name, rows, cols, Elem::F32)
+    }
+
+    /// A buffer of one token id per output row.
+    pub fn token_buf(&mut self, name: &str) -> Buf {
+        self.declare(name, Rows::Outputs, 1, Elem::U32)
+    }
+
+    fn declare(&mut self, name: &str, rows: Rows, cols: u32, elem: Elem) -> Buf {
+        self.bufs.push(BufDecl {
+            name: name.to_string(),
+            rows,
+            cols,
+            elem,
+        });
+        Buf(self.bufs.len() as u32 - 1)
+    }
+
+    pub fn weight(&mut self, decl: WeightDecl) -> Weight {
+        self.weights.push(decl);
+        Weight(self.weights.len() as u32 - 1)
+    }
+
+    /// Appends `op` to both lists after checking its shapes.
+    pub fn push(&mut self, op: impl Into<Op>) -> Result<(), PlanError> {
+        let op = op.into();
+        op.check(self)?;
+        match &op {
+            Op::Embed(op) => self.n_vocab = self.n_vocab.min(self[op.table].rows),
+            Op::Rope(op) => self.n_positions = self.n_positions.min(self[op.table].rows),
+            _ => {}
+        }
+        self.decode.push(op.clone());
+        self.prefill.push(op);
+        Ok(())
+    }
+
+    pub fn phase(&self, n_tokens: u32) -> Phase {
+        if n_tokens <= DECODE_TOKENS {
+            Phase::Decode
+        } else {
+            Phase::Prefill
+        }
+    }
+
+    pub fn ops(&self, phase: Phase) -> &[Op] {
+        match phase {
+            Phase::Decode => &self.decode,
+            Phase::Prefill => &self.prefill,
+        }
+    }
+
+    pub fn find_buf(&self, name: &str) -> Option<Buf> {
+        let i = self.bufs.iter().position(|b| b.name == name)?;
+        Some(Buf(i as u32))
+    }
+
+    /// The most rows that `rows` can stand for in one step.
+    pub fn max_rows(&self, rows: Rows) -> u32 {
+        match rows {
+            Rows::Tokens => self.max_tokens,
+            Rows::Outputs => self.max_outputs,
+        }
+    }
+
+    /// Elements of `buf` at the largest step.
+    pub fn buf_len(&self, buf: Buf) -> usize {
+        let decl = &self[buf];
+        self.max_rows(decl.rows) as usize * decl.cols as usize
+    }
+
+    /// Bytes of all weights as stored in the file.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.iter().map(WeightDecl::bytes).sum()
+    }
+
+    /// Bytes of all activation buffers at the largest step (4 bytes an element).
+    pub fn buf_bytes(&self) -> u64 {
+        (0..self.bufs.len() as u32)
+            .map(|b| 4 * self.buf_len(Buf(b)) as u64)
+            .sum()
+    }
+}
+
+impl std::ops::Index<Buf> for Plan {
+    type Output = BufDecl;
+    fn index(&self, buf: Buf) -> &BufDecl {
+        &self.bufs[buf.0 as usize]
+    }
+}
+
+impl std::ops::Index<Weight> for Plan {
+    type Output = WeightDecl;
+    fn index(&self, weight: Weight) -> &WeightDecl {
+        &self.weights[weight.0 as usize]
+    }
+}
+
+/// The bytes of a plan's weights, in the order of [`Plan::weights`], each `WeightDecl::bytes` long: views of the mapped file, or
+/// tables that the model computed.
+pub struct Weights(pub Vec<Bytes>);
+
+impl std::ops::Index<Weight> for Weights {
+    type Output = Bytes;
+    fn index(&self, weight: Weight) -> &Bytes {
+        &self.0[weight.0 as usize]
+    }
+}

@@ -1,0 +1,311 @@
+//! The operations of a plan. The core set is what a port must supply; a fused operation is defined by its parts.
+
+use super::{Buf, BufDecl, Elem, Plan, PlanError, Rows, Weight};
+
+/// `out[t, :] = table[token[t], :]`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Embed {
+    pub out: Buf,
+    pub table: Weight,
+}
+
+/// `out[i, :] = x[output[i], :]`: the rows whose logits are wanted.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Gather {
+    pub out: Buf,
+    pub x: Buf,
+}
+
+/// `out[t, i] = x[t, i] / sqrt(mean_j(x[t, j]^2) + eps) * w[i]` (Zhang and Sennrich, 2019).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct RmsNorm {
+    pub out: Buf,
+    pub x: Buf,
+    pub w: Weight,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+/// `out[t, r] = sum_c w[first_row + r, c] * x[t, c]` for the `out.cols` rows of `w` from `first_row` on.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct MatMul {
+    pub out: Buf,
+    pub x: Buf,
+    pub w: Weight,
+    pub first_row: u32,
+}
+
+/// Rotary embedding in place, pairing neighbours (Su et al., 2021): with `(c, s) = table[position[t], 2i..2i + 2]`,
+/// `x[t, h, 2i], x[t, h, 2i+1] = x0 * c - x1 * s, x0 * s + x1 * c` for the first `table.cols` of each head's elements.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rope {
+    pub x: Buf,
+    /// (positions, rope_dim) f32: cosine and sine of each pair's angle. Computed in f64 on the host: f32 angles are
+    /// wrong by 0.01 rad at position 131071.
+    pub table: Weight,
+    pub head_dim: u32,
+}
+
+/// `K[layer, slot[t], :] = k[t, :]`, and the same for V.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct KvStore {
+    pub k: Buf,
+    pub v: Buf,
+    pub layer: u32,
+}
+
+/// `out[t, h, :] = sum_s softmax_s(scale * q[t, h, :] . K[layer, s, g, :]) V[layer, s, g, :]` over the slots `s` that
+/// row `t` attends to, with the KV head `g = h / (n_heads / kv.heads)` (GQA; Ainslie et al., 2023).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Attention {
+    pub out: Buf,
+    pub q: Buf,
+    pub layer: u32,
+    pub scale: f32,
+}
+
+/// `out = gate / (1 + exp(-gate)) * up` (Shazeer, 2020). `out` may be `gate`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct SwiGlu {
+    pub out: Buf,
+    pub gate: Buf,
+    pub up: Buf,
+}
+
+/// `out = x + y`. `out` may be `x`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Add {
+    pub out: Buf,
+    pub x: Buf,
+    pub y: Buf,
+}
+
+/// `out[t] = argmax_i x[t, i]`, the lowest index among equals.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Argmax {
+    pub out: Buf,
+    pub x: Buf,
+}
+
+/// Several operations in one kernel. Its meaning is that of `parts` run in order; only the buffers of
+/// [`Op::writes`] hold anything afterwards.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Fused {
+    pub stem: &'static str,
+    pub parts: Vec<Op>,
+    /// What the parts write and a later operation reads.
+    pub kept: Vec<Buf>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Op {
+    Embed(Embed),
+    Gather(Gather),
+    RmsNorm(RmsNorm),
+    MatMul(MatMul),
+    Rope(Rope),
+    KvStore(KvStore),
+    Attention(Attention),
+    SwiGlu(SwiGlu),
+    Add(Add),
+    Argmax(Argmax),
+    Fused(Fused),
+}
+
+macro_rules! into_op {
+    ($($name:ident)*) => {$(
+        impl From<$name> for Op {
+            fn from(op: $name) -> Op {
+                Op::$name(op)
+            }
+        }
+    )*};
+}
+into_op!(Embed Gather RmsNorm MatMul Rope KvStore Attention SwiGlu Add Argmax Fused);
+
+/// Stems of the core operations: the names of their kernels, shaders, reference functions, cases and bench rows.
+pub const CORE_STEMS: [&str; 10] = [
+    "embed", "gather", "rms_norm", "mat_mul", "rope", "kv_store", "attention", "swi_glu", "add", "argmax",
+];
+
+impl Op {
+    /// The one name of the operation.
+    pub fn stem(&self) -> &'static str {
+        match self {
+            Op::Embed(_) => "embed",
+            Op::Gather(_) => "gather",
+            Op::RmsNorm(_) => "rms_norm",
+            Op::MatMul(_) => "mat_mul",
+            Op::Rope(_) => "rope",
+            Op::KvStore(_) => "kv_store",
+            Op::Attention(_) => "attention",
+            Op::SwiGlu(_) => "swi_glu",
+            Op::Add(_) => "add",
+            Op::Argmax(_) => "argmax",
+            Op::Fused(op) => op.stem,
+        }
+    }
+
+    /// The buffers that the operation reads, in no order, each once or more.
+    pub fn reads(&self) -> Vec<Buf> {
+        match self {
+            Op::Embed(_) => vec![],
+            Op::Gather(op) => vec![op.x],
+            Op::RmsNorm(op) => vec![op.x],
+            Op::MatMul(op) => vec![op.x],
+            Op::Rope(op) => vec![op.x],
+            Op::KvStore(op) => vec![op.k, op.v],
+            Op::Attention(op) => vec![op.q],
+            Op::SwiGlu(op) => vec![op.gate, op.up],
+            Op::Add(op) => vec![op.x, op.y],
+            Op::Argmax(op) => vec![op.x],
+            Op::Fused(op) => {
+                let mut written = vec![];
+                let mut reads = vec![];
+                for part in &op.parts {
+                    reads.extend(part.reads().into_iter().filter(|b| !written.contains(b)));
+                    written.extend(part.writes());
+                }
+                reads
+            }
+        }
+    }
+
+    /// The buffers that hold the operation's results.
+    pub fn writes(&self) -> Vec<Buf> {
+        match self {
+            Op::Embed(op) => vec![op.out],
+            Op::Gather(op) => vec![op.out],
+            Op::RmsNorm(op) => vec![op.out],
+            Op::MatMul(op) => vec![op.out],
+            Op::Rope(op) => vec![op.x],
+            Op::KvStore(_) => vec![],
+            Op::Attention(op) => vec![op.out],
+            Op::SwiGlu(op) => vec![op.out],
+            Op::Add(op) => vec![op.out],
+            Op::Argmax(op) => vec![op.out],
+            Op::Fused(op) => op.kept.clone(),
+        }
+    }
+
+    /// The weights that the operation reads.
+    pub fn weights(&self) -> Vec<Weight> {
+        match self {
+            Op::Embed(op) => vec![op.table],
+            Op::RmsNorm(op) => vec![op.w],
+            Op::MatMul(op) => vec![op.w],
+            Op::Rope(op) => vec![op.table],
+            Op::Fused(op) => op.parts.iter().flat_map(Op::weights).collect(),
+            _ => vec![],
+        }
+    }
+
+    /// The core operations that define this one.
+    pub fn expand(&self) -> Vec<Op> {
+        match self {
+            Op::Fused(op) => op.parts.iter().flat_map(Op::expand).collect(),
+            op => vec![op.clone()],
+        }
+    }
+
+    /// Checks every shape against the plan's declarations.
+    pub fn check(&self, plan: &Plan) -> Result<(), PlanError> {
+        let fail = |what: String| PlanError {
+            op: self.stem(),
+            what,
+        };
+        let want = |b: Buf, rows: Rows, cols: u64| expect(plan, b, rows, cols, Elem::F32).map_err(fail);
+        let vector = |w: Weight, cols: u32| {
+            let d = &plan[w];
+            match (d.rows, d.cols) == (1, cols as u64) {
+                true => Ok(()),
+                false => Err(fail(format!("weight {} is ({}, {}), wanted (1, {cols})", d.name, d.rows, d.cols))),
+            }
+        };
+        let layer = |layer: u32| match layer < plan.kv.layers {
+            true => Ok(()),
+            false => Err(fail(format!("layer {layer}, the KV cache has {}", plan.kv.layers))),
+        };
+        match self {
+            Op::Embed(op) => want(op.out, Rows::Tokens, plan[op.table].cols),
+            Op::Gather(op) => {
+                want(op.x, Rows::Tokens, plan[op.out].cols as u64)?;
+                want(op.out, Rows::Outputs, plan[op.x].cols as u64)
+            }
+            Op::RmsNorm(op) => {
+                vector(op.w, plan[op.x].cols)?;
+                same(plan, op.out, op.x).map_err(fail)
+            }
+            Op::MatMul(op) => {
+                let w = &plan[op.w];
+                let (x, out) = (&plan[op.x], &plan[op.out]);
+                want(op.x, x.rows, w.cols)?;
+                want(op.out, x.rows, out.cols as u64)?;
+                let last = op.first_row as u64 + out.cols as u64;
+                if op.x == op.out || last > w.rows {
+                    return Err(fail(format!("rows {}..{last} of {}, which has {}", op.first_row, w.name, w.rows)));
+                }
+                Ok(())
+            }
+            Op::Rope(op) => {
+                let (x, table) = (&plan[op.x], &plan[op.table]);
+                want(op.x, Rows::Tokens, x.cols as u64)?;
+                if !x.cols.is_multiple_of(op.head_dim)
+                    || table.cols > op.head_dim as u64
+                    || !table.cols.is_multiple_of(2)
+                {
+                    return Err(fail(format!(
+                        "{} columns in heads of {}, {} of them rotated",
+                        x.cols, op.head_dim, table.cols
+                    )));
+                }
+                Ok(())
+            }
+            Op::KvStore(op) => {
+                layer(op.layer)?;
+                want(op.k, Rows::Tokens, plan.kv.row() as u64)?;
+                want(op.v, Rows::Tokens, plan.kv.row() as u64)
+            }
+            Op::Attention(op) => {
+                layer(op.layer)?;
+                let q = &plan[op.q];
+                if !q.cols.is_multiple_of(plan.kv.row()) || op.q == op.out {
+                    return Err(fail(format!("{} query columns, {} of keys", q.cols, plan.kv.row())));
+                }
+                want(op.q, Rows::Tokens, q.cols as u64)?;
+                same(plan, op.out, op.q).map_err(fail)
+            }
+            Op::SwiGlu(op) => {
+                same(plan, op.up, op.gate).map_err(fail)?;
+                same(plan, op.out, op.gate).map_err(fail)
+            }
+            Op::Add(op) => {
+                same(plan, op.y, op.x).map_err(fail)?;
+                same(plan, op.out, op.x).map_err(fail)
+            }
+            Op::Argmax(op) => {
+                let x = &plan[op.x];
+                want(op.x, Rows::Outputs, x.cols as u64)?;
+                expect(plan, op.out, Rows::Outputs, 1, Elem::U32).map_err(fail)
+            }
+            Op::Fused(op) => op.parts.iter().try_for_each(|part| part.check(plan)),
+        }
+    }
+}
+
+fn expect(plan: &Plan, b: Buf, rows: Rows, cols: u64, elem: Elem) -> Result<(), String> {
+    let BufDecl {
+        name,
+        rows: r,
+        cols: c,
+        elem: e,
+    } = &plan[b];
+    match (*r, *c as u64, *e) == (rows, cols, elem) && cols > 0 {
+        true => Ok(()),
+        false => Err(format!("buffer {name} is ({r:?}, {c}) {e:?}, wanted ({rows:?}, {cols}) {elem:?}")),
+    }
+}
+
+fn same(plan: &Plan, a: Buf, b: Buf) -> Result<(), String> {
+    expect(plan, a, plan[b].rows, plan[b].cols as u64, Elem::F32)
+}
