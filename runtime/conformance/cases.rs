@@ -1,0 +1,349 @@
+//! The cases: what each operation is tried with, and how far from the reference it may be.
+
+use super::{Case, Setup, no_kv};
+use crate::gguf::GgmlType;
+use crate::plan::*;
+use crate::quant;
+
+/// Results that are copied, not computed.
+const EXACT: f64 = 0.0;
+/// One or two roundings (2^-24 each, squared 4e-15) per result, and fused or separate multiply-add.
+const ROUNDED: f64 = 1e-13;
+/// A sum over a row in another order, or a device's exp and inverse square root (a few units in the last place).
+const SUMMED: f64 = 1e-11;
+/// Dot products of up to 14336 terms with cancellation.
+const DOT: f64 = 1e-10;
+
+pub fn cases() -> Vec<Case> {
+    let groups = [embed(), gather(), rms_norm(), mat_mul(), rope(), kv_store(), attention(), elementwise(), argmax()];
+    groups.into_iter().flatten().chain(fused()).collect()
+}
+
+fn case(
+    stem: &'static str,
+    name: String,
+    ty: Option<GgmlType>,
+    limit: f64,
+    build: impl Fn(&mut Setup) + Send + Sync + 'static,
+) -> Case {
+    Case { stem, name, ty, limit, build: Box::new(build) }
+}
+
+fn embed() -> Vec<Case> {
+    let build = |ty: GgmlType, tokens: u32, cols: u64| {
+        case("embed", format!("{} tokens={tokens} embd={cols}", ty.name()), Some(ty), ROUNDED, move |s| {
+            s.size(no_kv(), tokens, 1);
+            let table = s.weight(ty, 67, cols);
+            let out = s.output("out", Rows::Tokens, cols as u32);
+            s.push(Embed { out, table });
+            let ids: Vec<u32> = (0..tokens).map(|t| (t * 29 + 66) % 67).collect();
+            s.step(Step::sequence(&ids, 0, &[]));
+        })
+    };
+    quant::formats().flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256)]).collect()
+}
+
+fn gather() -> Vec<Case> {
+    let build = |tokens: u32, cols: u32, outputs: &'static [u32]| {
+        let n = outputs.len();
+        case("gather", format!("tokens={tokens} embd={cols} outputs={n}"), None, EXACT, move |s| {
+            s.size(no_kv(), tokens, n as u32);
+            let x = s.input("x", Rows::Tokens, cols, 1.0);
+            let out = s.output("out", Rows::Outputs, cols);
+            s.push(Gather { out, x });
+            s.step(Step::sequence(&vec![0; tokens as usize], 0, outputs));
+        })
+    };
+    vec![build(1, 4, &[0]), build(9, 576, &[8]), build(33, 260, &[32, 0, 7, 7, 31]), build(5, 64, &[])]
+}
+
+fn rms_norm() -> Vec<Case> {
+    let build = |tokens: u32, embd: u32, scale: f32| {
+        case("rms_norm", format!("tokens={tokens} embd={embd} scale={scale:e}"), None, SUMMED, move |s| {
+            s.size(no_kv(), tokens, 1);
+            let x = s.input("x", Rows::Tokens, embd, scale);
+            let w = s.weight(GgmlType::F32, 1, embd as u64);
+            let out = s.output("out", Rows::Tokens, embd);
+            s.push(RmsNorm { out, x, w, eps: 1e-5 });
+            s.plain_step(tokens);
+        })
+    };
+    vec![
+        build(1, 4, 1.0),      // the smallest row
+        build(1, 4096, 1.0),   // Llama 3 8B
+        build(3, 576, 1.0),    // SmolLM2: not a multiple of a block
+        build(33, 1028, 1.0),  // ragged in both
+        build(2, 4096, 1e-4),  // eps matters
+        build(2, 4096, 1e3),   // outliers
+        build(1, 16384, 1.0),  // Llama 3.1 405B
+    ]
+}
+
+fn mat_mul_case(ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
+    let name = format!("{} {rows}x{cols} tokens={tokens}", ty.name());
+    case("mat_mul", name, Some(ty), DOT, move |s| {
+        s.size(no_kv(), tokens, 1);
+        let x = s.input("x", Rows::Tokens, cols as u32, 1.0);
+        let w = s.weight(ty, rows as u64, cols);
+        let out = s.output("out", Rows::Tokens, rows);
+        s.push(MatMul { out, x, w, first_row: 0 });
+        s.plain_step(tokens);
+    })
+}
+
+fn mat_mul() -> Vec<Case> {
+    let mut cases = vec![];
+    for format in quant::formats() {
+        let (ty, block) = (format.ty, format.ty.block_size().max(32));
+        for (rows, cols, tokens) in [
+            (1, block, 1),
+            (7, 3 * block, 1),
+            (67, 5 * block, 2),
+            (64, 2 * block, 3),
+            (65, 3 * block, 5),
+            (33, 7 * block, 8),
+            (130, block, 9),
+            (67, 3 * block, 33),
+            (192, 4 * block, 64),
+        ] {
+            cases.push(mat_mul_case(ty, rows, cols, tokens));
+        }
+    }
+    for ty in [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16] {
+        cases.extend([mat_mul_case(ty, 192, 576, 1), mat_mul_case(ty, 48, 1536, 37)]);
+    }
+    cases.push(mat_mul_case(GgmlType::Q4_0, 16, 14336, 1)); // ffn_down of Llama 3 8B
+    for cols in [4, 36, 100] {
+        // A float type's rows are of any length that a float4 divides.
+        cases.push(mat_mul_case(GgmlType::F32, 5, cols, 3));
+        cases.push(mat_mul_case(GgmlType::F16, 5, cols, 3));
+    }
+    for tokens in [1, 20] {
+        cases.push(case("mat_mul", format!("rows 3..40 of 64 tokens={tokens}"), Some(GgmlType::Q8_0), DOT, move |s| {
+            s.size(no_kv(), tokens, 1);
+            let x = s.input("x", Rows::Tokens, 96, 1.0);
+            let w = s.weight(GgmlType::Q8_0, 64, 96);
+            let out = s.output("out", Rows::Tokens, 37);
+            s.push(MatMul { out, x, w, first_row: 3 });
+            s.plain_step(tokens);
+        }));
+    }
+    cases.push(case("mat_mul", "outputs=2 of tokens=12".to_string(), Some(GgmlType::Q8_0), DOT, |s| {
+        s.size(no_kv(), 12, 2);
+        let x = s.input("x", Rows::Outputs, 96, 1.0);
+        let w = s.weight(GgmlType::Q8_0, 70, 96);
+        let out = s.output("out", Rows::Outputs, 70);
+        s.push(MatMul { out, x, w, first_row: 0 });
+        s.step(Step::sequence(&[0; 12], 0, &[11, 3]));
+    }));
+    cases
+}
+
+/// Cosines and sines as the model makes them, for `positions` positions.
+fn rope_table(s: &mut Setup, positions: u32, rope_dim: u32) -> Weight {
+    let angle = |p: u32, i: u32| p as f64 * 1e4f64.powf(-2.0 * i as f64 / rope_dim as f64);
+    let pairs = (0..positions).flat_map(|p| (0..rope_dim / 2).map(move |i| angle(p, i).sin_cos()));
+    let values: Vec<f32> = pairs.flat_map(|(sin, cos)| [cos as f32, sin as f32]).collect();
+    s.weight_of(&values, rope_dim as u64)
+}
+
+fn rope() -> Vec<Case> {
+    let build = |heads: u32, head_dim: u32, rope_dim: u32, tokens: u32| {
+        let name = format!("heads={heads} head_dim={head_dim} rope_dim={rope_dim} tokens={tokens}");
+        case("rope", name, None, ROUNDED, move |s| {
+            s.size(no_kv(), tokens, 1);
+            let x = s.input("x", Rows::Tokens, heads * head_dim, 1.0);
+            let table = rope_table(s, 300, rope_dim);
+            s.push(Rope { x, table, head_dim });
+            let mut step = Step::sequence(&vec![0; tokens as usize], 0, &[]);
+            for (t, row) in step.rows.iter_mut().enumerate() {
+                row.position = (t as u32 * 41 + 299) % 300;
+            }
+            s.step(step);
+        })
+    };
+    vec![build(1, 64, 64, 1), build(9, 64, 64, 3), build(32, 128, 128, 2), build(3, 80, 32, 33), build(5, 6, 4, 7)]
+}
+
+fn kv_of(heads: u32, head_dim: u32, slots: u32, ty: KvType) -> KvDecl {
+    KvDecl { layers: 2, slots, heads, head_dim, ty }
+}
+
+/// Attention over one slot returns its value: what was stored, and where.
+fn kv_store() -> Vec<Case> {
+    let build = |heads: u32, head_dim: u32, ty: KvType, tokens: u32| {
+        let name = format!("heads={heads} head_dim={head_dim} {ty:?} tokens={tokens}");
+        case("kv_store", name, None, SUMMED, move |s| {
+            s.size(kv_of(heads, head_dim, tokens + 5, ty), tokens, 1);
+            let k = s.input("k", Rows::Tokens, heads * head_dim, 1.0);
+            let v = s.input("v", Rows::Tokens, heads * head_dim, 1.0);
+            let q = s.input("q", Rows::Tokens, heads * head_dim, 1.0);
+            let out = s.output("out", Rows::Tokens, heads * head_dim);
+            s.push(KvStore { k, v, layer: 1 });
+            s.push(Attention { out, q, layer: 1, scale: 1.0 });
+            let mut step = Step::sequence(&vec![0; tokens as usize], 0, &[]);
+            for (t, row) in step.rows.iter_mut().enumerate() {
+                row.slot = (t as u32 * 7 + 3) % (tokens + 5); // 7 and tokens + 5 have no common factor
+                (row.kv_start, row.kv_len) = (row.slot, 1);
+            }
+            s.step(step);
+        })
+    };
+    vec![
+        build(1, 32, KvType::F32, 1),
+        build(3, 64, KvType::F16, 1),
+        build(3, 64, KvType::F32, 33),
+        build(2, 128, KvType::F16, 33),
+        build(8, 128, KvType::F16, 12),
+    ]
+}
+
+/// Fills the cache in one step, then attends to it from `tokens` rows at its end, and from several sequences at once.
+fn attention_case(group: u32, kv_heads: u32, head_dim: u32, kv_len: u32, tokens: u32, ty: KvType) -> Case {
+    let name = format!("gqa={group} kv_heads={kv_heads} head_dim={head_dim} kv_len={kv_len} tokens={tokens} {ty:?}");
+    case("attention", name, None, DOT, move |s| {
+        let slots = kv_len + tokens - 1;
+        s.size(kv_of(kv_heads, head_dim, slots, ty), slots.max(tokens), 1);
+        let row = kv_heads * head_dim;
+        let k = s.input("k", Rows::Tokens, row, 1.0);
+        let v = s.input("v", Rows::Tokens, row, 1.0);
+        let q = s.input("q", Rows::Tokens, group * row, 3.0);
+        let out = s.output("out", Rows::Tokens, group * row);
+        s.push(KvStore { k, v, layer: 1 });
+        s.push(Attention { out, q, layer: 1, scale: 1.0 / (head_dim as f32).sqrt() });
+        s.step(Step::sequence(&vec![0; slots as usize], 0, &[]));
+        s.step(Step::sequence(&vec![0; tokens as usize], slots - tokens, &[]));
+        // Each row its own window.
+        let mut windows = Step::sequence(&vec![0; tokens as usize], slots - tokens, &[]);
+        for (t, row) in windows.rows.iter_mut().enumerate() {
+            row.kv_start = t as u32 % kv_len;
+            row.kv_len = kv_len - row.kv_start;
+        }
+        s.step(windows);
+    })
+}
+
+fn attention() -> Vec<Case> {
+    let mut cases = vec![];
+    for kv_len in [1, 31, 32, 33, 257] {
+        for group in [1, 2, 3, 4, 8] {
+            cases.push(attention_case(group, 2, 64, kv_len, 1, KvType::F16));
+        }
+        cases.push(attention_case(3, 3, 64, kv_len, 5, KvType::F32));
+        cases.push(attention_case(4, 1, 128, kv_len, 2, KvType::F16));
+        cases.push(attention_case(2, 2, 32, kv_len, 33, KvType::F16));
+    }
+    cases.push(attention_case(2, 2, 80, 40, 3, KvType::F16));
+    cases.push(attention_case(1, 2, 256, 40, 3, KvType::F16));
+    cases.push(attention_case(4, 2, 128, 1000, 1, KvType::F16));
+    cases
+}
+
+fn elementwise() -> Vec<Case> {
+    let build = |stem: &'static str, limit: f64, tokens: u32, cols: u32, scale: f32| {
+        case(stem, format!("tokens={tokens} cols={cols} scale={scale}"), None, limit, move |s| {
+            s.size(no_kv(), tokens, 1);
+            let x = s.input("x", Rows::Tokens, cols, scale);
+            let y = s.input("y", Rows::Tokens, cols, 1.0);
+            let out = s.output("out", Rows::Tokens, cols);
+            match stem {
+                "add" => {
+                    s.push(Add { out, x, y });
+                    s.push(Add { out: x, x, y });
+                }
+                _ => {
+                    s.push(SwiGlu { out, gate: x, up: y });
+                    s.push(SwiGlu { out: x, gate: x, up: y });
+                }
+            }
+            s.plain_step(tokens);
+        })
+    };
+    let sizes = [(1, 4, 1.0), (3, 1536, 1.0), (33, 1028, 8.0), (2, 14336, 100.0)];
+    let both = sizes.map(|(t, c, scale)| [build("add", EXACT, t, c, scale), build("swi_glu", SUMMED, t, c, scale)]);
+    both.into_iter().flatten().collect()
+}
+
+fn argmax() -> Vec<Case> {
+    let build = |outputs: u32, cols: u32, kind: &'static str, change: fn(&mut [f32])| {
+        case("argmax", format!("outputs={outputs} cols={cols} {kind}"), None, EXACT, move |s| {
+            s.size(no_kv(), outputs, outputs);
+            let rows = s.plan.max_rows(Rows::Outputs);
+            let mut values: Vec<f32> = (0..rows * cols).map(|_| s.rng.uniform(5.0)).collect();
+            values.chunks_exact_mut(cols as usize).for_each(change);
+            let x = s.input_of("x", Rows::Outputs, cols, values);
+            let out = s.plan.token_buf("out");
+            s.push(Argmax { out, x });
+            s.plain_step(outputs);
+        })
+    };
+    let last_pair = |row: &mut [f32]| {
+        let n = row.len();
+        row[n - 1] = 9.0;
+        row[n / 2] = 9.0;
+    };
+    vec![
+        build(1, 1, "one", |_| {}),
+        build(1, 49152, "random", |_| {}),
+        build(3, 128256, "random", |_| {}),
+        build(2, 1000, "equal", |row| row.fill(-3.0)),
+        build(9, 515, "ties", last_pair),
+        build(1, 128256, "ties", last_pair),
+        build(1, 700, "negative", |row| row.iter_mut().for_each(|v| *v -= 100.0)),
+        build(1, 700, "one finite", |row| {
+            row.fill(f32::NEG_INFINITY);
+            row[650] = -1e30;
+        }),
+    ]
+}
+
+/// Every fused operation, in the setting where fusion finds it: a piece of a layer.
+fn fused() -> Vec<Case> {
+    let types = [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16, GgmlType::F32, GgmlType::Q4_K, GgmlType::Q6_K];
+    let mut cases = vec![];
+    for (ty, tokens) in types.into_iter().flat_map(|ty| [(ty, 1), (ty, 3), (ty, 8), (ty, 33)]) {
+        let named = |sizes: &str| format!("{} {sizes} tokens={tokens}", ty.name());
+        cases.push(case("mat_mul_add", named("68x256"), Some(ty), DOT, move |s| {
+            s.size(no_kv(), tokens, 1);
+            let h = s.input("h", Rows::Tokens, 256, 1.0);
+            let x = s.input("x", Rows::Tokens, 68, 1.0);
+            let w = s.weight(ty, 68, 256);
+            let y = s.output("y", Rows::Tokens, 68);
+            s.push(MatMul { out: y, x: h, w, first_row: 0 });
+            s.push(Add { out: x, x, y });
+            s.plain_step(tokens);
+        }));
+        cases.push(case("norm_gate_up_swi_glu", named("132x256"), Some(ty), DOT, move |s| {
+            s.size(no_kv(), tokens, 1);
+            let x = s.input("x", Rows::Tokens, 256, 1.0);
+            let (norm, w_gate, w_up) = (s.weight(GgmlType::F32, 1, 256), s.weight(ty, 132, 256), s.weight(ty, 132, 256));
+            let h = s.output("h", Rows::Tokens, 256);
+            let (gate, up) = (s.output("gate", Rows::Tokens, 132), s.output("up", Rows::Tokens, 132));
+            s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
+            s.push(MatMul { out: gate, x: h, w: w_gate, first_row: 0 });
+            s.push(MatMul { out: up, x: h, w: w_up, first_row: 0 });
+            s.push(SwiGlu { out: gate, gate, up });
+            s.plain_step(tokens);
+        }));
+        cases.push(case("norm_qkv_rope_store", named("heads=6/2 head_dim=32"), Some(ty), DOT, move |s| {
+            s.size(kv_of(2, 32, tokens + 3, KvType::F16), tokens, 1);
+            let x = s.input("x", Rows::Tokens, 256, 1.0);
+            let norm = s.weight(GgmlType::F32, 1, 256);
+            let (wq, wk, wv) = (s.weight(ty, 192, 256), s.weight(ty, 64, 256), s.weight(ty, 64, 256));
+            let table = rope_table(s, tokens + 3, 32);
+            let h = s.output("h", Rows::Tokens, 256);
+            let (q, k) = (s.output("q", Rows::Tokens, 192), s.output("k", Rows::Tokens, 64));
+            let (v, out) = (s.output("v", Rows::Tokens, 64), s.output("out", Rows::Tokens, 192));
+            s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
+            s.push(MatMul { out: q, x: h, w: wq, first_row: 0 });
+            s.push(MatMul { out: k, x: h, w: wk, first_row: 0 });
+            s.push(MatMul { out: v, x: h, w: wv, first_row: 0 });
+            s.push(Rope { x: q, table, head_dim: 32 });
+            s.push(Rope { x: k, table, head_dim: 32 });
+            s.push(KvStore { k, v, layer: 1 });
+            s.push(Attention { out, q, layer: 1, scale: 0.17 });
+            s.plain_step(tokens);
+        }));
+    }
+    cases
+}
