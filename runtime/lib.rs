@@ -1,1 +1,2 @@
 //! Pronk
+pub mod gguf;
