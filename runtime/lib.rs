@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod conformance;
+pub mod generate;
 pub mod gguf;
 pub mod model;
 pub mod plan;

@@ -1,8 +1,11 @@
 //! What executes a plan. The CPU backend is the definition of every operation; the others are checked against it.
 
 pub mod cpu;
+mod device;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
+
+pub use device::{DeviceChoice, DeviceInfo, Memory, UnknownDevice, available, open};
 
 use crate::plan::{Buf, Op, Phase, Plan, Step, Weights};
 use thiserror::Error;
@@ -33,6 +36,14 @@ pub trait Backend: Send {
     /// Whether the backend has a kernel for `op`, with the types and shapes that `plan` gives it.
     fn supports(&self, plan: &Plan, op: &Op, phase: Phase) -> Result<(), Unsupported>;
 
+    /// The device's memory, where the system tells.
+    fn memory(&self) -> Option<Memory>;
+
+    /// What loading `plan` allocates on the device.
+    fn footprint(&self, plan: &Plan) -> Footprint {
+        Footprint { weights: plan.weight_bytes(), kv: plan.kv.bytes(), buffers: plan.buf_bytes() }
+    }
+
     /// Takes the weights, repacks and uploads them, and prepares everything that [`Backend::run`] needs. `progress` is told
     /// the bytes of weights done so far.
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error>;
@@ -45,6 +56,20 @@ pub trait Backend: Send {
 
     /// Reads the first `v.len()` elements of a buffer (row-major f32; token ids as floats).
     fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error>;
+}
+
+/// Bytes that a loaded plan takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Footprint {
+    pub weights: u64,
+    pub kv: u64,
+    pub buffers: u64,
+}
+
+impl Footprint {
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv + self.buffers
+    }
 }
 
 /// Asks `backend` about every operation of `plan`: the first refusal, as an error that names the device.

@@ -11,7 +11,7 @@ pub use elementwise::{add, argmax, embed, rope, swi_glu};
 pub use mat_mul::mat_mul;
 pub use rms_norm::rms_norm;
 
-use super::{Backend, Error, Unsupported};
+use super::{Backend, Error, Footprint, Memory, Unsupported};
 use crate::plan::{Buf, KvType, Op, Phase, Plan, Rows, Step, Weights};
 use crate::quant;
 use half::f16;
@@ -80,6 +80,20 @@ impl Backend for Cpu {
             }
         }
         Ok(())
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        super::device::system_memory()
+    }
+
+    /// Weights stay in the mapped file; only the tables that the model computed take memory.
+    fn footprint(&self, plan: &Plan) -> Footprint {
+        let table = |op: &Op| match op {
+            Op::Rope(op) => Some(plan[op.table].bytes()),
+            _ => None,
+        };
+        let weights = plan.decode.iter().find_map(table).unwrap_or(0);
+        Footprint { weights, kv: plan.kv.bytes(), buffers: plan.buf_bytes() }
     }
 
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {

@@ -1,0 +1,101 @@
+//! Choosing a device by name.
+
+use super::{Backend, Error, cpu::Cpu};
+use thiserror::Error as ThisError;
+
+/// What `--device` asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeviceChoice {
+    /// The first real GPU, else the CPU.
+    Auto,
+    Cpu,
+    /// A wgpu adapter by its index; the first without one.
+    Wgpu(Option<usize>),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, ThisError)]
+#[error("{0}: not a device, expected auto, cpu, wgpu or wgpu:N")]
+pub struct UnknownDevice(String);
+
+impl std::str::FromStr for DeviceChoice {
+    type Err = UnknownDevice;
+    fn from_str(s: &str) -> Result<DeviceChoice, UnknownDevice> {
+        let unknown = || UnknownDevice(s.to_string());
+        match s.split_once(':') {
+            None if s == "auto" => Ok(DeviceChoice::Auto),
+            None if s == "cpu" => Ok(DeviceChoice::Cpu),
+            None if s == "wgpu" => Ok(DeviceChoice::Wgpu(None)),
+            Some(("wgpu", n)) => Ok(DeviceChoice::Wgpu(Some(n.parse().map_err(|_| unknown())?))),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+/// What a device is, for lists.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeviceInfo {
+    /// What `--device` calls it.
+    pub id: String,
+    pub name: String,
+    /// `cpu`, `software`, `integrated GPU`, `discrete GPU`, ...
+    pub kind: String,
+    /// A real GPU: what `auto` looks for.
+    pub is_gpu: bool,
+    /// Bytes of memory and how much of it is free, where the system tells.
+    pub memory: Option<Memory>,
+    /// Sizes that bound what can be loaded, each with its unit.
+    pub limits: Vec<String>,
+    /// Optional features that the backend uses here.
+    pub features: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Memory {
+    pub total: u64,
+    pub free: u64,
+}
+
+/// The system's memory, as far as this process may have it.
+pub(super) fn system_memory() -> Option<Memory> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let (mut total, mut free) = (system.total_memory(), system.available_memory());
+    if let Some(limits) = system.cgroup_limits() {
+        (total, free) = (total.min(limits.total_memory), free.min(limits.free_memory));
+    }
+    (total > 0).then_some(Memory { total, free })
+}
+
+/// Everything that [`open`] could open, the CPU first.
+pub fn available() -> Vec<DeviceInfo> {
+    let mut devices = vec![DeviceInfo {
+        id: "cpu".to_string(),
+        name: format!("{} threads, the reference", rayon::current_num_threads()),
+        kind: "cpu".to_string(),
+        is_gpu: false,
+        memory: system_memory(),
+        limits: vec![],
+        features: vec![],
+    }];
+    #[cfg(feature = "wgpu")]
+    devices.extend(super::wgpu::available());
+    devices
+}
+
+/// Opens the chosen device. The error says what was looked for and what there is.
+pub fn open(choice: DeviceChoice) -> Result<Box<dyn Backend>, Error> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Box::new(Cpu::default())),
+        DeviceChoice::Auto => match available().into_iter().find(|d| d.is_gpu) {
+            Some(gpu) => open(gpu.id.parse().map_err(|e: UnknownDevice| Error::Step(e.to_string()))?),
+            None => open(DeviceChoice::Cpu),
+        },
+        #[cfg(feature = "wgpu")]
+        DeviceChoice::Wgpu(index) => Ok(Box::new(super::wgpu::Wgpu::open(index, Default::default())?)),
+        #[cfg(not(feature = "wgpu"))]
+        DeviceChoice::Wgpu(_) => {
+            let what = "this build of pronk has no wgpu backend (feature wgpu)".to_string();
+            Err(Error::Device { device: "--device wgpu".to_string(), what })
+        }
+    }
+}

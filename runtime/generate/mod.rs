@@ -1,0 +1,9 @@
+//! Driving a plan token by token: the session that owns the KV positions, and the sampler that chooses the next token.
+
+mod loader;
+mod sampler;
+mod session;
+
+pub use loader::{LoadError, LoadOptions, Loaded, load};
+pub use sampler::{Sampler, SamplerOptions};
+pub use session::{Outputs, Session};

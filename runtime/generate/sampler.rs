@@ -1,0 +1,216 @@
+use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
+use std::collections::{HashMap, VecDeque};
+
+/// How the next token is chosen, with llama.cpp's defaults.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SamplerOptions {
+    /// Divisor of the logits; 0 is greedy.
+    pub temperature: f32,
+    /// Keep the `top_k` most likely tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the smallest set of most likely tokens whose probabilities sum to at least `top_p`; 1 keeps all.
+    pub top_p: f32,
+    /// Keep tokens at least `min_p` times as likely as the likeliest; 0 keeps all.
+    pub min_p: f32,
+    /// Divides the positive logits of recent tokens and multiplies the negative ones; 1 is neutral.
+    pub repeat_penalty: f32,
+    /// How many recent tokens the penalties look at.
+    pub repeat_last_n: usize,
+    /// Subtracted from the logits of recent tokens; 0 is neutral.
+    pub presence_penalty: f32,
+    /// Subtracted once per occurrence among the recent tokens; 0 is neutral.
+    pub frequency_penalty: f32,
+    pub seed: u64,
+}
+
+impl Default for SamplerOptions {
+    fn default() -> SamplerOptions {
+        SamplerOptions {
+            temperature: 0.8,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            repeat_penalty: 1.0,
+            repeat_last_n: 64,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            seed: 0,
+        }
+    }
+}
+
+/// Chooses tokens from logits: penalties, then top-k, top-p, min-p, then temperature.
+pub struct Sampler {
+    options: SamplerOptions,
+    recent: VecDeque<u32>,
+    rng: ChaCha12Rng,
+}
+
+impl Sampler {
+    pub fn new(options: SamplerOptions) -> Sampler {
+        let rng = ChaCha12Rng::seed_from_u64(options.seed);
+        Sampler { options, recent: VecDeque::new(), rng }
+    }
+
+    /// Whether the choice is simply the largest logit: the device's argmax serves.
+    pub fn is_argmax(&self) -> bool {
+        self.options.temperature == 0.0 && !self.penalizes()
+    }
+
+    fn penalizes(&self) -> bool {
+        let o = &self.options;
+        o.repeat_last_n > 0
+            && (o.repeat_penalty != 1.0 || o.presence_penalty != 0.0 || o.frequency_penalty != 0.0)
+    }
+
+    /// Tells the sampler of a token that is now part of the text: prompt tokens too.
+    pub fn accept(&mut self, token: u32) {
+        self.recent.push_back(token);
+        while self.recent.len() > self.options.repeat_last_n {
+            self.recent.pop_front();
+        }
+    }
+
+    /// The next token. `logits` (n_vocab) is changed by the penalties. A token of infinitely small logit is never chosen
+    /// while another is left.
+    pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
+        self.penalize(logits);
+        if self.options.temperature == 0.0 {
+            return crate::backend::cpu::argmax(logits) as u32;
+        }
+        let kept = self.candidates(logits);
+        let mut at = self.rng.random_range(0.0..1.0) * kept.iter().map(|(_, p)| p).sum::<f64>();
+        for (token, p) in &kept {
+            at -= p;
+            if at < 0.0 {
+                return *token;
+            }
+        }
+        kept[kept.len() - 1].0
+    }
+
+    /// The tokens left to choose from with their weights, likeliest first. Never empty.
+    fn candidates(&self, logits: &[f32]) -> Vec<(u32, f64)> {
+        let o = &self.options;
+        let mut kept: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).filter(|(_, l)| !l.is_nan()).collect();
+        let likelier = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if (1..kept.len()).contains(&o.top_k) {
+            kept.select_nth_unstable_by(o.top_k - 1, likelier);
+            kept.truncate(o.top_k);
+        }
+        kept.sort_unstable_by(likelier);
+        let Some(&(best, max)) = kept.first() else {
+            return vec![(0, 1.0)];
+        };
+        if max == f32::INFINITY {
+            return vec![(best, 1.0)];
+        }
+        let weight = |l: f32, t: f32| ((l as f64 - max as f64) / t as f64).exp();
+        if o.top_p < 1.0 {
+            let total: f64 = kept.iter().map(|(_, l)| weight(*l, 1.0)).sum();
+            let mut sum = 0.0;
+            let n = kept.iter().take_while(|(_, l)| {
+                let before = sum;
+                sum += weight(*l, 1.0);
+                before < o.top_p as f64 * total
+            });
+            let n = n.count().max(1);
+            kept.truncate(n);
+        }
+        kept.retain(|(_, l)| weight(*l, 1.0) >= o.min_p as f64 || *l == max);
+        kept.into_iter().map(|(token, l)| (token, weight(l, o.temperature))).collect()
+    }
+
+    fn penalize(&self, logits: &mut [f32]) {
+        if !self.penalizes() {
+            return;
+        }
+        let mut counts: HashMap<u32, u32> = HashMap::new();
+        for token in &self.recent {
+            *counts.entry(*token).or_default() += 1;
+        }
+        let o = &self.options;
+        for (token, count) in counts {
+            let Some(logit) = logits.get_mut(token as usize) else {
+                continue;
+            };
+            *logit = if *logit > 0.0 { *logit / o.repeat_penalty } else { *logit * o.repeat_penalty };
+            *logit -= o.presence_penalty + count as f32 * o.frequency_penalty;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(change: impl Fn(&mut SamplerOptions)) -> SamplerOptions {
+        let mut o = SamplerOptions { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..SamplerOptions::default() };
+        change(&mut o);
+        o
+    }
+
+    /// How often each token comes in 20000 draws.
+    fn shares(o: SamplerOptions, logits: &[f32]) -> Vec<f64> {
+        let mut sampler = Sampler::new(o);
+        let mut counts = vec![0.0; logits.len()];
+        for _ in 0..20000 {
+            counts[sampler.sample(&mut logits.to_vec()) as usize] += 1.0 / 20000.0;
+        }
+        counts
+    }
+
+    fn close(got: &[f64], want: &[f64]) {
+        assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 0.015), "{got:?}, wanted {want:?}");
+    }
+
+    const LOGITS: [f32; 4] = [0.0, 2.0794415, 1.0986123, 0.6931472]; // weights 1 8 3 2
+
+    #[test]
+    fn frequencies_follow_the_softmax() {
+        close(&shares(options(|_| {}), &LOGITS), &[1.0 / 14.0, 8.0 / 14.0, 3.0 / 14.0, 2.0 / 14.0]);
+        close(&shares(options(|o| o.temperature = 0.5), &LOGITS), &[1.0 / 78.0, 64.0 / 78.0, 9.0 / 78.0, 4.0 / 78.0]);
+    }
+
+    #[test]
+    fn truncation_keeps_the_likeliest() {
+        close(&shares(options(|o| o.top_k = 2), &LOGITS), &[0.0, 8.0 / 11.0, 3.0 / 11.0, 0.0]);
+        close(&shares(options(|o| o.top_p = 0.75), &LOGITS), &[0.0, 8.0 / 11.0, 3.0 / 11.0, 0.0]);
+        close(&shares(options(|o| o.top_p = 0.0), &LOGITS), &[0.0, 1.0, 0.0, 0.0]);
+        close(&shares(options(|o| o.min_p = 0.2), &LOGITS), &[0.0, 8.0 / 13.0, 3.0 / 13.0, 2.0 / 13.0]);
+        close(&shares(options(|o| o.min_p = 2.0), &LOGITS), &[0.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn penalties_change_the_logits_of_recent_tokens() {
+        let mut sampler = Sampler::new(options(|o| {
+            (o.repeat_penalty, o.presence_penalty, o.frequency_penalty, o.repeat_last_n) = (2.0, 0.25, 0.5, 3);
+        }));
+        [0, 1, 2, 1].into_iter().for_each(|t| sampler.accept(t)); // 0 is forgotten
+        let mut logits = [4.0, 4.0, -1.0, 1.0];
+        sampler.penalize(&mut logits);
+        assert_eq!(logits, [4.0, 2.0 - 0.25 - 1.0, -2.0 - 0.25 - 0.5, 1.0]);
+    }
+
+    #[test]
+    fn seeds_repeat_and_differ() {
+        let draw = |seed| {
+            let mut sampler = Sampler::new(options(|o| o.seed = seed));
+            (0..50).map(|_| sampler.sample(&mut LOGITS.to_vec())).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn odd_logits_still_choose() {
+        let nan = f32::NAN;
+        let mut sampler = Sampler::new(SamplerOptions::default());
+        assert_eq!(sampler.sample(&mut [nan, -1.0, nan]), 1);
+        assert_eq!(sampler.sample(&mut [nan, nan]), 0);
+        assert_eq!(sampler.sample(&mut [0.0, f32::INFINITY, 3.0]), 1);
+        assert_eq!(sampler.sample(&mut [f32::NEG_INFINITY, -1e30, f32::NEG_INFINITY]), 1);
+        let mut greedy = Sampler::new(options(|o| o.temperature = 0.0));
+        assert_eq!(greedy.sample(&mut [nan, 3.0, 3.0]), 1);
+    }
+}

@@ -1,0 +1,127 @@
+use crate::backend::{Backend, Error};
+use crate::model::llama::{LOGITS, NEXT_TOKEN};
+use crate::plan::{Buf, Plan, Step};
+
+/// Which rows of logits [`Session::feed`] wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outputs {
+    /// Those of the last token.
+    Last,
+    /// Those of every token.
+    All,
+}
+
+/// One sequence on one backend: feeds tokens through the plan and keeps count of what the KV cache holds.
+pub struct Session {
+    backend: Box<dyn Backend>,
+    plan: Plan,
+    logits_buf: Buf,
+    next_buf: Buf,
+    n_past: u32,
+    /// Row of the logits buffer that belongs to the last token fed.
+    last_row: u32,
+    n_vocab: u32,
+}
+
+impl Session {
+    /// `backend` has loaded `plan`, a language model's.
+    ///
+    /// # Panics
+    /// If the plan has no logits.
+    pub fn new(backend: Box<dyn Backend>, plan: Plan) -> Session {
+        let find = |name: &str| plan.find_buf(name).expect("a language model's plan has logits");
+        let (logits_buf, next_buf) = (find(LOGITS), find(NEXT_TOKEN));
+        let n_vocab = plan[logits_buf].cols;
+        Session { backend, plan, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
+    }
+
+    pub fn device(&self) -> String {
+        self.backend.name()
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Tokens that the KV cache holds.
+    pub fn n_past(&self) -> u32 {
+        self.n_past
+    }
+
+    /// Tokens that still fit.
+    pub fn room(&self) -> u32 {
+        self.plan.kv.slots - self.n_past
+    }
+
+    pub fn n_vocab(&self) -> u32 {
+        self.n_vocab
+    }
+
+    /// Forgets all tokens after the first `n`.
+    pub fn truncate(&mut self, n: u32) {
+        self.n_past = self.n_past.min(n);
+    }
+
+    /// Appends `tokens` to the sequence in steps as large as the plan allows. After each step `on_step` is told how many of
+    /// them are done, and gets the step's logits, one row of `n_vocab` per token, if `outputs` is [`Outputs::All`]
+    /// (else an empty slice). It may stop the work by returning false.
+    pub fn feed(
+        &mut self,
+        tokens: &[u32],
+        outputs: Outputs,
+        mut on_step: impl FnMut(usize, &[f32]) -> bool,
+    ) -> Result<(), Error> {
+        if tokens.len() > self.room() as usize {
+            let all = self.n_past as usize + tokens.len();
+            return Err(Error::Step(format!("{all} tokens, the context holds {}", self.plan.kv.slots)));
+        }
+        let most = match outputs {
+            Outputs::Last => self.plan.max_tokens,
+            Outputs::All => self.plan.max_tokens.min(self.plan.max_outputs),
+        };
+        let mut done = 0;
+        let mut logits = vec![];
+        for chunk in tokens.chunks(most as usize) {
+            let n = chunk.len() as u32;
+            done += chunk.len();
+            let rows: Vec<u32> = match outputs {
+                Outputs::Last if done < tokens.len() => vec![],
+                Outputs::Last => vec![n - 1],
+                Outputs::All => (0..n).collect(),
+            };
+            self.backend.run(&Step::sequence(chunk, self.n_past, &rows))?;
+            self.n_past += n;
+            self.last_row = (rows.len() as u32).saturating_sub(1);
+            if outputs == Outputs::All {
+                logits.resize(rows.len() * self.n_vocab as usize, 0.0);
+                self.backend.read(self.logits_buf, &mut logits)?;
+            }
+            if !on_step(done, &logits) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends one token.
+    pub fn decode(&mut self, token: u32) -> Result<(), Error> {
+        self.feed(&[token], Outputs::Last, |_, _| true)
+    }
+
+    /// The logits after the last token fed: (n_vocab).
+    pub fn logits(&mut self, logits: &mut Vec<f32>) -> Result<(), Error> {
+        let n = self.n_vocab as usize;
+        let mut rows = vec![0.0; (self.last_row as usize + 1) * n];
+        self.backend.read(self.logits_buf, &mut rows)?;
+        logits.clear();
+        logits.extend_from_slice(&rows[self.last_row as usize * n..]);
+        Ok(())
+    }
+
+    /// The most likely token after the last one fed, as the device chose it.
+    pub fn argmax(&mut self) -> Result<u32, Error> {
+        let mut ids = vec![0.0; self.last_row as usize + 1];
+        self.backend.read(self.next_buf, &mut ids)?;
+        Ok(ids[self.last_row as usize] as u32)
+    }
+}

@@ -1,0 +1,95 @@
+//! Models: hyperparameters from the metadata, tensor names with their expected shapes, and the plan they make.
+
+mod config;
+pub mod llama;
+mod rope;
+
+pub use config::Config;
+
+use crate::gguf::{self, GgmlType, Gguf};
+use crate::plan::{KvType, Plan, PlanError, Weights};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// The name under which a plan's weights list the rotation table, which no file holds.
+const ROPE_TABLE: &str = "(rope table)";
+
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(transparent)]
+    Gguf(#[from] gguf::Error),
+    /// The plan's own shapes do not fit: a defect of the model's code, since tensors are checked before.
+    #[error("{name}: {error}")]
+    Plan { name: String, error: PlanError },
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct PlanOptions {
+    /// KV slots: the context.
+    pub n_ctx: u32,
+    /// The most tokens of one step.
+    pub max_tokens: u32,
+    /// The most rows of logits of one step.
+    pub max_outputs: u32,
+    pub kv: KvType,
+}
+
+/// The tensors of a model: name to type and shape (GGUF order: the contiguous dimension first).
+pub type Catalog = BTreeMap<String, (GgmlType, Vec<u64>)>;
+
+/// A model that can be planned: its hyperparameters and what tensors it has.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub config: Config,
+    pub catalog: Catalog,
+    /// The file, for errors and data.
+    gguf: Gguf,
+}
+
+impl Model {
+    /// Reads and checks the hyperparameters. Tensors are checked by [`Model::plan`].
+    pub fn new(gguf: Gguf) -> Result<Model, Error> {
+        let config = Config::from_gguf(&gguf)?;
+        let catalog = gguf.tensors().iter().map(|t| (t.name.clone(), (t.ty, t.shape.clone()))).collect();
+        Ok(Model { config, catalog, gguf })
+    }
+
+    pub fn gguf(&self) -> &Gguf {
+        &self.gguf
+    }
+
+    /// The model as a list of operations. Every tensor's shape is checked against the hyperparameters; a tensor that the
+    /// plan has no use for is refused, since leaving it out would give wrong answers.
+    pub fn plan(&self, options: &PlanOptions) -> Result<Plan, Error> {
+        llama::plan(self, options)
+    }
+
+    /// The data of the plan's weights: views of the mapped file, and the rotation table.
+    pub fn weights(&self, plan: &Plan) -> Result<Weights, Error> {
+        let data = |name: &str, rows: u64| -> Result<Bytes, Error> {
+            if name == ROPE_TABLE {
+                let divisors = self.rope_factors()?;
+                return Ok(rope::table(&self.config, divisors.as_deref(), rows as u32));
+            }
+            let tensor = self.gguf.tensor(name).ok_or_else(|| self.gguf.tensor_error(name, "is missing"))?;
+            Ok(tensor.data.clone())
+        };
+        let weights: Result<Vec<Bytes>, Error> = plan.weights.iter().map(|w| data(&w.name, w.rows)).collect();
+        Ok(Weights(weights?))
+    }
+
+    /// Llama 3.1's divisors of the rotation frequencies, where the file has them: (rope_dim / 2), positive.
+    fn rope_factors(&self) -> Result<Option<Vec<f32>>, Error> {
+        let Some(tensor) = self.gguf.tensor(llama::ROPE_FREQS) else {
+            return Ok(None);
+        };
+        let mut factors = vec![0.0; tensor.n_elements() as usize];
+        crate::quant::decode(tensor.ty, &tensor.data, &mut factors);
+        match factors.iter().find(|f| !(f.is_finite() && **f > 0.0)) {
+            Some(f) => Err(self.gguf.tensor_error(&tensor.name, format!("holds {f}, expected positive numbers")))?,
+            None => Ok(Some(factors)),
+        }
+    }
+}
