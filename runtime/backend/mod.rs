@@ -2,8 +2,7 @@
 
 pub mod cpu;
 mod device;
-#[cfg(feature = "wgpu")]
-pub mod wgpu;
+// wgpu comes here
 
 pub use device::{DeviceChoice, DeviceInfo, Memory, UnknownDevice, available, open};
 

@@ -40,7 +40,7 @@ fn embed() -> Vec<Case> {
             s.step(Step::sequence(&ids, 0, &[]));
         })
     };
-    quant::formats().flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256)]).collect()
+    quant::FORMATS.iter().flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256)]).collect()
 }
 
 fn gather() -> Vec<Case> {
@@ -69,13 +69,13 @@ fn rms_norm() -> Vec<Case> {
         })
     };
     vec![
-        build(1, 4, 1.0),      // the smallest row
-        build(1, 4096, 1.0),   // Llama 3 8B
-        build(3, 576, 1.0),    // SmolLM2: not a multiple of a block
-        build(33, 1028, 1.0),  // ragged in both
-        build(2, 4096, 1e-4),  // eps matters
-        build(2, 4096, 1e3),   // outliers
-        build(1, 16384, 1.0),  // Llama 3.1 405B
+        build(1, 4, 1.0),     // the smallest row
+        build(1, 4096, 1.0),  // Llama 3 8B
+        build(3, 576, 1.0),   // SmolLM2: not a multiple of a block
+        build(33, 1028, 1.0), // ragged in both
+        build(2, 4096, 1e-4), // eps matters
+        build(2, 4096, 1e3),  // outliers
+        build(1, 16384, 1.0), // Llama 3.1 405B
     ]
 }
 
@@ -93,7 +93,7 @@ fn mat_mul_case(ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
 
 fn mat_mul() -> Vec<Case> {
     let mut cases = vec![];
-    for format in quant::formats() {
+    for format in quant::FORMATS.iter() {
         let (ty, block) = (format.ty, format.ty.block_size().max(32));
         for (rows, cols, tokens) in [
             (1, block, 1),
@@ -299,7 +299,8 @@ fn argmax() -> Vec<Case> {
 
 /// Every fused operation, in the setting where fusion finds it: a piece of a layer.
 fn fused() -> Vec<Case> {
-    let types = [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16, GgmlType::F32, GgmlType::Q4_K, GgmlType::Q6_K];
+    let types =
+        [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16, GgmlType::F32, GgmlType::Q4_K, GgmlType::Q6_K];
     let mut cases = vec![];
     for (ty, tokens) in types.into_iter().flat_map(|ty| [(ty, 1), (ty, 3), (ty, 8), (ty, 33)]) {
         let named = |sizes: &str| format!("{} {sizes} tokens={tokens}", ty.name());
@@ -316,7 +317,8 @@ fn fused() -> Vec<Case> {
         cases.push(case("norm_gate_up_swi_glu", named("132x256"), Some(ty), DOT, move |s| {
             s.size(no_kv(), tokens, 1);
             let x = s.input("x", Rows::Tokens, 256, 1.0);
-            let (norm, w_gate, w_up) = (s.weight(GgmlType::F32, 1, 256), s.weight(ty, 132, 256), s.weight(ty, 132, 256));
+            let (norm, w_gate, w_up) =
+                (s.weight(GgmlType::F32, 1, 256), s.weight(ty, 132, 256), s.weight(ty, 132, 256));
             let h = s.output("h", Rows::Tokens, 256);
             let (gate, up) = (s.output("gate", Rows::Tokens, 132), s.output("up", Rows::Tokens, 132));
             s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });

@@ -10,9 +10,9 @@ pub use cases::cases;
 pub use data::{Random, random_blocks};
 
 use crate::backend::{Backend, Error, cpu::Cpu};
+use crate::gguf::GgmlType;
 use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse};
 use bytes::Bytes;
-use crate::gguf::GgmlType;
 
 /// Rows that every buffer has beyond the largest step of its case.
 const GUARD_ROWS: u32 = 2;
@@ -121,7 +121,8 @@ pub fn no_kv() -> KvDecl {
 
 impl Case {
     fn setup(&self) -> Setup {
-        let seed = self.name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3));
+        let seed =
+            self.name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3));
         let mut setup = Setup::new(no_kv(), 1, 1, seed);
         (self.build)(&mut setup);
         setup.plan.buf("guard after", Rows::Tokens, 4);
@@ -144,7 +145,8 @@ impl Case {
                 }
                 wanted && verdict.is_ok()
             });
-            let used = steps.iter().any(|s| tested.ops(tested.phase(s.n_tokens())).iter().any(|op| op.stem() == self.stem));
+            let used =
+                steps.iter().any(|s| tested.ops(tested.phase(s.n_tokens())).iter().any(|op| op.stem() == self.stem));
             if !used {
                 return Ok(Outcome::Unsupported(refusal.unwrap_or_else(|| "does not match the pattern".to_string())));
             }
@@ -215,7 +217,11 @@ impl Case {
                 got.drain(..used);
                 want.extend_from_slice(&before[b.0 as usize][used..]);
                 if let Some(i) = differs(&got, &want) {
-                    return Ok(Err(format!("buffer {} row {} was written, rows end at {rows}", decl.name, rows as usize + i / decl.cols as usize)));
+                    return Ok(Err(format!(
+                        "buffer {} row {} was written, rows end at {rows}",
+                        decl.name,
+                        rows as usize + i / decl.cols as usize
+                    )));
                 }
                 continue;
             }
@@ -226,7 +232,11 @@ impl Case {
                 continue;
             }
             if let Some(i) = differs(&got[used..], &before[b.0 as usize][used..]) {
-                return Ok(Err(format!("buffer {} element {} lies after row {rows} and was written", decl.name, used + i)));
+                return Ok(Err(format!(
+                    "buffer {} element {} lies after row {rows} and was written",
+                    decl.name,
+                    used + i
+                )));
             }
             match compare(&got[..used], &want[..used], self.limit) {
                 Ok(error) => worst = worst.max(error),

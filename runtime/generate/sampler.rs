@@ -59,8 +59,7 @@ impl Sampler {
 
     fn penalizes(&self) -> bool {
         let o = &self.options;
-        o.repeat_last_n > 0
-            && (o.repeat_penalty != 1.0 || o.presence_penalty != 0.0 || o.frequency_penalty != 0.0)
+        o.repeat_last_n > 0 && (o.repeat_penalty != 1.0 || o.presence_penalty != 0.0 || o.frequency_penalty != 0.0)
     }
 
     /// Tells the sampler of a token that is now part of the text: prompt tokens too.

@@ -13,18 +13,10 @@ pub enum Error {
     File { file: String, problem: String },
     /// One metadata key.
     #[error("{file}: key {key}: {problem}")]
-    Key {
-        file: String,
-        key: String,
-        problem: String,
-    },
+    Key { file: String, key: String, problem: String },
     /// One tensor.
     #[error("{file}: tensor {tensor}: {problem}")]
-    Tensor {
-        file: String,
-        tensor: String,
-        problem: String,
-    },
+    Tensor { file: String, tensor: String, problem: String },
 }
 
 /// What an [`Error`] is about, before the file's name is put in front of it.
@@ -39,16 +31,8 @@ impl Subject<'_> {
         let (file, problem) = (escape_controls(file), escape_controls(&problem.to_string()));
         match self {
             Subject::File => Error::File { file, problem },
-            Subject::Key(key) => Error::Key {
-                file,
-                key: shorten(key),
-                problem,
-            },
-            Subject::Tensor(tensor) => Error::Tensor {
-                file,
-                tensor: shorten(tensor),
-                problem,
-            },
+            Subject::Key(key) => Error::Key { file, key: shorten(key), problem },
+            Subject::Tensor(tensor) => Error::Tensor { file, tensor: shorten(tensor), problem },
         }
     }
 }

@@ -49,16 +49,13 @@ impl Gguf {
     /// kills this process (SIGBUS); if another process writes to it, the weights change. Replace model files by renaming.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
         let name = path.display().to_string();
-        let unreadable =
-            |e: std::io::Error| Subject::File.error(&name, format_args!("cannot read: {e}"));
+        let unreadable = |e: std::io::Error| Subject::File.error(&name, format_args!("cannot read: {e}"));
         let kind = fs::metadata(path).map_err(unreadable)?; // before opening: opening a pipe would wait for its writer
         if kind.is_dir() {
             return Err(Subject::File.error(&name, "is a directory, expected a GGUF file"));
         }
         if !kind.is_file() {
-            return Err(
-                Subject::File.error(&name, "is not a regular file, only those can be mapped")
-            );
+            return Err(Subject::File.error(&name, "is not a regular file, only those can be mapped"));
         }
         let file = File::open(path).map_err(unreadable)?;
         // SAFETY: the map is read-only and shared; that nobody truncates or writes the file is asked of the caller above.
@@ -69,8 +66,7 @@ impl Gguf {
     /// Parses a GGUF file that is already in memory. `name` stands for its path in errors.
     pub fn parse(name: &str, bytes: Bytes) -> Result<Gguf, Error> {
         let mut reader = Reader::new(&bytes);
-        let header =
-            read::header(&mut reader).map_err(|problem| Subject::File.error(name, problem))?;
+        let header = read::header(&mut reader).map_err(|problem| Subject::File.error(name, problem))?;
         let metadata = read::metadata(name, &mut reader, header.n_entries)?;
         let mut gguf = Gguf {
             name: name.to_string(),
@@ -94,10 +90,7 @@ impl Gguf {
             None => Ok(DEFAULT_ALIGNMENT),
             Some(&Value::U32(v)) if v.is_power_of_two() && v <= MAX_ALIGNMENT => Ok(v),
             Some(v) => {
-                let problem = format!(
-                    "{} {v}, expected a u32 power of two up to {MAX_ALIGNMENT}",
-                    v.ty()
-                );
+                let problem = format!("{} {v}, expected a u32 power of two up to {MAX_ALIGNMENT}", v.ty());
                 Err(self.key_error(KEY, problem))
             }
         }
@@ -120,9 +113,7 @@ impl Gguf {
 
     /// All metadata, in the order of the file.
     pub fn metadata(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
-        self.metadata
-            .iter()
-            .map(|(key, value)| (key.as_str(), value))
+        self.metadata.iter().map(|(key, value)| (key.as_str(), value))
     }
 
     /// All tensors, in the order of the file.
@@ -142,16 +133,12 @@ impl Gguf {
 
     /// The value of a key as `T`, if the key is there. Wrong type, or a number that does not fit, is an error.
     pub fn optional<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<Option<T>, Error> {
-        self.get(key)
-            .map(T::from_value)
-            .transpose()
-            .map_err(|problem| self.key_error(key, problem))
+        self.get(key).map(T::from_value).transpose().map_err(|problem| self.key_error(key, problem))
     }
 
     /// The value of a key as `T`. A missing key is an error too.
     pub fn required<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T, Error> {
-        self.optional(key)?
-            .ok_or_else(|| self.key_error(key, "is missing"))
+        self.optional(key)?.ok_or_else(|| self.key_error(key, "is missing"))
     }
 
     /// An unsigned integer of any width.

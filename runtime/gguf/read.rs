@@ -97,8 +97,7 @@ impl<'a> Reader<'a> {
     fn fixed(&mut self, ty: ValueType) -> Result<Value, String> {
         let size = ty.size().unwrap_or(0) as u64;
         let raw = self.take(size)?;
-        Value::from_le_bytes(ty, raw)
-            .ok_or_else(|| format!("{ty} with value {}, expected 0 or 1", raw[0]))
+        Value::from_le_bytes(ty, raw).ok_or_else(|| format!("{ty} with value {}, expected 0 or 1", raw[0]))
     }
 
     fn array(&mut self) -> Result<Array, String> {
@@ -122,27 +121,18 @@ impl<'a> Reader<'a> {
             }
             (ValueType::Bool, _) => {
                 for i in 0..len {
-                    self.fixed(element)
-                        .map_err(|problem| format!("element {i} of {len}: {problem}"))?;
+                    self.fixed(element).map_err(|problem| format!("element {i} of {len}: {problem}"))?;
                 }
             }
             (_, bytes) => {
                 self.take(bytes.unwrap_or(0))?;
             }
         }
-        Ok(Array::new(
-            element,
-            len as usize,
-            self.bytes.slice(start..self.pos),
-        ))
+        Ok(Array::new(element, len as usize, self.bytes.slice(start..self.pos)))
     }
 
     fn too_short(&self, what: &str) -> String {
-        format!(
-            "{what} at byte {}, the file ends at byte {} (truncated download?)",
-            self.pos,
-            self.bytes.len()
-        )
+        format!("{what} at byte {}, the file ends at byte {} (truncated download?)", self.pos, self.bytes.len())
     }
 }
 
@@ -160,42 +150,27 @@ pub(super) fn header(reader: &mut Reader) -> Result<Header, String> {
     }
     let magic = reader.take(len.min(4))?;
     if magic != MAGIC {
-        return Err(format!(
-            "not a GGUF file: begins with \"{}\", expected \"GGUF\"",
-            magic.escape_ascii()
-        ));
+        return Err(format!("not a GGUF file: begins with \"{}\", expected \"GGUF\"", magic.escape_ascii()));
     }
     if len < HEADER_BYTES {
-        return Err(format!(
-            "ends at byte {len}, the header needs {HEADER_BYTES} (truncated download?)"
-        ));
+        return Err(format!("ends at byte {len}, the header needs {HEADER_BYTES} (truncated download?)"));
     }
     let version = reader.u32()?;
     match version {
         2 | 3 => {}
         1 => {
-            return Err(
-                "GGUF version 1 is not supported, convert the model again (expected 2 or 3)"
-                    .to_string(),
-            );
+            return Err("GGUF version 1 is not supported, convert the model again (expected 2 or 3)".to_string());
         }
         _ if (1..=3).contains(&version.swap_bytes()) => {
-            return Err(
-                "the file is big-endian, only little-endian files are supported".to_string(),
-            );
+            return Err("the file is big-endian, only little-endian files are supported".to_string());
         }
         _ => return Err(format!("unknown GGUF version {version}, expected 2 or 3")),
     }
-    let header = Header {
-        version,
-        n_tensors: reader.u64()?,
-        n_entries: reader.u64()?,
-    };
+    let header = Header { version, n_tensors: reader.u64()?, n_entries: reader.u64()? };
     let remaining = reader.remaining();
-    for (count, what, min) in [
-        (header.n_tensors, "tensors", MIN_TENSOR_BYTES),
-        (header.n_entries, "metadata keys", MIN_ENTRY_BYTES),
-    ] {
+    for (count, what, min) in
+        [(header.n_tensors, "tensors", MIN_TENSOR_BYTES), (header.n_entries, "metadata keys", MIN_ENTRY_BYTES)]
+    {
         if count > remaining / min {
             return Err(format!(
                 "the header counts {count} {what}, the {remaining} bytes after it hold at most {}",
@@ -213,25 +188,13 @@ pub(super) struct Metadata {
 }
 
 pub(super) fn metadata(file: &str, reader: &mut Reader, n_entries: u64) -> Result<Metadata, Error> {
-    let mut metadata = Metadata {
-        entries: Vec::new(),
-        index: HashMap::new(),
-    };
+    let mut metadata = Metadata { entries: Vec::new(), index: HashMap::new() };
     for i in 0..n_entries {
         let key = reader.name("its name", MAX_KEY_BYTES).map_err(|problem| {
-            Subject::File.error(
-                file,
-                format_args!("metadata key {} of {n_entries}: {problem}", i + 1),
-            )
+            Subject::File.error(file, format_args!("metadata key {} of {n_entries}: {problem}", i + 1))
         })?;
-        let value = reader
-            .value()
-            .map_err(|problem| Subject::Key(key).error(file, problem))?;
-        if metadata
-            .index
-            .insert(key.to_string(), metadata.entries.len())
-            .is_some()
-        {
+        let value = reader.value().map_err(|problem| Subject::Key(key).error(file, problem))?;
+        if metadata.index.insert(key.to_string(), metadata.entries.len()).is_some() {
             return Err(Subject::Key(key).error(file, "appears twice"));
         }
         metadata.entries.push((key.to_string(), value));

@@ -61,12 +61,9 @@ pub(super) fn tensors(
     let mut infos = Vec::new();
     let mut index = HashMap::new();
     for i in 0..n_tensors {
-        let name = reader.name("its name", MAX_NAME_BYTES).map_err(|problem| {
-            Subject::File.error(
-                file,
-                format_args!("tensor {} of {n_tensors}: {problem}", i + 1),
-            )
-        })?;
+        let name = reader
+            .name("its name", MAX_NAME_BYTES)
+            .map_err(|problem| Subject::File.error(file, format_args!("tensor {} of {n_tensors}: {problem}", i + 1)))?;
         let at_tensor = |problem| Subject::Tensor(name).error(file, problem);
         let info = info(name, reader, alignment).map_err(at_tensor)?;
         if index.insert(name.to_string(), infos.len()).is_some() {
@@ -85,9 +82,7 @@ pub(super) fn tensors(
         };
         if end > bytes.len() as u64 {
             let (len, name) = (bytes.len(), shorten(info.name));
-            let problem = format!(
-                "ends at byte {len}, tensor {name} needs bytes {start}..{end} (truncated download?)"
-            );
+            let problem = format!("ends at byte {len}, tensor {name} needs bytes {start}..{end} (truncated download?)");
             return Err(Subject::File.error(file, problem));
         }
         tensors.push(Tensor {
@@ -114,18 +109,13 @@ fn info<'a>(name: &'a str, reader: &mut Reader, alignment: u32) -> Result<Info<'
     if !(1..=MAX_DIMS).contains(&n_dims) {
         return Err(format!("{n_dims} dimensions, expected 1 to {MAX_DIMS}"));
     }
-    let shape = (0..n_dims)
-        .map(|_| reader.u64())
-        .collect::<Result<Vec<u64>, String>>()?;
+    let shape = (0..n_dims).map(|_| reader.u64()).collect::<Result<Vec<u64>, String>>()?;
     if shape.contains(&0) {
         return Err(format!("shape {shape:?} has a zero dimension"));
     }
     let ty = GgmlType::from_id(reader.u32()?)?;
     if shape[0] % ty.block_size() != 0 {
-        return Err(format!(
-            "shape {shape:?}: {ty} needs a first dimension that is a multiple of {}",
-            ty.block_size()
-        ));
+        return Err(format!("shape {shape:?}: {ty} needs a first dimension that is a multiple of {}", ty.block_size()));
     }
     let size = shape
         .iter()
@@ -134,17 +124,9 @@ fn info<'a>(name: &'a str, reader: &mut Reader, alignment: u32) -> Result<Info<'
         .ok_or_else(|| format!("the size of shape {shape:?} in {ty} overflows 64 bits"))?;
     let offset = reader.u64()?;
     if offset % u64::from(alignment) != 0 {
-        return Err(format!(
-            "offset {offset} is not a multiple of the alignment {alignment}"
-        ));
+        return Err(format!("offset {offset} is not a multiple of the alignment {alignment}"));
     }
-    Ok(Info {
-        name,
-        ty,
-        shape,
-        size,
-        offset,
-    })
+    Ok(Info { name, ty, shape, size, offset })
 }
 
 fn refuse_overlap(file: &str, tensors: &[Tensor]) -> Result<(), Error> {

@@ -55,21 +55,11 @@ struct Row {
 }
 
 const fn row(ty: GgmlType, name: &'static str, block_size: u64, block_bytes: u64) -> Row {
-    Row {
-        name,
-        ty: Some(ty),
-        block_size,
-        block_bytes,
-    }
+    Row { name, ty: Some(ty), block_size, block_bytes }
 }
 
 const fn removed(name: &'static str) -> Row {
-    Row {
-        name,
-        ty: None,
-        block_size: 0,
-        block_bytes: 0,
-    }
+    Row { name, ty: None, block_size: 0, block_bytes: 0 }
 }
 
 /// Every type id that GGML has given out, in order: the index is the id.
@@ -135,9 +125,7 @@ impl GgmlType {
     pub fn from_id(id: u32) -> Result<GgmlType, String> {
         match TYPES.get(id as usize) {
             Some(Row { ty: Some(ty), .. }) => Ok(*ty),
-            Some(Row { name, .. }) => Err(format!(
-                "type {id} ({name}) was removed from GGML, convert the model again"
-            )),
+            Some(Row { name, .. }) => Err(format!("type {id} ({name}) was removed from GGML, convert the model again")),
             None => Err(format!(
                 "unknown type {id}, the last known is {} ({})",
                 TYPES.len() - 1,

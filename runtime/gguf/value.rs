@@ -46,10 +46,7 @@ impl ValueType {
     pub(super) fn from_id(id: u32) -> Result<ValueType, String> {
         match VALUE_TYPES.get(id as usize) {
             Some((ty, ..)) => Ok(*ty),
-            None => Err(format!(
-                "unknown value type {id}, the last known is {} (f64)",
-                VALUE_TYPES.len() - 1
-            )),
+            None => Err(format!("unknown value type {id}, the last known is {} (f64)", VALUE_TYPES.len() - 1)),
         }
     }
 
@@ -176,11 +173,7 @@ impl fmt::Display for Value {
                     let comma = if i > 0 { ", " } else { "" };
                     write!(f, "{comma}{element}")?;
                 }
-                f.write_str(if array.len() > SHOWN_ELEMENTS {
-                    ", ...]"
-                } else {
-                    "]"
-                })
+                f.write_str(if array.len() > SHOWN_ELEMENTS { ", ...]" } else { "]" })
             }
         }
     }
@@ -257,10 +250,7 @@ fn mismatch(expected: &str, found: &Value) -> String {
 }
 
 fn mismatch_at(expected: &str, i: usize, found: &Value) -> String {
-    format!(
-        "expected array of {expected}, element {i} is {}",
-        found.describe()
-    )
+    format!("expected array of {expected}, element {i} is {}", found.describe())
 }
 
 /// [`FromValue`] for a scalar, given how to convert it, and for the array of it.
@@ -304,9 +294,7 @@ from_scalar! {
 impl<'a> FromValue<'a> for &'a str {
     fn from_value(value: &'a Value) -> Result<Self, String> {
         match value {
-            Value::String(bytes) => {
-                str::from_utf8(bytes).map_err(|e| format!("expected UTF-8 text: {e}"))
-            }
+            Value::String(bytes) => str::from_utf8(bytes).map_err(|e| format!("expected UTF-8 text: {e}")),
             _ => Err(mismatch("string", value)),
         }
     }
@@ -318,9 +306,7 @@ impl<'a> FromValue<'a> for Vec<&'a str> {
             Value::Array(array) if array.element == ValueType::String || array.is_empty() => array,
             _ => return Err(mismatch("array of string", value)),
         };
-        let text = |(i, raw)| {
-            str::from_utf8(raw).map_err(|e| format!("expected UTF-8 text, element {i}: {e}"))
-        };
+        let text = |(i, raw)| str::from_utf8(raw).map_err(|e| format!("expected UTF-8 text, element {i}: {e}"));
         array.raw().enumerate().map(text).collect()
     }
 }

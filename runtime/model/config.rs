@@ -46,7 +46,9 @@ impl Config {
         let read = Reader { gguf };
         let experts = read.or("llama.expert_count", 0u32)?;
         if experts > 0 {
-            return Err(gguf.key_error("llama.expert_count", format!("{experts}, mixtures of experts cannot be run")).into());
+            return Err(gguf
+                .key_error("llama.expert_count", format!("{experts}, mixtures of experts cannot be run"))
+                .into());
         }
         let n_layers = read.count("llama.block_count", None, MAX_LAYERS)?;
         let n_embd = read.count("llama.embedding_length", None, MAX_WIDTH)?;

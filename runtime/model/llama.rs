@@ -13,7 +13,8 @@ pub const NEXT_TOKEN: &str = "next token";
 
 pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
     let c = &model.config;
-    let kv = KvDecl { layers: c.n_layers, slots: options.n_ctx, heads: c.n_kv_heads, head_dim: c.head_dim, ty: options.kv };
+    let kv =
+        KvDecl { layers: c.n_layers, slots: options.n_ctx, heads: c.n_kv_heads, head_dim: c.head_dim, ty: options.kv };
     let mut p = Planner { model, plan: Plan::new(kv, options.max_tokens, options.max_outputs), used: BTreeSet::new() };
     let (embd, ff) = (c.n_embd as u64, c.n_ff as u64);
     let (q_dim, kv_dim) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
@@ -114,7 +115,8 @@ impl Planner<'_> {
             let gguf = &self.model.gguf;
             let (ty, shape) = &self.model.catalog[ROPE_FREQS];
             if shape[..] != [dim / 2] || *ty != GgmlType::F32 {
-                let what = format!("F32 of shape [{}] expected from the metadata, {} of {shape:?} found", dim / 2, ty.name());
+                let what =
+                    format!("F32 of shape [{}] expected from the metadata, {} of {shape:?} found", dim / 2, ty.name());
                 return Err(gguf.tensor_error(ROPE_FREQS, what).into());
             }
             self.used.insert(ROPE_FREQS.to_string());

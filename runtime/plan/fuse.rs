@@ -30,12 +30,12 @@ pub fn fused_stems() -> impl Iterator<Item = &'static str> {
 
 /// Replaces runs of operations by fused ones, wherever `supports` agrees. What a fused operation does not keep is read by
 /// nothing after it.
-pub fn fuse(plan: &mut Plan, supports: impl Fn(&Plan, &Op, Phase) -> bool) {
-    plan.decode = fuse_list(plan, Phase::Decode, &supports);
-    plan.prefill = fuse_list(plan, Phase::Prefill, &supports);
+pub fn fuse(plan: &mut Plan, mut supports: impl FnMut(&Plan, &Op, Phase) -> bool) {
+    plan.decode = fuse_list(plan, Phase::Decode, &mut supports);
+    plan.prefill = fuse_list(plan, Phase::Prefill, &mut supports);
 }
 
-fn fuse_list(plan: &Plan, phase: Phase, supports: &impl Fn(&Plan, &Op, Phase) -> bool) -> Vec<Op> {
+fn fuse_list(plan: &Plan, phase: Phase, supports: &mut impl FnMut(&Plan, &Op, Phase) -> bool) -> Vec<Op> {
     let mut ops = plan.ops(phase);
     let mut fused = vec![];
     while let Some(first) = ops.first() {

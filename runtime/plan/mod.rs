@@ -175,12 +175,7 @@ impl Plan {
     }
 
     fn declare(&mut self, name: &str, rows: Rows, cols: u32, elem: Elem) -> Buf {
-        self.bufs.push(BufDecl {
-            name: name.to_string(),
-            rows,
-            cols,
-            elem,
-        });
+        self.bufs.push(BufDecl { name: name.to_string(), rows, cols, elem });
         Buf(self.bufs.len() as u32 - 1)
     }
 
@@ -204,11 +199,7 @@ impl Plan {
     }
 
     pub fn phase(&self, n_tokens: u32) -> Phase {
-        if n_tokens <= DECODE_TOKENS {
-            Phase::Decode
-        } else {
-            Phase::Prefill
-        }
+        if n_tokens <= DECODE_TOKENS { Phase::Decode } else { Phase::Prefill }
     }
 
     pub fn ops(&self, phase: Phase) -> &[Op] {
@@ -244,9 +235,7 @@ impl Plan {
 
     /// Bytes of all activation buffers at the largest step (4 bytes an element).
     pub fn buf_bytes(&self) -> u64 {
-        (0..self.bufs.len() as u32)
-            .map(|b| 4 * self.buf_len(Buf(b)) as u64)
-            .sum()
+        (0..self.bufs.len() as u32).map(|b| 4 * self.buf_len(Buf(b)) as u64).sum()
     }
 }
 

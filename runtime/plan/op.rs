@@ -124,9 +124,8 @@ macro_rules! into_op {
 into_op!(Embed Gather RmsNorm MatMul Rope KvStore Attention SwiGlu Add Argmax Fused);
 
 /// Stems of the core operations: the names of their kernels, shaders, reference functions, cases and bench rows.
-pub const CORE_STEMS: [&str; 10] = [
-    "embed", "gather", "rms_norm", "mat_mul", "rope", "kv_store", "attention", "swi_glu", "add", "argmax",
-];
+pub const CORE_STEMS: [&str; 10] =
+    ["embed", "gather", "rms_norm", "mat_mul", "rope", "kv_store", "attention", "swi_glu", "add", "argmax"];
 
 impl Op {
     /// The one name of the operation.
@@ -210,10 +209,7 @@ impl Op {
 
     /// Checks every shape against the plan's declarations.
     pub fn check(&self, plan: &Plan) -> Result<(), PlanError> {
-        let fail = |what: String| PlanError {
-            op: self.stem(),
-            what,
-        };
+        let fail = |what: String| PlanError { op: self.stem(), what };
         let want = |b: Buf, rows: Rows, cols: u64| expect(plan, b, rows, cols, Elem::F32).map_err(fail);
         let vector = |w: Weight, cols: u32| {
             let d = &plan[w];
@@ -294,12 +290,7 @@ impl Op {
 }
 
 fn expect(plan: &Plan, b: Buf, rows: Rows, cols: u64, elem: Elem) -> Result<(), String> {
-    let BufDecl {
-        name,
-        rows: r,
-        cols: c,
-        elem: e,
-    } = &plan[b];
+    let BufDecl { name, rows: r, cols: c, elem: e } = &plan[b];
     match (*r, *c as u64, *e) == (rows, cols, elem) && cols > 0 {
         true => Ok(()),
         false => Err(format!("buffer {name} is ({r:?}, {c}) {e:?}, wanted ({rows:?}, {cols}) {elem:?}")),

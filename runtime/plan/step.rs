@@ -48,11 +48,7 @@ impl Step {
         for (row, &output) in rows.iter_mut().zip(outputs) {
             row.output = output;
         }
-        Step {
-            rows,
-            n_outputs: outputs.len() as u32,
-            stop_after: None,
-        }
+        Step { rows, n_outputs: outputs.len() as u32, stop_after: None }
     }
 
     pub fn n_tokens(&self) -> u32 {
@@ -81,10 +77,7 @@ impl Step {
                 return Err(format!("row {i}: KV slot {}, the cache has {slots}", row.slot));
             }
             if row.kv_len == 0 || row.kv_start as u64 + row.kv_len as u64 > slots as u64 {
-                return Err(format!(
-                    "row {i}: KV slots {} + {}, the cache has {slots}",
-                    row.kv_start, row.kv_len
-                ));
+                return Err(format!("row {i}: KV slots {} + {}, the cache has {slots}", row.kv_start, row.kv_len));
             }
             if i < self.n_outputs as usize && row.output >= n {
                 return Err(format!("output {i}: row {}, the step has {n}", row.output));

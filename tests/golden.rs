@@ -1,0 +1,74 @@
+//! Logits of the tiny models, against an independent float64 forward pass.
+
+mod common;
+
+use pronk::backend::DeviceChoice;
+use pronk::conformance::nmse;
+use pronk::generate::{LoadOptions, Outputs, load};
+use pronk::plan::KvType;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+#[derive(Deserialize)]
+struct Golden {
+    tokens: Vec<u32>,
+    logits: String,
+}
+
+/// Largest normalized squared error with float activations: an f32 cache leaves only f32 rounding (measured: below 1e-10),
+/// an f16 cache adds its own rounding of keys and values (2^-11 relative, measured: below 1e-6).
+fn limit(kv: KvType) -> f64 {
+    match kv {
+        KvType::F32 => 1e-6,
+        KvType::F16 => 1e-5,
+    }
+}
+
+/// The folder of golden models: the ones in the repository, or a larger set of the same form.
+fn folder() -> PathBuf {
+    std::env::var_os("PRONK_GOLDEN_MODELS").map_or_else(|| common::data("models"), PathBuf::from)
+}
+
+/// Every golden model on `device`, fed in chunks of `chunk` tokens. Returns how many were compared.
+fn compare_all(device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) -> usize {
+    let index = std::fs::read(folder().join("index.json")).expect("an index.json in the folder of golden models");
+    let models: BTreeMap<String, Golden> = serde_json::from_slice(&index).expect("the index is JSON");
+    for (name, golden) in &models {
+        let options = LoadOptions { device, n_ctx: Some(64), kv, chunk, max_outputs: 64 };
+        let path = folder().join(name);
+        let mut loaded = load(&path, &options, &mut |_, _| {}).unwrap_or_else(|e| panic!("{e}"));
+        let mut logits: Vec<f32> = vec![];
+        let fed = loaded.session.feed(&golden.tokens, Outputs::All, |_, rows| {
+            logits.extend_from_slice(rows);
+            true
+        });
+        fed.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let (want, n_vocab) = common::npy(&folder().join(&golden.logits));
+        assert_eq!(logits.len(), golden.tokens.len() * n_vocab, "{name}");
+        let error = nmse(&logits, &want);
+        println!("{name} {device:?} {kv:?} chunk {chunk}: {error:.1e}");
+        assert!(error <= limit, "{name} on {device:?}, {kv:?} cache, chunk {chunk}: {error:.2e}, limit {limit:.0e}");
+        assert_eq!(loaded.session.argmax().expect("the device's choice"), {
+            let last = &logits[logits.len() - n_vocab..];
+            pronk::backend::cpu::argmax(last) as u32
+        });
+    }
+    models.len()
+}
+
+#[test]
+fn cpu_f32_cache() {
+    assert!(compare_all(DeviceChoice::Cpu, KvType::F32, 64, limit(KvType::F32)) > 0);
+}
+
+#[test]
+fn cpu_f16_cache() {
+    assert!(compare_all(DeviceChoice::Cpu, KvType::F16, 64, limit(KvType::F16)) > 0);
+}
+
+/// Token by token: the decode list of operations.
+#[test]
+fn cpu_one_at_a_time() {
+    assert!(compare_all(DeviceChoice::Cpu, KvType::F32, 1, limit(KvType::F32)) > 0);
+}
