@@ -4,14 +4,13 @@
 //! sentinels: an operation that writes outside its rows, or to a buffer that is not its own, fails.
 
 mod cases;
-mod data;
 
 pub use cases::cases;
-pub use data::{Random, random_blocks};
 
 use crate::backend::{Backend, Error, cpu::Cpu};
 use crate::gguf::GgmlType;
 use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse};
+use crate::quant::{Random, random_blocks};
 use bytes::Bytes;
 
 /// Rows that every buffer has beyond the largest step of its case.

@@ -5,6 +5,7 @@
 
 mod iq4;
 mod k;
+mod random;
 mod simple;
 
 use bytemuck::Pod;
@@ -13,6 +14,7 @@ use multiversion::multiversion;
 use crate::gguf::GgmlType;
 pub use iq4::{IQ4_NL, IQ4_XS};
 pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+pub use random::{Random, random_blocks};
 pub use simple::{BF16, F16, F32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 
 /// One block as it lies in the file. Alignment 1: a block may begin at any byte.
