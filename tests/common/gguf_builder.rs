@@ -76,6 +76,11 @@ pub fn array(element: u32, len: u64, elements: &[u8]) -> Vec<u8> {
 }
 
 impl GgufBuilder {
+    /// What tensor data is padded to; see [`GgufBuilder::alignment`].
+    pub fn aligned_to(self, alignment: usize) -> Self {
+        GgufBuilder { alignment, ..self }
+    }
+
     /// Bytes that stand where an entry would: not even a key need be whole.
     pub fn raw(mut self, entry: &[u8]) -> Self {
         self.entries.push(entry.to_vec());
