@@ -37,7 +37,7 @@ pub struct Format {
 }
 
 /// Every tensor type that can be decoded.
-pub const FORMATS: [Format; 15] = [
+pub static FORMATS: [Format; 15] = [
     row::<F32>(),
     row::<F16>(),
     row::<BF16>(),
@@ -64,7 +64,7 @@ const fn row<B: Block>() -> Format {
 
 /// The format of a tensor type; None if the type cannot be decoded.
 pub fn format(ty: GgmlType) -> Option<&'static Format> {
-    const { &FORMATS }.iter().find(|format| format.ty == ty)
+    FORMATS.iter().find(|format| format.ty == ty)
 }
 
 /// Decodes whole blocks of `ty` to `out`, as [`Format::decode`].
