@@ -1,2 +1,3 @@
 //! Pronk
 pub mod gguf;
+pub mod text;
