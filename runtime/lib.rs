@@ -1,3 +1,4 @@
 //! Pronk
 pub mod gguf;
+pub mod quant;
 pub mod text;
