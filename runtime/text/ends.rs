@@ -19,15 +19,8 @@ const END_TEXTS: [&str; 28] = [
 
 /// The file's end of text, of turn and of message, and the tokens of [`END_TEXTS`].
 pub(super) fn ends(vocab: &Vocab) -> BTreeSet<u32> {
-    let by_text = (0..)
-        .zip(&vocab.tokens)
-        .filter(|(_, text)| is_end_text(text))
-        .map(|(id, _)| id);
-    [vocab.eos, vocab.eot, vocab.eom]
-        .into_iter()
-        .flatten()
-        .chain(by_text)
-        .collect()
+    let by_text = (0..).zip(&vocab.tokens).filter(|(_, text)| is_end_text(text)).map(|(id, _)| id);
+    [vocab.eos, vocab.eot, vocab.eom].into_iter().flatten().chain(by_text).collect()
 }
 
 /// Whether a token of this text ends a reply in whatever vocabulary it is.

@@ -28,10 +28,8 @@ const LLAMA3: &str = concat!(
     contractions!(),
     r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
-const QWEN2: &str = concat!(
-    contractions!(),
-    r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-);
+const QWEN2: &str =
+    concat!(contractions!(), r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+");
 const TEKKEN: &str = concat!(
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
@@ -49,16 +47,7 @@ const GPT4O: &str = concat!(
 /// of the models' own tokenizers, which llama.cpp approximates.
 const TABLE: &[Row] = &[
     Row {
-        names: &[
-            "llama-bpe",
-            "llama3",
-            "llama-v3",
-            "falcon3",
-            "falcon-h1",
-            "pixtral",
-            "midm-2.0",
-            "lfm2",
-        ],
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
         patterns: &[LLAMA3],
         ignore_merges: true,
         add_bos: true,
@@ -70,63 +59,28 @@ const TABLE: &[Row] = &[
         add_bos: false,
     },
     Row {
-        names: &[
-            "smollm",
-            "starcoder",
-            "refact",
-            "command-r",
-            "codeshell",
-            "exaone",
-            "minerva-7b",
-        ],
+        names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
         patterns: &[r"\p{N}", GPT2],
         ignore_merges: false,
         add_bos: false,
     },
     Row {
-        names: &[
-            "gpt-2", "phi-2", "mpt", "olmo", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4",
-            "trillion",
-        ],
+        names: &["gpt-2", "phi-2", "mpt", "olmo", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4", "trillion"],
         patterns: &[GPT2],
         ignore_merges: false,
         add_bos: false,
     },
     Row {
-        names: &[
-            "qwen2",
-            "deepseek-r1-qwen",
-            "stablelm2",
-            "megrez",
-            "hunyuan",
-            "kormo",
-            "solar-open",
-        ],
+        names: &["qwen2", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan", "kormo", "solar-open"],
         patterns: &[QWEN2],
         ignore_merges: false,
         add_bos: false,
     },
-    Row {
-        names: &["tekken"],
-        patterns: &[TEKKEN],
-        ignore_merges: true,
-        add_bos: true,
-    },
-    Row {
-        names: &["gpt-4o", "llama4", "kanana2"],
-        patterns: &[GPT4O],
-        ignore_merges: false,
-        add_bos: false,
-    },
+    Row { names: &["tekken"], patterns: &[TEKKEN], ignore_merges: true, add_bos: true },
+    Row { names: &["gpt-4o", "llama4", "kanana2"], patterns: &[GPT4O], ignore_merges: false, add_bos: false },
     Row {
         names: &["deepseek-coder"],
-        patterns: &[
-            r"[\r\n]",
-            r"\s?\p{L}+",
-            r"\s?\p{P}+",
-            "[一-龥ࠀ-一가-퟿]+",
-            r"\p{N}",
-        ],
+        patterns: &[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"],
         ignore_merges: false,
         add_bos: false,
     },
@@ -158,18 +112,11 @@ const TABLE: &[Row] = &[
 
 /// The row of this name. Errors: an unknown name, listing the known ones.
 pub(super) fn row(name: &str) -> Result<&'static Row, Error> {
-    TABLE
-        .iter()
-        .find(|row| row.names.contains(&name))
-        .ok_or_else(|| {
-            let known: Vec<&str> = TABLE.iter().flat_map(|row| row.names).copied().collect();
-            let problem = format!(
-                "unknown pre-tokenizer {}, known are {}",
-                quoted(name),
-                known.join(", ")
-            );
-            Error::key(vocab::PRE, problem)
-        })
+    TABLE.iter().find(|row| row.names.contains(&name)).ok_or_else(|| {
+        let known: Vec<&str> = TABLE.iter().flat_map(|row| row.names).copied().collect();
+        let problem = format!("unknown pre-tokenizer {}, known are {}", quoted(name), known.join(", "));
+        Error::key(vocab::PRE, problem)
+    })
 }
 
 /// Cuts text into words.
@@ -183,9 +130,7 @@ impl Splitter {
             let failed = |e| Error::key(vocab::PRE, format!("{}: bad pattern: {e}", row.names[0]));
             Regex::new(p).map_err(failed)
         };
-        Ok(Splitter {
-            patterns: row.patterns.iter().map(compile).collect::<Result<_, _>>()?,
-        })
+        Ok(Splitter { patterns: row.patterns.iter().map(compile).collect::<Result<_, _>>()? })
     }
 
     /// The words of a text, in order, none empty; joined they are the text.
@@ -220,12 +165,7 @@ mod tests {
         let text = "I'LL pay ₹1234.50, don't\r\n\r\n  you?\t\u{3000}x\u{85}y ÀéΣς 中文ไทย 🦙 'ſ   ";
         for row in TABLE {
             let splitter = Splitter::new(row).unwrap();
-            assert_eq!(
-                splitter.split(text).unwrap().concat(),
-                text,
-                "{}",
-                row.names[0]
-            );
+            assert_eq!(splitter.split(text).unwrap().concat(), text, "{}", row.names[0]);
             assert!(splitter.split("").unwrap().is_empty());
         }
     }
@@ -244,32 +184,15 @@ mod tests {
             (
                 "llama-bpe",
                 "I'LL have 12345  x\n\n y",
-                &[
-                    "I", "'LL", " have", " ", "123", "45", " ", " x", "\n\n", " y",
-                ],
+                &["I", "'LL", " have", " ", "123", "45", " ", " x", "\n\n", " y"],
             ),
             ("qwen2", "v12 a", &["v", "1", "2", " a"]),
-            (
-                "smollm",
-                "I'LL 12  x",
-                &["I", "'", "LL", " ", "1", "2", " ", " x"],
-            ),
+            ("smollm", "I'LL 12  x", &["I", "'", "LL", " ", "1", "2", " ", " x"]),
             ("gpt-2", "it's 12  x", &["it", "'s", " 12", " ", " x"]),
-            (
-                "tekken",
-                "helloWorld 12/\n",
-                &["hello", "World", " ", "1", "2", "/\n"],
-            ),
+            ("tekken", "helloWorld 12/\n", &["hello", "World", " ", "1", "2", "/\n"]),
         ];
         for (name, text, words) in cases {
-            assert_eq!(
-                Splitter::new(row(name).unwrap())
-                    .unwrap()
-                    .split(text)
-                    .unwrap(),
-                words,
-                "{name}"
-            );
+            assert_eq!(Splitter::new(row(name).unwrap()).unwrap().split(text).unwrap(), words, "{name}");
         }
     }
 
@@ -278,17 +201,8 @@ mod tests {
         let splitter = Splitter::new(row("llama-bpe").unwrap()).unwrap();
         let text = format!("{}x", " ".repeat(900_000));
         let words = splitter.split(&text).unwrap();
-        assert_eq!(
-            words.iter().map(|w| w.len()).collect::<Vec<_>>(),
-            [899_999, 2]
-        );
-        let error = splitter
-            .split(&" ".repeat(1_500_000))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("cannot tokenize: word too long: "),
-            "{error}"
-        );
+        assert_eq!(words.iter().map(|w| w.len()).collect::<Vec<_>>(), [899_999, 2]);
+        let error = splitter.split(&" ".repeat(1_500_000)).unwrap_err().to_string();
+        assert!(error.starts_with("cannot tokenize: word too long: "), "{error}");
     }
 }

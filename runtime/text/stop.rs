@@ -21,11 +21,7 @@ impl StopMatcher {
         let stops: Vec<String> = stops.into_iter().map(Into::into).collect();
         match stops.iter().position(String::is_empty) {
             Some(i) => Err(Error::EmptyStop(i)),
-            None => Ok(StopMatcher {
-                stops,
-                pending: String::new(),
-                stopped: None,
-            }),
+            None => Ok(StopMatcher { stops, pending: String::new(), stopped: None }),
         }
     }
 
@@ -35,11 +31,7 @@ impl StopMatcher {
             return String::new();
         }
         self.pending.push_str(text);
-        let found = |(i, stop): (usize, &String)| {
-            self.pending
-                .find(stop.as_str())
-                .map(|at| (at + stop.len(), at, i))
-        };
+        let found = |(i, stop): (usize, &String)| self.pending.find(stop.as_str()).map(|at| (at + stop.len(), at, i));
         let keep = match self.stops.iter().enumerate().filter_map(found).min() {
             Some((_, start, i)) => {
                 self.stopped = Some(i);
@@ -64,17 +56,10 @@ impl StopMatcher {
 
     /// Bytes of `pending` that cannot be part of a stop string.
     fn safe_len(&self) -> usize {
-        let may_start = |at: &usize| {
-            self.stops
-                .iter()
-                .any(|stop| stop.starts_with(&self.pending[*at..]))
-        };
+        let may_start = |at: &usize| self.stops.iter().any(|stop| stop.starts_with(&self.pending[*at..]));
         let longest = self.stops.iter().map(String::len).max().unwrap_or(0);
         let tail = self.pending.len().saturating_sub(longest);
         let boundaries = (tail..self.pending.len()).filter(|&at| self.pending.is_char_boundary(at));
-        boundaries
-            .into_iter()
-            .find(may_start)
-            .unwrap_or(self.pending.len())
+        boundaries.into_iter().find(may_start).unwrap_or(self.pending.len())
     }
 }

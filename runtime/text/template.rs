@@ -47,10 +47,7 @@ pub struct Message {
 impl Message {
     /// A message of this role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Message {
-        Message {
-            role: role.into(),
-            content: content.into(),
-        }
+        Message { role: role.into(), content: content.into() }
     }
 }
 
@@ -66,17 +63,9 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// The template of a vocabulary. Errors: there is none, or it does not parse.
     pub fn from_vocab(vocab: &Vocab) -> Result<ChatTemplate, Error> {
-        let missing = || {
-            Error::key(
-                vocab::CHAT_TEMPLATE,
-                "is missing, the file does not say how to chat",
-            )
-        };
+        let missing = || Error::key(vocab::CHAT_TEMPLATE, "is missing, the file does not say how to chat");
         let source = vocab.chat_template.as_deref().ok_or_else(missing)?;
-        let text = |id: Option<u32>| {
-            id.and_then(|id| vocab.tokens.get(id as usize))
-                .map_or("", |text| text)
-        };
+        let text = |id: Option<u32>| id.and_then(|id| vocab.tokens.get(id as usize)).map_or("", |text| text);
         ChatTemplate::new(source, text(vocab.bos), text(vocab.eos))
     }
 
@@ -85,10 +74,7 @@ impl ChatTemplate {
     /// Errors: bad syntax.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<ChatTemplate, Error> {
         let mut engine = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         engine.set_syntax(syntax.map_err(|e| one_line(&e))?);
         engine.set_debug(false);
         engine.set_recursion_limit(MAX_DEPTH);
@@ -96,14 +82,8 @@ impl ChatTemplate {
         engine.add_filter("tojson", tojson);
         engine.add_function("raise_exception", raise_exception);
         engine.add_function("strftime_now", strftime_now);
-        engine
-            .add_template_owned("chat", source.to_string())
-            .map_err(|e| one_line(&e))?;
-        Ok(ChatTemplate {
-            engine: Arc::new(engine),
-            bos: bos.to_string(),
-            eos: eos.to_string(),
-        })
+        engine.add_template_owned("chat", source.to_string()).map_err(|e| one_line(&e))?;
+        Ok(ChatTemplate { engine: Arc::new(engine), bos: bos.to_string(), eos: eos.to_string() })
     }
 
     /// The text of a conversation, to be encoded with `parse_special` and without another beginning-of-text token.
@@ -119,8 +99,7 @@ impl ChatTemplate {
         extra: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<String, Error> {
         let sizes = messages.iter().map(|m| m.role.len() + m.content.len());
-        let bytes =
-            sizes.sum::<usize>() + serde_json::to_string(extra).map_or(0, |json| json.len());
+        let bytes = sizes.sum::<usize>() + serde_json::to_string(extra).map_or(0, |json| json.len());
         let fuel = FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + bytes as u64 / BYTES_PER_FUEL;
         let variables = context! {
             messages => Value::from(Serde(messages)),
@@ -137,13 +116,9 @@ impl ChatTemplate {
             let template = engine.get_template("chat").map_err(|e| one_line(&e))?;
             let rendered = template.render_captured_to(variables, &mut out).map(drop);
             match (out.full, rendered) {
-                (true, _) => Err(Error::Template(format!(
-                    "makes more than {limit} bytes of text"
-                ))),
+                (true, _) => Err(Error::Template(format!("makes more than {limit} bytes of text"))),
                 (false, Err(e)) => Err(one_line(&e)),
-                (false, Ok(())) => {
-                    String::from_utf8(out.bytes).map_err(|e| Error::Template(e.to_string()))
-                }
+                (false, Ok(())) => String::from_utf8(out.bytes).map_err(|e| Error::Template(e.to_string())),
             }
         };
         within_time(run)
@@ -151,15 +126,10 @@ impl ChatTemplate {
 }
 
 /// Runs a rendering on a thread of its own, for its stack and its time limit. One that exceeds the time is left behind.
-fn within_time(
-    run: impl FnOnce() -> Result<String, Error> + Send + 'static,
-) -> Result<String, Error> {
+fn within_time(run: impl FnOnce() -> Result<String, Error> + Send + 'static) -> Result<String, Error> {
     let (send, receive) = mpsc::sync_channel(1);
     let job = move || drop(send.send(run())); // nobody listens any more if it took too long
-    let spawned = thread::Builder::new()
-        .name("chat template".to_string())
-        .stack_size(STACK)
-        .spawn(job);
+    let spawned = thread::Builder::new().name("chat template".to_string()).stack_size(STACK).spawn(job);
     spawned.map_err(|e| Error::Template(format!("cannot start a thread: {e}")))?;
     receive.recv_timeout(MAX_TIME).unwrap_or_else(|e| {
         Err(Error::Template(match e {
@@ -173,19 +143,11 @@ fn within_time(
 fn one_line(error: &minijinja::Error) -> Error {
     let problem = match error.kind() {
         ErrorKind::OutOfFuel => "does more work than a conversation needs".to_string(),
-        kind => error
-            .detail()
-            .map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
+        kind => error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
     };
-    let line = error
-        .line()
-        .map_or(String::new(), |line| format!("line {line}: "));
+    let line = error.line().map_or(String::new(), |line| format!("line {line}: "));
     let escape = |c: char| {
-        if c.is_control() {
-            c.escape_default().collect()
-        } else {
-            String::from(c)
-        }
+        if c.is_control() { c.escape_default().collect() } else { String::from(c) }
     };
     let problem: String = problem.chars().take(300).map(escape).collect();
     Error::Template(line + &problem)
@@ -196,12 +158,7 @@ fn invalid(problem: impl Into<String>) -> minijinja::Error {
 }
 
 /// The methods of Python's strings, lists and dicts. Those that can make long text of short are paid for first.
-fn python_method(
-    state: &mut State,
-    value: &Value,
-    name: &str,
-    args: &[Value],
-) -> Result<Value, minijinja::Error> {
+fn python_method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, minijinja::Error> {
     if let Some(text) = value.as_str() {
         let len = |v: &Value| v.as_str().map_or(32, str::len);
         let made = match (name, args) {
@@ -211,14 +168,9 @@ fn python_method(
                 matches.saturating_mul(len(to))
             }
             ("format", _) if text.contains(':') => {
-                return Err(invalid(
-                    "str.format with a format specification is not supported",
-                ));
+                return Err(invalid("str.format with a format specification is not supported"));
             }
-            ("format", _) => text
-                .matches('{')
-                .count()
-                .saturating_mul(args.iter().map(len).sum()),
+            ("format", _) => text.matches('{').count().saturating_mul(args.iter().map(len).sum()),
             _ => 0,
         };
         state.consume_fuel(made as u64 / 64)?;
@@ -255,9 +207,7 @@ fn tojson(value: Value, options: Kwargs) -> Result<Value, minijinja::Error> {
         Some(n) => return Err(invalid(format!("tojson: indent {n}, at most {MAX_INDENT}"))),
     };
     written.map_err(|e| invalid(format!("tojson: {e}")))?;
-    String::from_utf8(out.bytes)
-        .map(Value::from_safe_string)
-        .map_err(|e| invalid(format!("tojson: {e}")))
+    String::from_utf8(out.bytes).map(Value::from_safe_string).map_err(|e| invalid(format!("tojson: {e}")))
 }
 
 /// Python's separators: `{"a": 1, "b": [1, 2]}`.
@@ -287,11 +237,7 @@ struct Bounded {
 
 impl Bounded {
     fn new(limit: usize) -> Bounded {
-        Bounded {
-            bytes: Vec::new(),
-            limit,
-            full: false,
-        }
+        Bounded { bytes: Vec::new(), limit, full: false }
     }
 }
 

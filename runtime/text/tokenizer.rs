@@ -20,10 +20,7 @@ pub struct EncodeOptions {
 /// How text between special tokens is encoded.
 enum Algorithm {
     /// Words, then merges within each over an alphabet of bytes.
-    ByteLevel {
-        splitter: pretokenizer::Splitter,
-        model: BPE,
-    },
+    ByteLevel { splitter: pretokenizer::Splitter, model: BPE },
     /// Merges over the whole text, in which "▁" stands for a space.
     SentencePiece { model: BPE, add_space_prefix: bool },
 }
@@ -113,26 +110,19 @@ impl Tokenizer {
         let byte_of_char: HashMap<char, u8> = bpe::BYTE_ALPHABET.into_iter().zip(0..=255).collect();
         for (id, (text, ty)) in (0..).zip(vocab.tokens.iter().zip(&vocab.types)) {
             // Some files leave well-known end tokens normal; they are control tokens nevertheless.
-            let hidden =
-                matches!(ty, TokenType::Control | TokenType::Unknown) || ends::is_end_text(text);
+            let hidden = matches!(ty, TokenType::Control | TokenType::Unknown) || ends::is_end_text(text);
             let special = hidden || *ty == TokenType::UserDefined;
             if special && !text.is_empty() {
                 self.specials.push(Special { id, hidden });
             }
-            let spelled = || {
-                text.chars()
-                    .map(|c| byte_of_char.get(&c).copied())
-                    .collect::<Option<Vec<u8>>>()
-            };
+            let spelled = || text.chars().map(|c| byte_of_char.get(&c).copied()).collect::<Option<Vec<u8>>>();
             match (byte_of(text), &self.algorithm) {
                 (Some(byte), _) if *ty == TokenType::Byte => self.bytes.push(byte),
                 (_, Algorithm::ByteLevel { .. }) if !special => {
-                    self.bytes
-                        .extend(spelled().unwrap_or_else(|| text.as_bytes().to_vec()));
+                    self.bytes.extend(spelled().unwrap_or_else(|| text.as_bytes().to_vec()));
                 }
                 (_, Algorithm::SentencePiece { .. }) if !special => {
-                    self.bytes
-                        .extend(text.replace(bpe::SPACE, " ").into_bytes());
+                    self.bytes.extend(text.replace(bpe::SPACE, " ").into_bytes());
                 }
                 _ => self.bytes.extend(text.as_bytes()),
             }
@@ -140,8 +130,7 @@ impl Tokenizer {
             self.hidden.push(hidden);
         }
         let pieces = &self.pieces;
-        self.specials
-            .sort_by_key(|special| std::cmp::Reverse(pieces[special.id as usize].len()));
+        self.specials.sort_by_key(|special| std::cmp::Reverse(pieces[special.id as usize].len()));
     }
 
     /// The ids of a text.
@@ -152,8 +141,7 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, Error> {
         let mut ids = Vec::new();
         if options.add_bos {
-            let missing =
-                || Error::Encode("the vocabulary has no beginning-of-text token".to_string());
+            let missing = || Error::Encode("the vocabulary has no beginning-of-text token".to_string());
             ids.push(self.bos.ok_or_else(missing)?);
         }
         let mut after_token = true; // the start counts
@@ -171,23 +159,13 @@ impl Tokenizer {
         match &self.algorithm {
             Algorithm::ByteLevel { splitter, model } => {
                 for word in splitter.split(text)? {
-                    let word: String = word
-                        .bytes()
-                        .map(|b| bpe::BYTE_ALPHABET[usize::from(b)])
-                        .collect();
+                    let word: String = word.bytes().map(|b| bpe::BYTE_ALPHABET[usize::from(b)]).collect();
                     bpe::encode_word(model, &word, ids)?;
                 }
                 Ok(())
             }
-            Algorithm::SentencePiece {
-                model,
-                add_space_prefix,
-            } => {
-                let prefix = if *add_space_prefix && after_token {
-                    bpe::SPACE
-                } else {
-                    ""
-                };
+            Algorithm::SentencePiece { model, add_space_prefix } => {
+                let prefix = if *add_space_prefix && after_token { bpe::SPACE } else { "" };
                 let text = prefix.to_string() + &text.replace(' ', bpe::SPACE);
                 bpe::encode_word(model, &text, ids)
             }
@@ -235,22 +213,11 @@ impl Tokenizer {
     /// The bytes of a text from its beginning: [`Tokenizer::token_bytes`] of each, without the space that
     /// SentencePiece puts in front of a text. Bytes, because models can produce broken UTF-8.
     pub fn decode(&self, ids: &[u32], special: bool) -> Vec<u8> {
-        let mut bytes: Vec<u8> = ids
-            .iter()
-            .flat_map(|&id| self.token_bytes(id, special))
-            .copied()
-            .collect();
-        if let Algorithm::SentencePiece {
-            add_space_prefix: true,
-            ..
-        } = self.algorithm
-        {
+        let mut bytes: Vec<u8> = ids.iter().flat_map(|&id| self.token_bytes(id, special)).copied().collect();
+        if let Algorithm::SentencePiece { add_space_prefix: true, .. } = self.algorithm {
             let is_text = |id: u32| !self.hidden.get(id as usize).is_some_and(|hidden| *hidden);
-            let lead: usize = ids
-                .iter()
-                .take_while(|&&id| !is_text(id))
-                .map(|&id| self.token_bytes(id, special).len())
-                .sum();
+            let lead: usize =
+                ids.iter().take_while(|&&id| !is_text(id)).map(|&id| self.token_bytes(id, special).len()).sum();
             if bytes.get(lead) == Some(&b' ') {
                 bytes.remove(lead);
             }

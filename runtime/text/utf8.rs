@@ -23,8 +23,7 @@ impl Detokenizer {
             done += chunk.valid().len();
             let invalid = chunk.invalid();
             let at_end = done + invalid.len() == self.pending.len();
-            let incomplete =
-                at_end && str::from_utf8(invalid).is_err_and(|e| e.error_len().is_none());
+            let incomplete = at_end && str::from_utf8(invalid).is_err_and(|e| e.error_len().is_none());
             if !invalid.is_empty() && !incomplete {
                 text.push(char::REPLACEMENT_CHARACTER);
                 done += invalid.len();

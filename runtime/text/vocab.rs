@@ -94,15 +94,10 @@ impl Vocab {
             Some(types) => {
                 let ty = |(i, id): (usize, i32)| {
                     let ty = usize::try_from(id).ok().and_then(|id| TOKEN_TYPES.get(id));
-                    let problem =
-                        format_args!("token {i} is of type {id}, the last known is 6 (byte)");
+                    let problem = format_args!("token {i} is of type {id}, the last known is 6 (byte)");
                     ty.copied().ok_or_else(|| gguf.key_error(TYPES, problem))
                 };
-                types
-                    .into_iter()
-                    .enumerate()
-                    .map(ty)
-                    .collect::<Result<_, _>>()?
+                types.into_iter().enumerate().map(ty).collect::<Result<_, _>>()?
             }
         };
         // SentencePiece files may leave these unsaid.
@@ -152,33 +147,18 @@ impl Vocab {
         }
         for (i, (token, ty)) in self.tokens.iter().zip(&self.types).enumerate() {
             if token.len() > MAX_TOKEN_BYTES {
-                let problem = format!(
-                    "token {i} is {} bytes long, at most {MAX_TOKEN_BYTES}",
-                    token.len()
-                );
+                let problem = format!("token {i} is {} bytes long, at most {MAX_TOKEN_BYTES}", token.len());
                 return Err(Error::key(TOKENS, problem));
             }
             if *ty == TokenType::Byte && byte_of(token).is_none() {
-                let problem = format!(
-                    "token {i} is a byte written {}, expected <0x00> to <0xFF>",
-                    quoted(token)
-                );
+                let problem = format!("token {i} is a byte written {}, expected <0x00> to <0xFF>", quoted(token));
                 return Err(Error::key(TOKENS, problem));
             }
         }
-        let special = [
-            (BOS, self.bos),
-            (EOS, self.eos),
-            (EOT, self.eot),
-            (EOM, self.eom),
-            (UNK, self.unk),
-        ];
+        let special = [(BOS, self.bos), (EOS, self.eos), (EOT, self.eot), (EOM, self.eom), (UNK, self.unk)];
         for (key, id) in special {
             if let Some(id) = id.filter(|&id| id as usize >= n_vocab) {
-                return Err(Error::key(
-                    key,
-                    format!("{id}, the last token is {}", n_vocab - 1),
-                ));
+                return Err(Error::key(key, format!("{id}, the last token is {}", n_vocab - 1)));
             }
         }
         if self.add_bos == Some(true) && self.bos.is_none() {
