@@ -1,9 +1,9 @@
 //! The cases: what each operation is tried with, and how far from the reference it may be.
 
 use super::{Case, Setup, no_kv};
-use crate::gguf::GgmlType;
 use crate::plan::*;
 use crate::quant;
+use crate::quant::GgmlType;
 
 /// Results that are copied, not computed.
 const EXACT: f64 = 0.0;

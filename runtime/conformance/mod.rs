@@ -10,8 +10,8 @@ pub use cases::cases;
 pub use perf::{PerfCase, perf_cases};
 
 use crate::backend::{Backend, Error, Precision, check_supported, cpu::Cpu};
-use crate::gguf::GgmlType;
 use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse};
+use crate::quant::GgmlType;
 use crate::quant::{Random, random_blocks};
 use bytes::Bytes;
 

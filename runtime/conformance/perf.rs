@@ -2,9 +2,9 @@
 
 use super::{Setup, fused_into, no_kv};
 use crate::backend::{Backend, Error, Unsupported};
-use crate::gguf::GgmlType;
 use crate::model::Shape;
 use crate::plan::*;
+use crate::quant::GgmlType;
 use crate::quant::Random;
 
 /// One operation at one shape, repeated over enough different weights or KV layers that no cache holds them all.

@@ -11,7 +11,7 @@ mod simple;
 use bytemuck::Pod;
 use multiversion::multiversion;
 
-use crate::gguf::GgmlType;
+pub use crate::gguf::GgmlType;
 pub use iq4::{IQ4_NL, IQ4_XS};
 pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 pub use random::{Random, random_blocks};
