@@ -121,7 +121,7 @@ impl Replier {
             decode_time: Duration::ZERO,
         };
         let end = self.generate(&prompt[reusable..], &mut reply, out)?;
-        if !reply.text.ends_with('\n') {
+        if !(reply.text.is_empty() || reply.text.ends_with('\n')) {
             writeln!(out)?;
         }
         out.flush()?;

@@ -1,6 +1,8 @@
 //! Shared by the tests.
 #![allow(dead_code)]
 
+pub mod program;
+
 use std::path::{Path, PathBuf};
 
 /// A file under `tests/data`.
