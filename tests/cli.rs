@@ -246,18 +246,17 @@ fn a_dangling_link_is_one_line() {
     fails(&["run", "-m", &link.display().to_string(), "-p", "x"], &["link.gguf", "cannot read"]);
 }
 
-/// A model of one layer without the layer, and a vocabulary of `tokens` tokens.
+/// A model of one layer without the layer, and a vocabulary of `tokens` tokens, at most 4.
 fn vocabulary_of(tokens: usize) -> GgufBuilder {
-    let names: Vec<String> = (0..tokens).map(|i| format!("t{i}")).collect();
     let counts = [("block_count", 1), ("context_length", 8), ("embedding_length", 2), ("feed_forward_length", 2)];
     let keys = GgufBuilder::default().str("general.architecture", "llama").u32("llama.attention.head_count", 1);
     let keys = counts.iter().fold(keys, |keys, (name, n)| keys.u32(&format!("llama.{name}"), *n));
     keys.f32("llama.attention.layer_norm_rms_epsilon", 1e-5)
         .str("tokenizer.ggml.model", "gpt2")
         .str("tokenizer.ggml.pre", "llama-bpe")
-        .strings("tokenizer.ggml.tokens", &names)
+        .strings("tokenizer.ggml.tokens", &["x", "y", "xy", "z"][..tokens])
         .i32s("tokenizer.ggml.token_type", &vec![1; tokens])
-        .strings::<&str>("tokenizer.ggml.merges", &[])
+        .strings("tokenizer.ggml.merges", &["x y"])
         .tensor_f32("token_embd.weight", &[2, 3], &[0.5; 6])
 }
 
