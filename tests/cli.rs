@@ -246,6 +246,20 @@ fn a_dangling_link_is_one_line() {
     fails(&["run", "-m", &link.display().to_string(), "-p", "x"], &["link.gguf", "cannot read"]);
 }
 
+#[test]
+fn check_tensors_finds_a_bad_scale() {
+    run(&["run", "-m", &tiny(), "-p", "x", "-n", "1", "--check-tensors"]);
+    let gguf = pronk::gguf::Gguf::open(tiny().as_ref()).expect("the model");
+    let tensor = gguf.tensor("blk.1.ffn_up.weight").expect("a tensor");
+    let mut bytes = fs::read(tiny()).expect("the model");
+    let block = tensor.offset as usize + 18 * (tensor.shape[0] as usize / 32); // the first of the second row
+    bytes[block..block + 2].copy_from_slice(&0x7e00u16.to_le_bytes()); // its scale: NaN in f16
+    let folder = folder();
+    let bad = file(&folder, "nan.gguf", &bytes);
+    let parts = ["tensor blk.1.ffn_up.weight: row 1, column 0: NaN"];
+    fails(&["run", "-m", &bad, "-p", "x", "--check-tensors"], &parts);
+}
+
 /// A model of one layer without the layer, and a vocabulary of `tokens` tokens, at most 4.
 fn vocabulary_of(tokens: usize) -> GgufBuilder {
     let counts = [("block_count", 1), ("context_length", 8), ("embedding_length", 2), ("feed_forward_length", 2)];
