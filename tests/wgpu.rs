@@ -21,3 +21,111 @@ fn conf() {
     }
     println!("{pass} passed, {uns} unsupported, {fail} failed");
 }
+
+#[test]
+fn smol() {
+    use pronk::backend::DeviceChoice;
+    use pronk::generate::{LoadOptions, Outputs, load};
+    use pronk::plan::KvType;
+    let path = std::path::PathBuf::from(std::env::var("MODEL").unwrap());
+    let device = if std::env::var("CPU").is_ok() { DeviceChoice::Cpu } else { DeviceChoice::Wgpu(None) };
+    let options = LoadOptions { device, n_ctx: Some(1024), kv: KvType::F16, chunk: 512, max_outputs: 8 };
+    let t = std::time::Instant::now();
+    let mut loaded = load(&path, &options, &mut |_, _| {}).unwrap_or_else(|e| panic!("{e}"));
+    println!("load {:?}", t.elapsed());
+    for n in [1, 1, 64, 64, 128, 128] {
+        let prompt: Vec<u32> = (0..n).map(|i| 100 + i * 37 % 5000).collect();
+        let t = std::time::Instant::now();
+        loaded.session.truncate(0);
+        loaded.session.feed(&prompt, Outputs::Last, |_, _| true).unwrap();
+        let a = loaded.session.argmax().unwrap();
+        println!("pp{n} {:?} {:.1} tok/s {a}", t.elapsed(), n as f64 / t.elapsed().as_secs_f64());
+    }
+    for _ in 0..2 {
+    loaded.session.truncate(0);
+    let t = std::time::Instant::now();
+    let mut tok = 100;
+    let n = 32;
+    for _ in 0..n {
+        loaded.session.decode(tok).unwrap();
+        tok = loaded.session.argmax().unwrap();
+    }
+    println!("tg{n} {:?} {:.1} tok/s {tok}", t.elapsed() / n, n as f64 / t.elapsed().as_secs_f64());
+    }
+}
+
+#[test]
+fn micro() {
+    use pronk::plan::*;
+    use pronk::gguf::GgmlType;
+    use pronk::backend::Backend;
+    use pronk::conformance::{Random, random_blocks};
+    let tokens: Vec<u32> = std::env::var("TOK").unwrap_or("1".into()).split(',').map(|v| v.parse().unwrap()).collect();
+    let tys: &[GgmlType] = if std::env::var("TY").is_ok() { &[GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16, GgmlType::F32] } else { &[GgmlType::Q4_1] };
+    for &n in &tokens { for &ty in tys {
+        for (rows, cols) in [(576u32, 576u32), (1536, 576), (576, 1536), (49152, 576), (4096, 4096)] {
+            let mut gpu = Wgpu::open(None, Options::default()).unwrap();
+            let mut plan = Plan::new(KvDecl { layers: 1, slots: 1, heads: 1, head_dim: 2, ty: KvType::F32 }, n, 1);
+            plan.n_vocab = u64::MAX;
+            let mut rng = Random::new(7);
+            let x = plan.buf("x", Rows::Tokens, cols);
+            let out = plan.buf("out", Rows::Tokens, rows);
+            let count = (60_000_000 / (rows as usize * cols as usize)).clamp(1, 40);
+            let mut weights = vec![];
+            let bytes: bytes::Bytes = random_blocks(ty, rows as u64 * cols as u64, &mut rng).into();
+            for i in 0..count {
+                weights.push(bytes.clone());
+                let w = plan.weight(WeightDecl { name: format!("w{i}"), ty, rows: rows as u64, cols: cols as u64 });
+                plan.push(MatMul { out, x, w, first_row: 0 }).unwrap();
+            }
+            gpu.load(&plan, &Weights(weights), &mut |_| {}).unwrap();
+            let v: Vec<f32> = (0..n * cols).map(|_| rng.uniform(1.0)).collect();
+            gpu.write(x, &v).unwrap();
+            let mut step = Step::sequence(&vec![0; n as usize], 0, &[]);
+            for row in &mut step.rows { row.slot = 0; row.kv_len = 1; row.position = 0; }
+            let mut o = [0.0];
+            let (mut best, mut bestc) = (f64::MAX, f64::MAX);
+            for _ in 0..30 {
+                let t = std::time::Instant::now();
+                let c = cpu_time();
+                gpu.run(&step).unwrap();
+                gpu.read(out, &mut o).unwrap();
+                best = best.min(t.elapsed().as_secs_f64());
+                bestc = bestc.min(cpu_time() - c);
+            }
+            let w = count as f64 * rows as f64 * cols as f64;
+            println!("tokens {n} {} {rows}x{cols} x{count}: {:.2} ms, {:.0} us each, {:.2} G weights/s, {:.2} GMAC/s; cpu {:.2} GMAC/s per core", ty.name(), best * 1e3, best * 1e6 / count as f64, w / best * 1e-9, w * n as f64 / best * 1e-9, w * n as f64 / bestc * 1e-9);
+        }
+    }}
+}
+
+#[test]
+fn overhead() {
+    use pronk::plan::*;
+    use pronk::backend::Backend;
+    for (stem, count) in [("add", 400), ("add", 4), ("add", 0)] {
+        let mut gpu = Wgpu::open(None, Options::default()).unwrap();
+        let mut plan = Plan::new(KvDecl { layers: 1, slots: 1, heads: 1, head_dim: 2, ty: KvType::F32 }, 1, 1);
+        let x = plan.buf("x", Rows::Tokens, 576);
+        for _ in 0..count { plan.push(Add { out: x, x, y: x }).unwrap(); }
+        gpu.load(&plan, &Weights(vec![]), &mut |_| {}).unwrap();
+        let step = Step::sequence(&[0], 0, &[]);
+        let mut o = [0.0];
+        let mut best = f64::MAX;
+        for _ in 0..20 {
+            let t = std::time::Instant::now();
+            gpu.run(&step).unwrap();
+            gpu.read(x, &mut o).unwrap();
+            best = best.min(t.elapsed().as_secs_f64());
+        }
+        println!("{stem} x{count}: {:.1} us per step, {:.2} us each", best * 1e6, best * 1e6 / count as f64);
+    }
+}
+
+fn cpu_time() -> f64 {
+    #[repr(C)] struct Ts { s: i64, n: i64 }
+    unsafe extern "C" { fn clock_gettime(id: i32, t: *mut Ts) -> i32; }
+    let mut t = Ts { s: 0, n: 0 };
+    unsafe { clock_gettime(2, &mut t) };
+    t.s as f64 + t.n as f64 * 1e-9
+}

@@ -15,7 +15,7 @@ macro_rules! pieces {
     };
 }
 pieces! {
-    "add" "argmax" "attention" "embed" "gather" "kv_store" "mat_mul" "mat_mul_out" "mat_mul_tiled"
+    "add" "argmax" "attention" "embed" "gather" "kv_store" "mat_mul" "mat_mul_broadcast" "mat_mul_out" "mat_mul_tiled"
     "norm_gate_up_swi_glu" "rms_norm" "rope" "step" "swi_glu" "unpack"
     "types/bf16" "types/f16" "types/f32" "types/q4_0" "types/q4_1" "types/q8_0"
 }
