@@ -5,7 +5,7 @@ use super::adapters::Gpu;
 use super::lower::{Call, Resource};
 use super::shaders::{self, Access, Binding};
 use super::tensors::Chunk;
-use crate::gguf::GgmlType;
+use crate::quant::GgmlType;
 use crate::plan::Rows;
 use std::collections::HashMap;
 use std::sync::Arc;

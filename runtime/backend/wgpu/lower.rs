@@ -3,7 +3,7 @@
 use super::super::Unsupported;
 use super::tensors::{self, Tensors, Use};
 use super::{params, shaders};
-use crate::gguf::GgmlType;
+use crate::quant::GgmlType;
 use crate::plan::*;
 use crate::quant::pack::{UNIT, padded};
 

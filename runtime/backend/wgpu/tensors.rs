@@ -3,7 +3,7 @@
 use super::super::Error;
 use super::adapters::Gpu;
 use super::shaders;
-use crate::gguf::GgmlType;
+use crate::quant::GgmlType;
 use crate::plan::{Op, Plan, Weight, Weights};
 use crate::quant::{self, pack};
 use std::collections::HashMap;
