@@ -16,6 +16,13 @@ fn model() -> String {
     path.display().to_string()
 }
 
+/// The devices that the model is tried on: the CPU, and the first wgpu adapter where there is one.
+fn devices() -> Vec<&'static str> {
+    let wgpu = "wgpu".parse().expect("a device's name");
+    let wgpu = common::is_here("wgpu", pronk::backend::open(wgpu)).map(|_| "wgpu");
+    ["cpu"].into_iter().chain(wgpu).collect()
+}
+
 #[derive(Deserialize)]
 struct Golden {
     passage: Passage,
@@ -83,9 +90,12 @@ fn passage_logits() {
 #[test]
 fn passage_perplexity() {
     let text = common::data("smollm2/passage.txt").display().to_string();
-    let got = perplexity(&run(&["perplexity", "-m", &model(), "-f", &text]).stdout);
     let want = golden().passage.ppl;
-    assert!((got / want - 1.0).abs() < 1e-3, "{got}, wanted {want}");
+    for device in devices() {
+        let got = perplexity(&run(&["perplexity", "-m", &model(), "--device", device, "-f", &text]).stdout);
+        println!("{device}: perplexity {got}, wanted {want}");
+        assert!((got / want - 1.0).abs() < 1e-3, "{device}: {got}, wanted {want}");
+    }
 }
 
 /// Steps where the best logit leads by less could go either way with activations in 8 bits.
@@ -96,18 +106,23 @@ fn greedy_continuation() {
     let golden = golden().completion;
     assert!(golden.margins.iter().all(|margin| *margin > CLEAR_MARGIN), "every step of this continuation is clear");
     let n = golden.greedy_tokens.len().to_string();
-    let args = ["run", "-m", &model(), "-p", &golden.prompt, "-n", &n, "--temp", "0"];
-    assert_eq!(run(&args).stdout, golden.text.clone() + "\n");
-    // With a penalty that does nothing much, the choice is made from the logits instead of by the device.
-    let sampled = run(&[&args[..], &["--repeat-penalty", "1.0000001"]].concat()).stdout;
-    assert_eq!(sampled, golden.text + "\n");
+    for device in devices() {
+        let args = ["run", "-m", &model(), "--device", device, "-p", &golden.prompt, "-n", &n, "--temp", "0"];
+        assert_eq!(run(&args).stdout, golden.text.clone() + "\n", "{device}");
+        // With a penalty that does nothing much, the choice is made from the logits instead of by the device.
+        let sampled = run(&[&args[..], &["--repeat-penalty", "1.0000001"]].concat()).stdout;
+        assert_eq!(sampled, golden.text.clone() + "\n", "{device}");
+    }
 }
 
 #[test]
 fn chat_knows_the_capital() {
-    let done = run(&["chat", "-m", &model(), "--temp", "0", "-p", "What is the capital of France?"]);
-    assert_eq!(done.stdout, "The capital of France is Paris.\n");
-    assert!(done.stderr.contains("prompt 37 tokens"), "the template adds its own system message: {}", done.stderr);
+    let prompt = "What is the capital of France?";
+    for device in devices() {
+        let done = run(&["chat", "-m", &model(), "--device", device, "--temp", "0", "-p", prompt]);
+        assert_eq!(done.stdout, "The capital of France is Paris.\n", "{device}");
+        assert!(done.stderr.contains("prompt 37 tokens"), "the template adds its own system message: {}", done.stderr);
+    }
 }
 
 #[test]

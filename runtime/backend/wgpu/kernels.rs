@@ -5,8 +5,8 @@ use super::adapters::Gpu;
 use super::lower::{Call, Resource};
 use super::shaders::{self, Access, Binding};
 use super::tensors::Chunk;
-use crate::quant::GgmlType;
 use crate::plan::Rows;
+use crate::quant::GgmlType;
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 use super::super::Unsupported;
 use super::tensors::{self, Tensors, Use};
 use super::{params, shaders};
-use crate::quant::GgmlType;
 use crate::plan::*;
+use crate::quant::GgmlType;
 use crate::quant::pack::{UNIT, padded};
 
 /// Elements of the KV cache that kernels move at a time: heads are padded to whole units.

@@ -3,8 +3,8 @@
 use super::super::Error;
 use super::adapters::Gpu;
 use super::shaders;
-use crate::quant::GgmlType;
 use crate::plan::{Op, Plan, Weight, Weights};
+use crate::quant::GgmlType;
 use crate::quant::{self, pack};
 use std::collections::HashMap;
 use std::ops::Range;
