@@ -123,13 +123,13 @@ impl<'a> Compiler<'a> {
         let failed = |what: String| gpu.error(format!("kernel {label}: {what}"));
         let mut made: Option<Kernels> = None;
         let mut below = 0;
-        for row in shaders::permutations().iter().filter(|row| row.kernel == call.kernel) {
+        for row in shaders::permutations_of(call.kernel, gpu.subgroup) {
             if below >= self.max_rows {
                 break;
             }
             below = row.up_to.unwrap_or(u32::MAX);
             let ty = call.ty.filter(|_| row.is_typed());
-            let composed = row.compose(ty, &call.constants, gpu.tuning).map_err(failed)?;
+            let composed = row.compose(ty, &call.constants).map_err(failed)?;
             if made.is_none() {
                 let bindings = shaders::bindings(&composed.source).map_err(failed)?;
                 let layouts = layouts(gpu, &label, &bindings)?;
