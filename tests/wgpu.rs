@@ -129,3 +129,97 @@ fn cpu_time() -> f64 {
     unsafe { clock_gettime(2, &mut t) };
     t.s as f64 + t.n as f64 * 1e-9
 }
+
+#[test]
+fn profile() {
+    use pronk::backend::Backend;
+    use pronk::model::*;
+    use pronk::plan::*;
+    use pronk::gguf::GgmlType;
+    use pronk::conformance::{Random, random_blocks};
+    let n: u32 = std::env::var("N").unwrap_or("1".into()).parse().unwrap();
+    let past: u32 = std::env::var("PAST").unwrap_or("100".into()).parse().unwrap();
+    let ty = GgmlType::Q4_1;
+    let kv = KvDecl { layers: 1, slots: 1024, heads: 3, head_dim: 64, ty: KvType::F16 };
+    let mut p = Plan::new(kv, n.max(9), 1);
+    let mut rng = Random::new(3);
+    let mut ws: Vec<bytes::Bytes> = vec![];
+    let x = p.buf("x", Rows::Tokens, 576);
+    let h = p.buf("h", Rows::Tokens, 576);
+    let (q, k, v) = (p.buf("q", Rows::Tokens, 576), p.buf("k", Rows::Tokens, 192), p.buf("v", Rows::Tokens, 192));
+    let attn = p.buf("attn", Rows::Tokens, 576);
+    let (gate, up) = (p.buf("gate", Rows::Tokens, 1536), p.buf("up", Rows::Tokens, 1536));
+    let mut w = |p: &mut Plan, ty, rows: u64, cols: u64| { ws.push(random_blocks(ty, rows * cols, &mut rng).into()); p.weight(WeightDecl { name: "w".into(), ty, rows, cols }) };
+    let table = w(&mut p, GgmlType::F32, 1024, 64);
+    for _ in 0..4 {
+        let n1 = w(&mut p, GgmlType::F32, 1, 576);
+        p.push(RmsNorm { out: h, x, w: n1, eps: 1e-5 }).unwrap();
+        for (out, rows) in [(q, 576), (k, 192), (v, 192)] { let w = w(&mut p, ty, rows, 576); p.push(MatMul { out, x: h, w, first_row: 0 }).unwrap(); }
+        p.push(Rope { x: q, table, head_dim: 64 }).unwrap();
+        p.push(Rope { x: k, table, head_dim: 64 }).unwrap();
+        p.push(KvStore { k, v, layer: 0 }).unwrap();
+        p.push(Attention { out: attn, q, layer: 0, scale: 0.125 }).unwrap();
+        let wo = w(&mut p, ty, 576, 576);
+        p.push(MatMul { out: h, x: attn, w: wo, first_row: 0 }).unwrap();
+        p.push(Add { out: x, x, y: h }).unwrap();
+        let n2 = w(&mut p, GgmlType::F32, 1, 576);
+        p.push(RmsNorm { out: h, x, w: n2, eps: 1e-5 }).unwrap();
+        for out in [gate, up] { let w = w(&mut p, ty, 1536, 576); p.push(MatMul { out, x: h, w, first_row: 0 }).unwrap(); }
+        p.push(SwiGlu { out: gate, gate, up }).unwrap();
+        let wd = w(&mut p, ty, 576, 1536);
+        p.push(MatMul { out: h, x: gate, w: wd, first_row: 0 }).unwrap();
+        p.push(Add { out: x, x, y: h }).unwrap();
+    }
+    let mut gpu = Wgpu::open(None, Options::default()).unwrap();
+    if std::env::var("NOFUSE").is_err() { let q = p.clone(); let _ = q; fuse(&mut p, |plan, op, phase| gpu.supports(plan, op, phase).is_ok()); }
+    gpu.load(&p, &Weights(ws), &mut |_| {}).unwrap();
+    let mut step = Step::sequence(&vec![0; n as usize], past, &[]);
+    let ops = p.ops(p.phase(n)).to_vec();
+    let per = ops.len() / 4;
+    let mut last = (0.0, 0.0);
+    let mut o = [0.0];
+    for i in 2 * per..=3 * per {
+        step.stop_after = Some(i);
+        let (mut a, mut b) = (f64::MAX, f64::MAX);
+        for _ in 0..if n > 8 { 12 } else { 60 } {
+            let (t, c) = (std::time::Instant::now(), cpu_time());
+            gpu.run(&step).unwrap();
+            gpu.read(h, &mut o).unwrap();
+            a = a.min(t.elapsed().as_secs_f64());
+            b = b.min(cpu_time() - c);
+        }
+        if i > 2 * per { println!("{:24} wall {:7.0} us, cpu {:7.0} us", ops[i - 1].stem(), (a - last.0) * 1e6, (b - last.1) * 1e6); }
+        last = (a, b);
+    }
+    println!("3 layers: wall {:.0} us cpu {:.0} us", last.0 * 1e6, last.1 * 1e6);
+}
+
+#[test]
+fn attn() {
+    use pronk::backend::Backend;
+    use pronk::plan::*;
+    for (n, past, kvh, g, hd) in [(1u32, 100u32, 3u32, 3u32, 64u32), (1, 900, 3, 3, 64), (64, 0, 3, 3, 64), (64, 900, 3, 3, 64), (1, 900, 8, 4, 128), (64, 0, 8, 4, 128)] {
+        let mut p = Plan::new(KvDecl { layers: 1, slots: 1024, heads: kvh, head_dim: hd, ty: KvType::F16 }, n, 1);
+        p.n_vocab = u64::MAX; p.n_positions = u64::MAX;
+        let q = p.buf("q", Rows::Tokens, kvh * g * hd);
+        let out = p.buf("out", Rows::Tokens, kvh * g * hd);
+        let count = 20;
+        for _ in 0..count { p.push(Attention { out, q, layer: 0, scale: 0.125 }).unwrap(); }
+        let mut gpu = Wgpu::open(None, Options::default()).unwrap();
+        let t = std::time::Instant::now();
+        gpu.load(&p, &Weights(vec![]), &mut |_| {}).unwrap();
+        let load = t.elapsed();
+        let step = Step::sequence(&vec![0; n as usize], past, &[]);
+        let (mut a, mut b) = (f64::MAX, f64::MAX);
+        let mut o = [0.0];
+        for _ in 0..20 {
+            let (t, c) = (std::time::Instant::now(), cpu_time());
+            gpu.run(&step).unwrap();
+            gpu.read(out, &mut o).unwrap();
+            a = a.min(t.elapsed().as_secs_f64());
+            b = b.min(cpu_time() - c);
+        }
+        let macs = (0..n).map(|t| past + t + 1).sum::<u32>() as f64 * (kvh * g * hd * 2) as f64 * count as f64;
+        println!("attn n={n} past={past} {kvh}x{g}x{hd}: wall {:.0} us cpu {:.0} us, {:.2} GMAC/s per core, load {load:?}", a * 1e6 / count as f64, b * 1e6 / count as f64, macs / b * 1e-9);
+    }
+}

@@ -72,7 +72,11 @@ impl Backend for Wgpu {
     }
 
     fn supports(&self, plan: &Plan, op: &Op, _: Phase) -> Result<(), Unsupported> {
-        lower::supports(plan, op, self.gpu.max_weight)
+        let limits = lower::Limits {
+            max_weight: self.gpu.max_weight,
+            max_buffers: self.gpu.device.limits().max_storage_buffers_per_shader_stage,
+        };
+        lower::supports(plan, op, limits)
     }
 
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
