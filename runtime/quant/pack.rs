@@ -7,7 +7,7 @@
 //! Types without blocks (F32, F16, BF16) lie in units of 32 elements, rows padded with zeros to whole units, so that kernels
 //! meet no ragged rows.
 
-use crate::gguf::GgmlType;
+use super::GgmlType;
 use std::ops::Range;
 
 /// Elements of a unit of the types without blocks. Every block is a whole number of units.

@@ -163,7 +163,12 @@ impl Gpu {
             false => limits.max_buffer_size,
         };
         if size > most {
-            return Err(Error::Memory { device: self.name.clone(), what: format!("{what} in one piece"), needs: size, has: most });
+            return Err(Error::Memory {
+                device: self.name.clone(),
+                what: format!("{what} in one piece"),
+                needs: size,
+                has: most,
+            });
         }
         let descriptor = wgpu::BufferDescriptor {
             label: Some(what),

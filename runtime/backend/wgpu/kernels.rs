@@ -5,8 +5,8 @@ use super::adapters::Gpu;
 use super::lower::{Call, Resource};
 use super::shaders::{self, Access, Binding};
 use super::tensors::Chunk;
-use crate::gguf::GgmlType;
 use crate::plan::Rows;
+use crate::quant::GgmlType;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -138,7 +138,8 @@ impl<'a> Compiler<'a> {
                 made = Some(Kernels { permutations: vec![], bindings, layouts });
             }
             let Some(kernels) = &mut made else { continue };
-            let pipeline = gpu.scoped(|| format!("kernel {label}"), || pipeline(gpu, &label, &composed.source, &kernels.layouts))?;
+            let pipeline =
+                gpu.scoped(|| format!("kernel {label}"), || pipeline(gpu, &label, &composed.source, &kernels.layouts))?;
             let (cols, tokens) = (composed.cols, composed.tokens);
             kernels.permutations.push(Kernel { up_to: below, pipeline, cols, tokens });
         }
@@ -223,7 +224,8 @@ fn layout_entry(b: &Binding) -> wgpu::BindGroupLayoutEntry {
 }
 
 fn pipeline(gpu: &Gpu, label: &str, source: &str, layouts: &[wgpu::BindGroupLayout]) -> wgpu::ComputePipeline {
-    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
     let module = if gpu.checked {
         gpu.device.create_shader_module(descriptor)
     } else {

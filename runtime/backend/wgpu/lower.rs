@@ -3,8 +3,8 @@
 use super::super::Unsupported;
 use super::tensors::{self, Tensors, Use};
 use super::{params, shaders};
-use crate::gguf::GgmlType;
 use crate::plan::*;
+use crate::quant::GgmlType;
 use crate::quant::pack::{self, UNIT, padded};
 
 /// Elements of the KV cache that kernels move at a time: heads are padded to whole units.
@@ -17,7 +17,11 @@ const MAX_HEAD_DIM: u32 = 256;
 pub enum Resource {
     Buf(Buf),
     /// Plane of a chunk of a tensor.
-    Plane { tensor: usize, chunk: usize, plane: usize },
+    Plane {
+        tensor: usize,
+        chunk: usize,
+        plane: usize,
+    },
     Keys(u32),
     Values(u32),
     /// Never read: the kernel has the operand elsewhere.

@@ -217,7 +217,15 @@ impl Loaded {
         let step = memory.step.clone();
         let staging = gpu.buffer("results", 4 << 10, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
         gpu.wait()?;
-        Ok(Loaded { plan: plan.clone(), bufs, step, step_bytes: Vec::with_capacity(step_len), decode, prefill, staging })
+        Ok(Loaded {
+            plan: plan.clone(),
+            bufs,
+            step,
+            step_bytes: Vec::with_capacity(step_len),
+            decode,
+            prefill,
+            staging,
+        })
     }
 
     /// Checks the step and lays it out as kernels read it.

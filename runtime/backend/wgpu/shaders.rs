@@ -1,6 +1,6 @@
 //! The WGSL sources, and how `shaders/permutations.json` puts them together.
 
-use crate::gguf::GgmlType;
+use crate::quant::GgmlType;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -3,8 +3,8 @@
 use super::super::Error;
 use super::adapters::Gpu;
 use super::shaders;
-use crate::gguf::GgmlType;
 use crate::plan::{Op, Plan, Weight, Weights};
+use crate::quant::GgmlType;
 use crate::quant::{self, pack};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -175,7 +175,8 @@ impl Tensor {
                 let step = (SLICE / decl.row_bytes()).next_multiple_of(ROW_STEP).max(ROW_STEP);
                 for first in here.clone().step_by(step as usize) {
                     let slice = first..(first + step).min(here.end);
-                    let in_file = (slice.start - first_row) * decl.row_bytes()..(slice.end - first_row) * decl.row_bytes();
+                    let in_file =
+                        (slice.start - first_row) * decl.row_bytes()..(slice.end - first_row) * decl.row_bytes();
                     let bytes = &weights[part][in_file.start as usize..in_file.end as usize];
                     self.write(decl.ty, bytes, slice.start - rows.start, chunk, gpu);
                     progress(bytes.len() as u64);
