@@ -2,7 +2,6 @@
 
 use super::super::{DeviceInfo, Error, device};
 use super::Options;
-use super::shaders::Tuning;
 use std::sync::{Arc, Mutex};
 use wgpu::{Adapter, Backends, DeviceType};
 
@@ -59,7 +58,10 @@ pub struct Gpu {
     pub name: String,
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
-    pub tuning: Tuning,
+    /// The adapter is a CPU.
+    pub software: bool,
+    /// See `shaders::Permutation::subgroup`.
+    pub subgroup: Option<u32>,
     /// Bytes of a weight that one binding may hold: the adapter's limit, or a smaller one from the options.
     pub max_weight: u64,
     pub checked: bool,
@@ -81,9 +83,10 @@ impl Gpu {
         }
         let adapter = all.swap_remove(index);
         let limits = adapter.limits();
+        let features = adapter.features() & wgpu::Features::SUBGROUP;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pronk"),
-            required_features: adapter.features() & wgpu::Features::SUBGROUP,
+            required_features: features,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -109,12 +112,15 @@ impl Gpu {
             }
         });
         let max_weight = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let software = adapter.get_info().device_type == DeviceType::Cpu;
+        let info = adapter.get_info();
+        let software = info.device_type == DeviceType::Cpu;
+        let one_size = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
         Ok(Gpu {
             name: id(index),
             device,
             queue,
-            tuning: if software { Tuning::Software } else { Tuning::Gpu },
+            software,
+            subgroup: (software && one_size).then_some(info.subgroup_min_size),
             max_weight: options.max_weight_binding.map_or(max_weight, |limit| limit.min(max_weight)),
             checked: options.checked,
             fault,

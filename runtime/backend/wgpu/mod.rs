@@ -17,7 +17,6 @@ use super::{Backend, Error, Memory, Unsupported, device};
 use crate::plan::{Buf, Elem, Op, Phase, Plan, Rows, Step, StepRow, Weights};
 use adapters::Gpu;
 use kernels::Dispatch;
-use shaders::Tuning;
 use wgpu::BufferUsages;
 
 /// How to open an adapter.
@@ -69,11 +68,15 @@ impl Backend for Wgpu {
 
     /// wgpu does not tell; adapters that are CPUs have the system's.
     fn memory(&self) -> Option<Memory> {
-        (self.gpu.tuning == Tuning::Software).then(device::system_memory)?
+        self.gpu.software.then(device::system_memory)?
     }
 
     fn supports(&self, plan: &Plan, op: &Op, _: Phase) -> Result<(), Unsupported> {
-        lower::supports(plan, op, self.gpu.max_weight)
+        let limits = lower::Limits {
+            max_weight: self.gpu.max_weight,
+            max_buffers: self.gpu.device.limits().max_storage_buffers_per_shader_stage,
+        };
+        lower::supports(plan, op, limits)
     }
 
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
