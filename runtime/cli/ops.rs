@@ -78,13 +78,13 @@ fn stem(name: &str) -> Result<String, String> {
     }
 }
 
-fn tensor_type(name: &str) -> Result<GgmlType, String> {
+pub fn tensor_type(name: &str) -> Result<GgmlType, String> {
     let known = || FORMATS.iter().map(|f| f.ty);
     let found = known().find(|ty| ty.name().eq_ignore_ascii_case(name));
     found.ok_or_else(|| format!("expected one of {}", known().map(GgmlType::name).collect::<Vec<_>>().join(", ")))
 }
 
-fn shape(name: &str) -> Result<Shape, String> {
+pub fn shape(name: &str) -> Result<Shape, String> {
     Shape::find(name).ok_or_else(|| format!("expected one of {}", SHAPES.map(|s| s.name).join(", ")))
 }
 

@@ -85,7 +85,15 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
                     let alike = (act.gate, act.up) == (gate.out, up.out);
                     stackable(plan, norm.out, &[gate, up], alike, limits)
                 }
-                [Op::RmsNorm(norm), Op::MatMul(q), Op::MatMul(k), Op::MatMul(v), Op::Rope(a), Op::Rope(b), Op::KvStore(kv)] => {
+                [
+                    Op::RmsNorm(norm),
+                    Op::MatMul(q),
+                    Op::MatMul(k),
+                    Op::MatMul(v),
+                    Op::Rope(a),
+                    Op::Rope(b),
+                    Op::KvStore(kv),
+                ] => {
                     let table = &plan[a.table];
                     let floats = pack::layout(GgmlType::F32).map_or(0, |l| l.plane_bytes(0, table.rows, table.cols));
                     let alike = (a.x, b.x, kv.k, kv.v) == (q.out, k.out, k.out, v.out)
@@ -116,7 +124,8 @@ fn stackable(plan: &Plan, x: Buf, products: &[&MatMul], alike: bool, limits: Lim
         && rows <= tensors::rows_per_binding(layout, first.cols, limits.max_weight)
         && products.iter().all(|m| {
             let w = &plan[m.w];
-            let whole = m.first_row == 0 && plan[m.out].cols as u64 == w.rows && w.rows.is_multiple_of(tensors::ROW_STEP);
+            let whole =
+                m.first_row == 0 && plan[m.out].cols as u64 == w.rows && w.rows.is_multiple_of(tensors::ROW_STEP);
             (w.ty, w.cols, m.x) == (first.ty, first.cols, x) && whole
         });
     if alike {
@@ -345,7 +354,15 @@ impl Lowering<'_> {
                 calls.push(self.gate_up_swi_glu(gate, act));
                 calls
             }
-            [norm @ Op::RmsNorm(_), Op::MatMul(q), Op::MatMul(k), Op::MatMul(_), Op::Rope(rope), _, Op::KvStore(kv)] => {
+            [
+                norm @ Op::RmsNorm(_),
+                Op::MatMul(q),
+                Op::MatMul(k),
+                Op::MatMul(_),
+                Op::Rope(rope),
+                _,
+                Op::KvStore(kv),
+            ] => {
                 let mut calls = self.op(norm);
                 calls.push(self.qkv_rope_store(q, k, rope, kv));
                 calls
