@@ -1,0 +1,18 @@
+// Q5_0:  w[i] = d * (q[i] - 16),  low four bits of q[i] and q[i + 16] = nibbles of byte i, fifth bit of q[i] = bit i of the highs
+@group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks): 16 bytes of nibbles
+@group(1) @binding(1) var<storage, read> highs: array<u32>;         // (blocks): 32 bits
+@group(1) @binding(2) var<storage, read> scales: array<u32>;        // (blocks / 2): f16 d, of two blocks
+
+// The 32 weights of one block.
+fn decode(block: u32) -> array<vec4<f32>, 8> {
+    let q = quants[block];
+    let h = highs[block];
+    let d = half_of(scales[block / 2u], block);
+    let m = vec4<f32>(16.0);
+    return array<vec4<f32>, 8>(
+        d * (low_nibbles(q.x) + 16.0 * bits(h, 0u) - m), d * (low_nibbles(q.y) + 16.0 * bits(h, 4u) - m),
+        d * (low_nibbles(q.z) + 16.0 * bits(h, 8u) - m), d * (low_nibbles(q.w) + 16.0 * bits(h, 12u) - m),
+        d * (high_nibbles(q.x) + 16.0 * bits(h, 16u) - m), d * (high_nibbles(q.y) + 16.0 * bits(h, 20u) - m),
+        d * (high_nibbles(q.z) + 16.0 * bits(h, 24u) - m), d * (high_nibbles(q.w) + 16.0 * bits(h, 28u) - m),
+    );
+}
