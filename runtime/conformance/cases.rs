@@ -347,7 +347,8 @@ fn fused() -> Vec<Case> {
             s.push(Rope { x: q, table, head_dim: 32 });
             s.push(Rope { x: k, table, head_dim: 32 });
             s.push(KvStore { k, v, layer: 1 });
-            s.push(Attention { out, q, layer: 1, scale: 0.17 });
+            // Small: types with large weights would make the softmax a choice, which turns on the last bit.
+            s.push(Attention { out, q, layer: 1, scale: 1e-5 });
             s.plain_step(tokens);
         }));
     }
