@@ -27,7 +27,7 @@ const OWNERS: [(&str, &str); 6] = [
 ];
 
 /// The only places with unsafe code, each behind a safe interface.
-const UNSAFE: [&str; 3] = ["gguf/mod.rs", "backend/wgpu", "backend/cuda/driver"];
+const UNSAFE: [&str; 4] = ["main.rs", "gguf/mod.rs", "backend/wgpu", "backend/cuda/driver"];
 
 fn runtime() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime")

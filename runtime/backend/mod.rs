@@ -2,7 +2,8 @@
 
 pub mod cpu;
 mod device;
-// wgpu comes here
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 pub use device::{DeviceChoice, DeviceInfo, Memory, UnknownDevice, available, open};
 

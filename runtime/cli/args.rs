@@ -9,7 +9,9 @@ use pronk::generate::{LoadOptions, Loaded, SamplerOptions, load_model};
 use pronk::gguf::Gguf;
 use pronk::model::Model;
 use pronk::plan::KvType;
+use pronk::quant;
 use pronk::text::Tokenizer;
+use rayon::prelude::*;
 use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -52,6 +54,9 @@ pub struct ModelArgs {
     /// CPU threads; without it one per core
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
+    /// Look for NaN and infinity in every tensor first
+    #[arg(long)]
+    check_tensors: bool,
     /// Print neither notices nor timings
     #[arg(short, long)]
     pub quiet: bool,
@@ -82,6 +87,9 @@ impl ModelArgs {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
             pool.build_global().with_context(|| format!("-t {threads}"))?;
         }
+        if self.check_tensors {
+            check_tensors(&self.file.gguf()?)?;
+        }
         let bar = ProgressBar::new(0);
         bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")?);
         let loaded = load_model(model, options, &mut |done, total| {
@@ -106,6 +114,29 @@ pub fn tokenizer(gguf: &Gguf, model: &Model) -> Result<Tokenizer> {
         return Err(gguf.key_error("tokenizer.ggml.tokens", what).into());
     }
     Ok(tokenizer)
+}
+
+/// Refuses a file with a value that is not finite, naming the tensor and where in it. Types that nothing can decode are left
+/// out: the device refuses them.
+fn check_tensors(gguf: &Gguf) -> Result<()> {
+    gguf.tensors().par_iter().try_for_each(|tensor| {
+        let Some(format) = quant::format(tensor.ty) else {
+            return Ok(());
+        };
+        let row = tensor.shape[0] as usize; // whole blocks, checked when the file was parsed
+        let row_bytes = row / tensor.ty.block_size() as usize * tensor.ty.block_bytes() as usize;
+        let mut values = vec![0.0; row];
+        for (i, blocks) in tensor.data.chunks_exact(row_bytes).enumerate() {
+            (format.decode)(blocks, &mut values);
+            if let Some((j, v)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+                return Err(
+                    gguf.tensor_error(&tensor.name, format!("row {i}, column {j}: {v}, expected a finite number"))
+                );
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
 }
 
 /// A text, given as it is or in a file.

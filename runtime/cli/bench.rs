@@ -101,6 +101,9 @@ pub fn run(args: &Args) -> Result<()> {
     let device = session.device();
     let stream = if device == "cpu" { stream::read_bandwidth() } else { None };
 
+    if let Some(stream) = stream.filter(|_| !args.model.quiet) {
+        notice(format!("stream: {:.1} GB/s read by {} threads", stream / 1e9, rayon::current_num_threads()));
+    }
     let mut rows = vec![];
     for (i, test) in tests.iter().enumerate() {
         if !args.model.quiet {
@@ -271,9 +274,6 @@ fn write_table(rows: &[Row]) -> Result<()> {
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     writeln!(io::stdout(), "{table}")?;
-    if let Some(stream) = rows[0].stream_gbs {
-        notice(format!("stream: {stream:.1} GB/s read by {} threads", rows[0].n_threads));
-    }
     Ok(())
 }
 

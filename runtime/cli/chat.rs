@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
     let tokenizer = tokenizer(&gguf, &model)?;
     let loaded = args.model.load(model, &args.model.options())?;
     let mut chat = Chat {
-        replier: Replier::new(loaded.session, tokenizer, &args.sampling)?,
+        replier: Replier::new(loaded.session, tokenizer, &args.sampling),
         template,
         messages: args.system.iter().map(|text| Message::new("system", text)).collect(),
         path: args.model.file.model.clone(),

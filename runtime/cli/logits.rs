@@ -1,5 +1,5 @@
 use super::args::ModelArgs;
-use super::interrupt;
+use super::interrupt::{self, Work};
 use super::output::WholeFile;
 use anyhow::{Context, Result, bail};
 use npyz::WriterBuilder;
@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     let options = LoadOptions { n_ctx: Some(n_ctx), max_outputs: ROWS_PER_STEP, ..options };
     let mut session = args.model.load(model, &options)?.session;
 
-    interrupt::listen()?; // so that an interrupted run removes what it has written
+    let _work = Work::begin()?; // an interrupted run removes what it has written
     let failed = || format!("{}: cannot write", args.out.display());
     let shape = [n_tokens as u64, n_vocab as u64];
     let npy = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out.writer()).begin_nd();

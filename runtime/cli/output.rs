@@ -24,11 +24,11 @@ pub fn plain_table(header: &[&str]) -> Table {
     table
 }
 
-/// Writes a table to stdout, without the padding at the end of its lines.
+/// Writes a table to stdout, without the padding around its lines.
 pub fn print(table: &Table) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
+        writeln!(out, "{}", line.trim())?;
     }
     out.flush()
 }

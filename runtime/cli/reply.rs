@@ -1,7 +1,7 @@
 //! Replies: a prompt goes in, text comes out as it is made.
 
 use super::args::SamplingArgs;
-use super::interrupt;
+use super::interrupt::{self, Work};
 use super::output::notice;
 use anyhow::{Result, bail};
 use pronk::generate::{Outputs, Sampler, Session};
@@ -66,10 +66,9 @@ pub struct Replier {
 }
 
 impl Replier {
-    pub fn new(session: Session, tokenizer: Tokenizer, args: &SamplingArgs) -> Result<Replier> {
+    pub fn new(session: Session, tokenizer: Tokenizer, args: &SamplingArgs) -> Replier {
         let options = args.options();
-        interrupt::listen()?;
-        Ok(Replier {
+        Replier {
             session,
             tokenizer,
             seed: options.seed,
@@ -79,7 +78,7 @@ impl Replier {
             stops: args.stop.clone(),
             held: vec![],
             logits: vec![],
-        })
+        }
     }
 
     pub fn seed(&self) -> u64 {
@@ -99,7 +98,7 @@ impl Replier {
     ///
     /// Errors: no prompt; one that does not fit into the context; `out`'s and the device's.
     pub fn reply(&mut self, prompt: &[u32], out: &mut impl Write) -> Result<Reply> {
-        interrupt::reset();
+        let _work = Work::begin()?;
         let slots = self.session.plan().kv.slots as usize;
         if prompt.is_empty() {
             bail!("the prompt has no tokens");
@@ -121,7 +120,7 @@ impl Replier {
             decode_time: Duration::ZERO,
         };
         let end = self.generate(&prompt[reusable..], &mut reply, out)?;
-        if !reply.text.ends_with('\n') {
+        if !(reply.text.is_empty() || reply.text.ends_with('\n')) {
             writeln!(out)?;
         }
         out.flush()?;

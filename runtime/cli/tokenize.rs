@@ -35,8 +35,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let mut table = plain_table(&["id", "piece"]);
     for id in ids {
-        let piece = String::from_utf8_lossy(tokenizer.token_bytes(id, true));
-        table.add_row([id.to_string(), format!("{piece:?}")]);
+        // Part of a character is shown as bytes.
+        let bytes = tokenizer.token_bytes(id, true);
+        let piece =
+            str::from_utf8(bytes).map_or_else(|_| format!("\"{}\"", bytes.escape_ascii()), |text| format!("{text:?}"));
+        table.add_row([id.to_string(), piece]);
     }
     Ok(print(&table)?)
 }

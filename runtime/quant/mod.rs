@@ -5,6 +5,7 @@
 
 mod iq4;
 mod k;
+pub mod pack;
 mod random;
 mod simple;
 
