@@ -15,17 +15,9 @@ fn small(format: Format, a: u32, b: u32, op: AtomOp) -> u32 {
 
 /// The new value; all values in the low bits.
 pub(crate) fn apply(op: AtomOp, ty: Ty, old: u64, b: u64, c: u64) -> u64 {
-    let mask = if ty.size() == 8 {
-        u64::MAX
-    } else {
-        (1 << (8 * ty.size())) - 1
-    };
+    let mask = if ty.size() == 8 { u64::MAX } else { (1 << (8 * ty.size())) - 1 };
     let signed = |v: u64| {
-        if ty.size() == 8 {
-            v as i64
-        } else {
-            i64::from(v as i32)
-        }
+        if ty.size() == 8 { v as i64 } else { i64::from(v as i32) }
     };
     let (old, b) = (old & mask, b & mask);
     let format = match ty {
@@ -36,11 +28,7 @@ pub(crate) fn apply(op: AtomOp, ty: Ty, old: u64, b: u64, c: u64) -> u64 {
     if let (Some(format), AtomOp::Add | AtomOp::Min | AtomOp::Max) = (format, op) {
         let (o, v) = (old as u32, b as u32);
         let low = small(format, o, v, op);
-        return u64::from(if ty.size() == 2 {
-            low
-        } else {
-            small(format, o >> 16, v >> 16, op) << 16 | low
-        });
+        return u64::from(if ty.size() == 2 { low } else { small(format, o >> 16, v >> 16, op) << 16 | low });
     }
     let new = match (op, ty) {
         (AtomOp::Add, Ty::F32) => u64::from(canon(f(old as u32) + f(b as u32))),

@@ -80,9 +80,7 @@ pub(crate) fn order(p: &mut Program) {
             stack.pop();
         }
     }
-    p.order = (0..n)
-        .map(|pc| finished.wrapping_sub(rank[block_of[pc]]))
-        .collect();
+    p.order = (0..n).map(|pc| finished.wrapping_sub(rank[block_of[pc]])).collect();
     p.block_start = start;
 }
 
@@ -121,11 +119,7 @@ fn post_dominators(succ: &[Vec<usize>]) -> Vec<Option<usize>> {
     while changed {
         changed = false;
         for &b in order.iter().rev().filter(|&&b| b != exit) {
-            let next: &[usize] = if succ[b].is_empty() {
-                &[exit]
-            } else {
-                &succ[b]
-            };
+            let next: &[usize] = if succ[b].is_empty() { &[exit] } else { &succ[b] };
             let mut new = usize::MAX;
             for &s in next.iter().filter(|&&s| dom[s] != usize::MAX) {
                 if new == usize::MAX {
@@ -149,9 +143,7 @@ fn post_dominators(succ: &[Vec<usize>]) -> Vec<Option<usize>> {
             }
         }
     }
-    (0..n)
-        .map(|b| if dom[b] < n { Some(dom[b]) } else { None })
-        .collect()
+    (0..n).map(|b| if dom[b] < n { Some(dom[b]) } else { None }).collect()
 }
 
 #[cfg(test)]
@@ -162,9 +154,6 @@ mod tests {
     fn post_dominators_of_a_loop_with_a_branch_inside() {
         // 0 -> 1; 1 -> 2 | 3; 2 -> 4; 3 -> 4; 4 -> 1 | 5
         let succ = vec![vec![1], vec![2, 3], vec![4], vec![4], vec![1, 5], vec![]];
-        assert_eq!(
-            post_dominators(&succ),
-            [Some(1), Some(4), Some(4), Some(4), Some(5), None]
-        );
+        assert_eq!(post_dominators(&succ), [Some(1), Some(4), Some(4), Some(4), Some(5), None]);
     }
 }

@@ -68,10 +68,7 @@ pub(crate) struct Stats {
 
 impl Stats {
     pub fn new(p: &Program) -> Stats {
-        Stats {
-            executed: vec![(0, 0); p.code.len()],
-            c: Counters::default(),
-        }
+        Stats { executed: vec![(0, 0); p.code.len()], c: Counters::default() }
     }
 
     pub fn merge(&mut self, other: &Stats) {

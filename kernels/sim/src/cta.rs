@@ -53,16 +53,12 @@ pub(crate) struct CtaState {
 impl CtaState {
     /// Does what another block did in its epoch come before now?
     pub fn ordered(&self, other: u32, epoch: u64) -> bool {
-        self.seen
-            .get(other as usize)
-            .is_some_and(|&s| u64::from(s) > epoch)
+        self.seen.get(other as usize).is_some_and(|&s| u64::from(s) > epoch)
     }
 
     /// The same for whichever blocks did something up to that epoch.
     pub fn ordered_after_all(&self, epoch: u64, ctas: u32) -> bool {
-        (0..ctas)
-            .filter(|&i| i != self.id)
-            .all(|i| self.ordered(i, epoch))
+        (0..ctas).filter(|&i| i != self.id).all(|i| self.ordered(i, epoch))
     }
 }
 
@@ -79,9 +75,7 @@ const TURN: u64 = 20_000;
 
 impl Cta {
     pub fn new(launch: &Launch) -> Cta {
-        let warps = (0..launch.shape.threads.div_ceil(32))
-            .map(|i| Warp::new(launch.prog, i))
-            .collect();
+        let warps = (0..launch.shape.threads.div_ceil(32)).map(|i| Warp::new(launch.prog, i)).collect();
         let state = CtaState {
             id: 0,
             block: [0; 3],
@@ -93,12 +87,7 @@ impl Cta {
             clock: 0,
             instructions: 0,
         };
-        Cta {
-            state,
-            warps,
-            barriers: Vec::new(),
-            next: 0,
-        }
+        Cta { state, warps, barriers: Vec::new(), next: 0 }
     }
 
     pub fn reset(&mut self, launch: &Launch, id: u32) {
@@ -112,23 +101,12 @@ impl Cta {
         self.next = 0;
         let n = self.warps.len();
         for w in &mut self.warps {
-            w.reset(
-                launch.prog,
-                &launch.shape,
-                launch.shape.cta(id),
-                &launch.symbols,
-                n,
-            );
+            w.reset(launch.prog, &launch.shape, launch.shape.cta(id), &launch.symbols, n);
         }
     }
 
     /// Runs until the block has ended (true) or every warp had its turn (false).
-    pub fn run(
-        &mut self,
-        launch: &Launch,
-        stats: &mut Stats,
-        sink: &mut Sink,
-    ) -> Result<bool, Box<Fault>> {
+    pub fn run(&mut self, launch: &Launch, stats: &mut Stats, sink: &mut Sink) -> Result<bool, Box<Fault>> {
         let mut idle = true;
         for _ in 0..self.warps.len() {
             let k = self.next;
@@ -157,13 +135,9 @@ impl Cta {
             }
             if self.state.instructions > launch.max_instructions {
                 let (kernel, line) = (launch.prog.name.clone(), launch.prog.lines[pc]);
-                return Err(Fault::Endless {
-                    kernel,
-                    line,
-                    block: self.state.block,
-                    limit: launch.max_instructions,
-                }
-                .into());
+                return Err(
+                    Fault::Endless { kernel, line, block: self.state.block, limit: launch.max_instructions }.into()
+                );
             }
             self.complete(launch.prog, false);
         }
@@ -199,12 +173,7 @@ impl Cta {
             any = true;
             let arrivals = std::mem::take(b).arrivals;
             self.state.stamp += 1;
-            let votes = |f: fn(u32, u32) -> bool| {
-                arrivals
-                    .iter()
-                    .filter(|a| a.waits)
-                    .all(|a| f(a.votes, a.lanes))
-            };
+            let votes = |f: fn(u32, u32) -> bool| arrivals.iter().filter(|a| a.waits).all(|a| f(a.votes, a.lanes));
             let popc: u32 = arrivals.iter().map(|a| a.votes.count_ones()).sum();
             let (and, or) = (votes(|v, l| v == l), popc > 0);
             for a in arrivals.iter().filter(|a| a.waits) {
@@ -230,9 +199,7 @@ impl Cta {
             }
             // One thread that waited for earlier kernels has waited for the block.
             if arrivals.iter().any(|a| self.warps[a.warp as usize].waited) {
-                arrivals
-                    .iter()
-                    .for_each(|a| self.warps[a.warp as usize].waited = true);
+                arrivals.iter().for_each(|a| self.warps[a.warp as usize].waited = true);
             }
         }
         any
@@ -241,27 +208,15 @@ impl Cta {
     /// Every warp has ended or waits at a barrier that is not complete.
     fn stuck(&mut self, launch: &Launch, sink: &mut Sink) -> Result<(), Box<Fault>> {
         let ended = self.warps.iter().filter(|w| w.done()).count();
-        let waiting: Vec<(usize, Arrival)> = self
-            .barriers
-            .iter()
-            .enumerate()
-            .flat_map(|(id, b)| b.arrivals.first().map(|a| (id, *a)))
-            .collect();
+        let waiting: Vec<(usize, Arrival)> =
+            self.barriers.iter().enumerate().flat_map(|(id, b)| b.arrivals.first().map(|a| (id, *a))).collect();
         let Some(&(id, first)) = waiting.first() else {
             let (kernel, line) = (launch.prog.name.clone(), launch.prog.lines[0]);
             let message = "no warp can go on".to_string();
-            return Err(Fault::Deadlock {
-                kernel,
-                line,
-                block: self.state.block,
-                message,
-            }
-            .into());
+            return Err(Fault::Deadlock { kernel, line, block: self.state.block, message }.into());
         };
         let arrived = self.barriers[id].warps;
-        let expected = self.barriers[id]
-            .expected
-            .unwrap_or(self.warps.len() as u32);
+        let expected = self.barriers[id].expected.unwrap_or(self.warps.len() as u32);
         let message = format!(
             "barrier {id}: {arrived} of {expected} warps have arrived, {ended} have exited, nobody else can come"
         );
@@ -271,13 +226,7 @@ impl Cta {
             return Ok(());
         }
         let (kernel, line) = (launch.prog.name.clone(), launch.prog.lines[first.pc]);
-        Err(Fault::Deadlock {
-            kernel,
-            line,
-            block: self.state.block,
-            message,
-        }
-        .into())
+        Err(Fault::Deadlock { kernel, line, block: self.state.block, message }.into())
     }
 }
 
@@ -285,13 +234,5 @@ fn report(launch: &Launch, state: &CtaState, sink: &mut Sink, a: &Arrival, messa
     let (kernel, line) = (launch.prog.name.clone(), launch.prog.lines[a.pc]);
     let thread = launch.shape.thread(a.warp * 32 + a.lanes.trailing_zeros());
     let check = Check::DivergentBarrier;
-    sink.add(check, line, || Finding {
-        check,
-        kernel,
-        line,
-        block: state.block,
-        thread,
-        message,
-        count: 1,
-    });
+    sink.add(check, line, || Finding { check, kernel, line, block: state.block, thread, message, count: 1 });
 }

@@ -86,12 +86,7 @@ impl Report {
         if self.findings.is_empty() {
             return Ok(());
         }
-        Err(self
-            .findings
-            .iter()
-            .map(Finding::to_string)
-            .collect::<Vec<_>>()
-            .join("\n"))
+        Err(self.findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -157,8 +152,7 @@ impl Device {
     /// Device to host, in stream order. Reading what nobody wrote is an error.
     pub fn read(&mut self, address: u64, out: &mut [u8]) -> Result<(), HostError> {
         self.synchronize();
-        self.mem
-            .host_read(address, out, self.checks.uninitialized_memory)
+        self.mem.host_read(address, out, self.checks.uninitialized_memory)
     }
 
     pub fn fill(&mut self, address: u64, value: u8, bytes: u64) -> Result<(), HostError> {
@@ -179,10 +173,7 @@ impl Device {
     pub fn read_f32(&mut self, address: u64, n: usize) -> Result<Vec<f32>, HostError> {
         let mut bytes = vec![0; 4 * n];
         self.read(address, &mut bytes)?;
-        Ok(bytes
-            .chunks_exact(4)
-            .map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]]))
-            .collect())
+        Ok(bytes.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect())
     }
 
     /// Waits for the stream: the next launch has no predecessor that may still run.
@@ -198,12 +189,7 @@ impl Device {
     /// The address of a module's variable; allocates and initializes the module's variables at first use.
     pub fn global(&mut self, module: &Module, name: &str) -> Result<Option<u64>, HostError> {
         let addresses = self.module_globals(&module.0)?;
-        Ok(module
-            .0
-            .globals
-            .iter()
-            .position(|g| g.name == name)
-            .map(|i| addresses[i]))
+        Ok(module.0.globals.iter().position(|g| g.name == name).map(|i| addresses[i]))
     }
 
     fn module_globals(&mut self, module: &ModuleData) -> Result<Vec<u64>, HostError> {
@@ -213,16 +199,12 @@ impl Device {
         let addresses = module
             .globals
             .iter()
-            .map(|g| {
-                self.mem
-                    .alloc(g.bytes.len() as u64, self.limits.global_bytes)
-            })
+            .map(|g| self.mem.alloc(g.bytes.len() as u64, self.limits.global_bytes))
             .collect::<Result<Vec<_>, _>>()?;
         for (g, &address) in module.globals.iter().zip(&addresses) {
             let mut bytes = g.bytes.clone();
             for &(at, to, add) in &g.pointers {
-                bytes[at..at + 8]
-                    .copy_from_slice(&addresses[to].wrapping_add(add as u64).to_le_bytes());
+                bytes[at..at + 8].copy_from_slice(&addresses[to].wrapping_add(add as u64).to_le_bytes());
             }
             self.mem.host_write(address, &bytes)?;
         }
@@ -231,25 +213,11 @@ impl Device {
     }
 
     /// Runs a kernel to its end. `params` is the parameter block, laid out as `Kernel::params` says.
-    pub fn launch(
-        &mut self,
-        kernel: &Kernel,
-        config: LaunchConfig,
-        params: &[u8],
-    ) -> Result<Report, Fault> {
+    pub fn launch(&mut self, kernel: &Kernel, config: LaunchConfig, params: &[u8]) -> Result<Report, Fault> {
         let p = &*kernel.program;
         let name = || p.name.clone();
         let limit = |what, value: u64, limit: u64| {
-            if value > limit {
-                Err(Fault::Limit {
-                    kernel: name(),
-                    what,
-                    value,
-                    limit,
-                })
-            } else {
-                Ok(())
-            }
+            if value > limit { Err(Fault::Limit { kernel: name(), what, value, limit }) } else { Ok(()) }
         };
         let product = |v: [u32; 3]| v.iter().map(|&x| u64::from(x)).product::<u64>();
         let (threads, ctas) = (product(config.block), product(config.grid));
@@ -261,11 +229,7 @@ impl Device {
                 limit: 0,
             });
         }
-        limit(
-            "threads per block:",
-            threads,
-            self.limits.threads_per_block.min(1024).into(),
-        )?;
+        limit("threads per block:", threads, self.limits.threads_per_block.min(1024).into())?;
         if let Some(max) = p.maxntid {
             limit("threads per block (.maxntid):", threads, product(max))?;
         }
@@ -279,39 +243,20 @@ impl Device {
         }
         limit("blocks:", ctas, 1 << 22)?;
         let shared = u64::from(p.static_shared) + u64::from(config.dynamic_shared);
-        limit(
-            "bytes of shared memory:",
-            shared,
-            self.limits.shared_bytes.into(),
-        )?;
+        limit("bytes of shared memory:", shared, self.limits.shared_bytes.into())?;
         if params.len() != p.param_bytes as usize {
-            return Err(Fault::Params {
-                kernel: name(),
-                given: params.len(),
-                expected: p.param_bytes as usize,
-            });
+            return Err(Fault::Params { kernel: name(), given: params.len(), expected: p.param_bytes as usize });
         }
         let resident = u64::from(self.limits.cooperative_blocks);
         if config.cooperative && ctas > resident {
-            return Err(Fault::Cooperative {
-                kernel: name(),
-                ctas,
-                resident,
-            });
+            return Err(Fault::Cooperative { kernel: name(), ctas, resident });
         }
-        let globals = self
-            .module_globals(&kernel.module)
-            .map_err(|_| Fault::Limit {
-                kernel: name(),
-                what: "bytes of module variables:",
-                value: kernel
-                    .module
-                    .globals
-                    .iter()
-                    .map(|g| g.bytes.len() as u64)
-                    .sum(),
-                limit: self.limits.global_bytes - self.mem.allocated,
-            })?;
+        let globals = self.module_globals(&kernel.module).map_err(|_| Fault::Limit {
+            kernel: name(),
+            what: "bytes of module variables:",
+            value: kernel.module.globals.iter().map(|g| g.bytes.len() as u64).sum(),
+            limit: self.limits.global_bytes - self.mem.allocated,
+        })?;
         self.number_launch();
         let (before, after) = self.owners(config.dependent);
         if let Ok(mut sync) = self.mem.sync.lock() {
@@ -329,11 +274,7 @@ impl Device {
                 serial: self.serial,
             },
             params,
-            symbols: p
-                .symbols
-                .iter()
-                .map(|&(_, g, off)| globals[g].wrapping_add(off as u64))
-                .collect(),
+            symbols: p.symbols.iter().map(|&(_, g, off)| globals[g].wrapping_add(off as u64)).collect(),
             ctas: ctas as u32,
             checks: self.checks,
             id: self.launch,
@@ -354,26 +295,12 @@ impl Device {
             n => n,
         };
         let outcome = launch.run(host);
-        let (early, never) = (
-            launch.triggered_early.into_inner(),
-            launch.never_waited.into_inner(),
-        );
+        let (early, never) = (launch.triggered_early.into_inner(), launch.never_waited.into_inner());
         let printed = launch.printed.into_inner().unwrap_or_default();
-        self.stream = Stream {
-            first: before.map_or(self.launch, |(first, _)| first),
-            last: self.launch,
-        };
-        (self.early, self.never_waited) = (
-            config.dependent && (early || never),
-            config.dependent && never,
-        );
+        self.stream = Stream { first: before.map_or(self.launch, |(first, _)| first), last: self.launch };
+        (self.early, self.never_waited) = (config.dependent && (early || never), config.dependent && never);
         let (stats, sink) = outcome.map_err(|f| *f)?;
-        Ok(Report {
-            kernel: name(),
-            counters: stats.finish(p),
-            findings: sink.sorted(),
-            printed,
-        })
+        Ok(Report { kernel: name(), counters: stats.finish(p), findings: sink.sorted(), printed })
     }
 
     fn number_launch(&mut self) {

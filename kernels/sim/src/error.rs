@@ -21,10 +21,7 @@ pub(crate) struct At {
 
 impl At {
     pub fn new(line: u32, message: impl Into<String>) -> At {
-        At {
-            line,
-            message: message.into(),
-        }
+        At { line, message: message.into() }
     }
 }
 
@@ -34,66 +31,24 @@ pub enum HostError {
     #[error("address {address:#x}: {bytes} bytes are not inside one live allocation")]
     BadRange { address: u64, bytes: u64 },
     #[error("allocation of {bytes} bytes: {allocated} of the limit {limit} are in use")]
-    OutOfMemory {
-        bytes: u64,
-        allocated: u64,
-        limit: u64,
-    },
-    #[error(
-        "address {address:#x}: {bytes} bytes are read by the host and byte {first} of them was never written"
-    )]
-    Uninitialized {
-        address: u64,
-        bytes: u64,
-        first: u64,
-    },
+    OutOfMemory { bytes: u64, allocated: u64, limit: u64 },
+    #[error("address {address:#x}: {bytes} bytes are read by the host and byte {first} of them was never written")]
+    Uninitialized { address: u64, bytes: u64, first: u64 },
 }
 
 /// A launch that was refused or that could not run to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Fault {
     #[error("{kernel}: {what} {value}, the limit is {limit}")]
-    Limit {
-        kernel: String,
-        what: &'static str,
-        value: u64,
-        limit: u64,
-    },
+    Limit { kernel: String, what: &'static str, value: u64, limit: u64 },
     #[error("{kernel}: parameters are {given} bytes, the kernel takes {expected}")]
-    Params {
-        kernel: String,
-        given: usize,
-        expected: usize,
-    },
-    #[error(
-        "{kernel}: a cooperative grid of {ctas} blocks does not fit, {resident} can be resident"
-    )]
-    Cooperative {
-        kernel: String,
-        ctas: u64,
-        resident: u64,
-    },
+    Params { kernel: String, given: usize, expected: usize },
+    #[error("{kernel}: a cooperative grid of {ctas} blocks does not fit, {resident} can be resident")]
+    Cooperative { kernel: String, ctas: u64, resident: u64 },
     #[error("{kernel}:{line}: trap, block {block:?} thread {thread:?}")]
-    Trap {
-        kernel: String,
-        line: u32,
-        block: [u32; 3],
-        thread: [u32; 3],
-    },
-    #[error(
-        "{kernel}:{line}: more than {limit} warp instructions in block {block:?} (an endless loop?)"
-    )]
-    Endless {
-        kernel: String,
-        line: u32,
-        block: [u32; 3],
-        limit: u64,
-    },
+    Trap { kernel: String, line: u32, block: [u32; 3], thread: [u32; 3] },
+    #[error("{kernel}:{line}: more than {limit} warp instructions in block {block:?} (an endless loop?)")]
+    Endless { kernel: String, line: u32, block: [u32; 3], limit: u64 },
     #[error("{kernel}:{line}: deadlock in block {block:?}: {message}")]
-    Deadlock {
-        kernel: String,
-        line: u32,
-        block: [u32; 3],
-        message: String,
-    },
+    Deadlock { kernel: String, line: u32, block: [u32; 3], message: String },
 }

@@ -58,12 +58,7 @@ impl Exec<'_> {
     }
 
     pub fn report(&mut self, check: Check, lane: u32, message: impl FnOnce() -> String) {
-        let (line, kernel, block, thread) = (
-            self.line(),
-            &self.prog.name,
-            self.cta.block,
-            self.thread(lane),
-        );
+        let (line, kernel, block, thread) = (self.line(), &self.prog.name, self.cta.block, self.thread(lane));
         self.sink.add(check, line, || Finding {
             check,
             kernel: kernel.clone(),
@@ -79,11 +74,7 @@ impl Exec<'_> {
     pub fn run(&mut self, budget: &mut u64) -> Result<Stop, Box<Fault>> {
         loop {
             let Some(k) = self.pick() else {
-                return Ok(if self.warp.done() {
-                    Stop::Done
-                } else {
-                    Stop::Blocked
-                });
+                return Ok(if self.warp.done() { Stop::Done } else { Stop::Blocked });
             };
             let Part { pc, mask, state } = self.warp.parts[k];
             let alone = self.warp.parts.len() == 1;
@@ -91,11 +82,7 @@ impl Exec<'_> {
             self.pc = pc as usize;
             loop {
                 if *budget == 0 {
-                    self.warp.parts[k] = Part {
-                        pc: self.pc as u32,
-                        mask,
-                        state: State::Ready,
-                    };
+                    self.warp.parts[k] = Part { pc: self.pc as u32, mask, state: State::Ready };
                     return Ok(Stop::Budget);
                 }
                 *budget -= 1;
@@ -107,32 +94,16 @@ impl Exec<'_> {
                     Flow::Jump(target, taken) if taken == mask => self.pc = target as usize,
                     Flow::Jump(_, 0) => self.pc = next,
                     Flow::Jump(target, taken) => {
-                        self.warp.parts[k] = Part {
-                            pc: next as u32,
-                            mask: mask & !taken,
-                            state: State::Ready,
-                        };
-                        self.warp.parts.push(Part {
-                            pc: target,
-                            mask: taken,
-                            state: State::Ready,
-                        });
+                        self.warp.parts[k] = Part { pc: next as u32, mask: mask & !taken, state: State::Ready };
+                        self.warp.parts.push(Part { pc: target, mask: taken, state: State::Ready });
                         break;
                     }
                     Flow::Hold(state) => {
-                        self.warp.parts[k] = Part {
-                            pc: self.pc as u32,
-                            mask,
-                            state,
-                        };
+                        self.warp.parts[k] = Part { pc: self.pc as u32, mask, state };
                         break;
                     }
                     Flow::Arrived => {
-                        self.warp.parts[k] = Part {
-                            pc: self.pc as u32,
-                            mask,
-                            state: State::Barrier,
-                        };
+                        self.warp.parts[k] = Part { pc: self.pc as u32, mask, state: State::Barrier };
                         break;
                     }
                     Flow::Exit(lanes) => {
@@ -140,38 +111,22 @@ impl Exec<'_> {
                         if lanes == mask {
                             self.warp.parts.swap_remove(k);
                         } else {
-                            self.warp.parts[k] = Part {
-                                pc: next as u32,
-                                mask: mask & !lanes,
-                                state: State::Ready,
-                            };
+                            self.warp.parts[k] = Part { pc: next as u32, mask: mask & !lanes, state: State::Ready };
                         }
                         break;
                     }
                     Flow::Split(gone) => {
-                        self.warp.parts[k] = Part {
-                            pc: self.pc as u32,
-                            mask: mask & !gone,
-                            state: State::Ready,
-                        };
+                        self.warp.parts[k] = Part { pc: self.pc as u32, mask: mask & !gone, state: State::Ready };
                         break;
                     }
                     Flow::Yield => {
-                        self.warp.parts[k] = Part {
-                            pc: next as u32,
-                            mask,
-                            state: State::Ready,
-                        };
+                        self.warp.parts[k] = Part { pc: next as u32, mask, state: State::Ready };
                         return Ok(Stop::Budget);
                     }
                     Flow::Fault(f) => return Err(f),
                 }
                 if !alone && self.prog.block_start[self.pc] {
-                    self.warp.parts[k] = Part {
-                        pc: self.pc as u32,
-                        mask,
-                        state: State::Ready,
-                    };
+                    self.warp.parts[k] = Part { pc: self.pc as u32, mask, state: State::Ready };
                     break;
                 }
             }
@@ -197,11 +152,7 @@ impl Exec<'_> {
             while j < parts.len() {
                 let (a, b) = (parts[i], parts[j]);
                 if a.pc == b.pc && a.state != State::Barrier && b.state != State::Barrier {
-                    parts[i] = Part {
-                        pc: a.pc,
-                        mask: a.mask | b.mask,
-                        state: State::Ready,
-                    };
+                    parts[i] = Part { pc: a.pc, mask: a.mask | b.mask, state: State::Ready };
                     parts.swap_remove(j);
                 } else {
                     j += 1;
@@ -263,23 +214,16 @@ impl Exec<'_> {
     /// Either the first use of a load, or a register without a value.
     #[cold]
     fn not_ready(&mut self, r: Reg, m: u32) {
-        if let Some(issued) = self
-            .warp
-            .pending
-            .iter()
-            .filter(|p| p.reg == r && p.lanes & m != 0)
-            .map(|p| p.issued)
-            .max()
+        if let Some(issued) =
+            self.warp.pending.iter().filter(|p| p.reg == r && p.lanes & m != 0).map(|p| p.issued).max()
         {
             self.loads_return(issued);
         }
         let missing = m & !*self.warp.ready(r);
         if missing != 0 {
-            self.report(
-                Check::UninitializedRegister,
-                missing.trailing_zeros(),
-                || "an operand is a register that was never written".to_string(),
-            );
+            self.report(Check::UninitializedRegister, missing.trailing_zeros(), || {
+                "an operand is a register that was never written".to_string()
+            });
             *self.warp.ready(r) |= missing;
         }
     }
@@ -309,9 +253,7 @@ impl Exec<'_> {
     /// Marks the destination of a global load as in flight.
     pub fn in_flight(&mut self, reg: Reg, lanes: u32) {
         let issued = self.warp.issued;
-        self.warp
-            .pending
-            .retain(|p| p.reg != reg || p.lanes & !lanes != 0);
+        self.warp.pending.retain(|p| p.reg != reg || p.lanes & !lanes != 0);
         *self.warp.ready(reg) &= !lanes;
         self.warp.pending.push(Pending { reg, lanes, issued });
         if self.warp.pending.len() > 512 {
@@ -346,11 +288,7 @@ impl Exec<'_> {
                 self.use_w(*a, m);
                 self.use_w(*b, m);
                 let mut r = [0; LANES];
-                f(
-                    &self.warp.w[usize::from(*a)],
-                    &self.warp.w[usize::from(*b)],
-                    &mut r,
-                );
+                f(&self.warp.w[usize::from(*a)], &self.warp.w[usize::from(*b)], &mut r);
                 self.warp.put_w(*d, m, &r);
             }
             Op::W3 { f, d, a, b, c } => {
@@ -359,32 +297,20 @@ impl Exec<'_> {
                 self.use_w(*c, m);
                 let mut r = [0; LANES];
                 let w = &self.warp.w;
-                f(
-                    &w[usize::from(*a)],
-                    &w[usize::from(*b)],
-                    &w[usize::from(*c)],
-                    &mut r,
-                );
+                f(&w[usize::from(*a)], &w[usize::from(*b)], &w[usize::from(*c)], &mut r);
                 self.warp.put_w(*d, m, &r);
             }
             Op::Lop3 { lut, d, a, b, c } => {
                 // An operand that the table ignores need not have a value.
                 let t = u32::from(*lut);
-                for (r, change) in [
-                    (*a, (t ^ t >> 4) & 0x0f),
-                    (*b, (t ^ t >> 2) & 0x33),
-                    (*c, (t ^ t >> 1) & 0x55),
-                ] {
+                for (r, change) in [(*a, (t ^ t >> 4) & 0x0f), (*b, (t ^ t >> 2) & 0x33), (*c, (t ^ t >> 1) & 0x55)] {
                     if change != 0 {
                         self.use_w(r, m);
                     }
                 }
                 let mut r = [0; LANES];
-                let (a, b, c) = (
-                    &self.warp.w[usize::from(*a)],
-                    &self.warp.w[usize::from(*b)],
-                    &self.warp.w[usize::from(*c)],
-                );
+                let (a, b, c) =
+                    (&self.warp.w[usize::from(*a)], &self.warp.w[usize::from(*b)], &self.warp.w[usize::from(*c)]);
                 for k in (0..8).filter(|k| t >> k & 1 != 0) {
                     let (fa, fb, fc) = ((k >> 2 & 1) - 1, (k >> 1 & 1) - 1, (k & 1) - 1);
                     for i in 0..LANES {
@@ -403,11 +329,7 @@ impl Exec<'_> {
                 self.use_d(*a, m);
                 self.use_d(*b, m);
                 let mut r = [0; LANES];
-                f(
-                    &self.warp.d[usize::from(*a)],
-                    &self.warp.d[usize::from(*b)],
-                    &mut r,
-                );
+                f(&self.warp.d[usize::from(*a)], &self.warp.d[usize::from(*b)], &mut r);
                 self.warp.put_d(*d, m, &r);
             }
             Op::D3 { f, d, a, b, c } => {
@@ -416,12 +338,7 @@ impl Exec<'_> {
                 self.use_d(*c, m);
                 let mut r = [0; LANES];
                 let w = &self.warp.d;
-                f(
-                    &w[usize::from(*a)],
-                    &w[usize::from(*b)],
-                    &w[usize::from(*c)],
-                    &mut r,
-                );
+                f(&w[usize::from(*a)], &w[usize::from(*b)], &w[usize::from(*c)], &mut r);
                 self.warp.put_d(*d, m, &r);
             }
             Op::Widen { f, d, a } => {
@@ -440,11 +357,7 @@ impl Exec<'_> {
                 self.use_w(*a, m);
                 self.use_w(*b, m);
                 let mut r = [0; LANES];
-                f(
-                    &self.warp.w[usize::from(*a)],
-                    &self.warp.w[usize::from(*b)],
-                    &mut r,
-                );
+                f(&self.warp.w[usize::from(*a)], &self.warp.w[usize::from(*b)], &mut r);
                 self.warp.put_d(*d, m, &r);
             }
             Op::Wide3 { f, d, a, b, c } => {
@@ -452,32 +365,20 @@ impl Exec<'_> {
                 self.use_w(*b, m);
                 self.use_d(*c, m);
                 let mut r = [0; LANES];
-                f(
-                    &self.warp.w[usize::from(*a)],
-                    &self.warp.w[usize::from(*b)],
-                    &self.warp.d[usize::from(*c)],
-                    &mut r,
-                );
+                f(&self.warp.w[usize::from(*a)], &self.warp.w[usize::from(*b)], &self.warp.d[usize::from(*c)], &mut r);
                 self.warp.put_d(*d, m, &r);
             }
             Op::Shift64 { f, d, a, b } => {
                 self.use_d(*a, m);
                 self.use_w(*b, m);
                 let mut r = [0; LANES];
-                f(
-                    &self.warp.d[usize::from(*a)],
-                    &self.warp.w[usize::from(*b)],
-                    &mut r,
-                );
+                f(&self.warp.d[usize::from(*a)], &self.warp.w[usize::from(*b)], &mut r);
                 self.warp.put_d(*d, m, &r);
             }
             Op::Pack { d, lo, hi } => {
                 self.use_w(*lo, m);
                 self.use_w(*hi, m);
-                let (lo, hi) = (
-                    &self.warp.w[usize::from(*lo)],
-                    &self.warp.w[usize::from(*hi)],
-                );
+                let (lo, hi) = (&self.warp.w[usize::from(*lo)], &self.warp.w[usize::from(*hi)]);
                 let mut r = [0; LANES];
                 for i in 0..LANES {
                     r[i] = u64::from(hi[i]) << 32 | u64::from(lo[i]);
@@ -536,14 +437,7 @@ impl Exec<'_> {
                 let r = f(self.warp.p[usize::from(*a)], self.warp.p[usize::from(*b)]);
                 self.warp.put_p(*d, m, r);
             }
-            Op::Carry {
-                f,
-                d,
-                a,
-                b,
-                read,
-                write,
-            } => {
+            Op::Carry { f, d, a, b, read, write } => {
                 self.use_reg(*a, m);
                 self.use_reg(*b, m);
                 for lane in (0..LANES).filter(|l| m >> l & 1 != 0) {
@@ -561,12 +455,7 @@ impl Exec<'_> {
                 }
                 for lane in (0..LANES).filter(|l| m >> l & 1 != 0) {
                     let w = &self.warp;
-                    let v = f(
-                        w.get(s[0], lane),
-                        w.get(s[1], lane),
-                        w.get(s[2], lane),
-                        *imm,
-                    );
+                    let v = f(w.get(s[0], lane), w.get(s[1], lane), w.get(s[2], lane), *imm);
                     self.warp.set(*d, lane, v);
                 }
             }
@@ -581,39 +470,22 @@ impl Exec<'_> {
                 self.use_w(*index, m);
                 let row = self.warp.w[usize::from(*index)];
                 let first = row[m.trailing_zeros() as usize];
-                let same = (0..LANES)
-                    .filter(|&l| m >> l & 1 != 0 && row[l] == first)
-                    .fold(0, |acc, l| acc | 1 << l);
+                let same = (0..LANES).filter(|&l| m >> l & 1 != 0 && row[l] == first).fold(0, |acc, l| acc | 1 << l);
                 return match targets.get(first as usize) {
                     Some(&t) if same == m => Flow::Jump(t, m),
                     // The others come back here as a part of their own.
                     Some(&t) => {
-                        self.warp.parts.push(Part {
-                            pc: t,
-                            mask: same,
-                            state: State::Ready,
-                        });
+                        self.warp.parts.push(Part { pc: t, mask: same, state: State::Ready });
                         Flow::Split(same)
                     }
-                    None => self.deadlock(format!(
-                        "brx.idx: index {first} of {} targets",
-                        targets.len()
-                    )),
+                    None => self.deadlock(format!("brx.idx: index {first} of {} targets", targets.len())),
                 };
             }
             Op::Exit => return Flow::Exit(m),
             Op::Trap => {
                 let (kernel, line) = (self.prog.name.clone(), self.line());
                 let thread = self.thread(m.trailing_zeros());
-                return Flow::Fault(
-                    Fault::Trap {
-                        kernel,
-                        line,
-                        block: self.cta.block,
-                        thread,
-                    }
-                    .into(),
-                );
+                return Flow::Fault(Fault::Trap { kernel, line, block: self.cta.block, thread }.into());
             }
             Op::Nanosleep => return Flow::Yield,
             Op::Nop | Op::Prefetch | Op::DepLaunch => {
@@ -628,15 +500,7 @@ impl Exec<'_> {
 
     pub fn deadlock(&self, message: String) -> Flow {
         let (kernel, line) = (self.prog.name.clone(), self.line());
-        Flow::Fault(
-            Fault::Deadlock {
-                kernel,
-                line,
-                block: self.cta.block,
-                message,
-            }
-            .into(),
-        )
+        Flow::Fault(Fault::Deadlock { kernel, line, block: self.cta.block, message }.into())
     }
 
     fn put_compare(&mut self, bits: u32, out: &PredOut, m: u32) {
@@ -663,21 +527,13 @@ impl Exec<'_> {
             Op::St(mem) => self.store(mem, m),
             Op::Atom(a) => self.atomic(a, m),
             Op::CpAsync(c) => self.cp_async(c, m),
-            Op::CpCommit => (0..LANES)
-                .filter(|l| m >> l & 1 != 0)
-                .for_each(|l| self.warp.committed[l] += 1),
+            Op::CpCommit => (0..LANES).filter(|l| m >> l & 1 != 0).for_each(|l| self.warp.committed[l] += 1),
             Op::CpWait(n) => self.cp_wait(*n, m),
             Op::LdMatrix(l) => return self.ldmatrix(l, m, true, forced),
             Op::StMatrix(l) => return self.ldmatrix(l, m, false, forced),
             Op::Mma(mma) => return self.mma(mma, m, forced),
             Op::Shfl(s) => return self.shuffle(s, m, forced),
-            Op::Vote {
-                mode,
-                d,
-                a,
-                negate,
-                mask,
-            } => return self.vote((*mode, *d, *a, *negate, *mask), m, forced),
+            Op::Vote { mode, d, a, negate, mask } => return self.vote((*mode, *d, *a, *negate, *mask), m, forced),
             Op::Match { all, d, p, a, mask } => {
                 return self.matching((*all, *d, *p, *a, *mask), m, forced);
             }
@@ -694,9 +550,7 @@ impl Exec<'_> {
             Op::IsSpace { space, d, a } => {
                 self.use_d(*a, m);
                 let a = self.warp.d[usize::from(*a)];
-                let bits = (0..LANES).fold(0, |acc, l| {
-                    acc | u32::from(crate::exec_mem::in_space(a[l], *space)) << l
-                });
+                let bits = (0..LANES).fold(0, |acc, l| acc | u32::from(crate::exec_mem::in_space(a[l], *space)) << l);
                 self.warp.put_p(*d, m, bits);
             }
             Op::Printf { format, args, ret } => self.printf(*format, *args, *ret, m),

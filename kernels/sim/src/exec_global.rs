@@ -33,21 +33,12 @@ impl Quick {
 impl<'a> Exec<'a> {
     fn quick(&self) -> Quick {
         let (dep_first, dep_span) = self.owned();
-        Quick {
-            launch: self.launch.id,
-            cta: u64::from(self.cta.id) << CTA_SHIFT,
-            dep_first,
-            dep_span,
-        }
+        Quick { launch: self.launch.id, cta: u64::from(self.cta.id) << CTA_SHIFT, dep_first, dep_span }
     }
 
     /// Launches that may still run, from this warp's point of view: first, and how many more.
     fn owned(&self) -> (u64, u64) {
-        let range = if self.warp.waited {
-            self.launch.owned_after
-        } else {
-            self.launch.owned_before
-        };
+        let range = if self.warp.waited { self.launch.owned_after } else { self.launch.owned_before };
         range.map_or((u64::MAX >> 1, 0), |(first, last)| (first, last - first))
     }
 
@@ -58,13 +49,7 @@ impl<'a> Exec<'a> {
     }
 
     /// Groups the lanes by allocation; those outside any are reported and dropped.
-    fn by_alloc(
-        &mut self,
-        a: &Row64,
-        bytes: u32,
-        m: u32,
-        mut go: impl FnMut(&mut Self, &'a Alloc, &Row64, u32),
-    ) {
+    fn by_alloc(&mut self, a: &Row64, bytes: u32, m: u32, mut go: impl FnMut(&mut Self, &'a Alloc, &Row64, u32)) {
         let mut left = m;
         while left != 0 {
             let first = left.trailing_zeros() as usize;
@@ -72,11 +57,7 @@ impl<'a> Exec<'a> {
                 left &= !(1 << first);
                 let mem = self.launch.mem;
                 self.report(Check::OutOfBounds, first as u32, || {
-                    format!(
-                        "global address {:#x}, {bytes} bytes: {}",
-                        a[first],
-                        mem.describe(a[first])
-                    )
+                    format!("global address {:#x}, {bytes} bytes: {}", a[first], mem.describe(a[first]))
                 });
                 continue;
             };
@@ -107,11 +88,7 @@ impl<'a> Exec<'a> {
         }
         let (mut distinct, mut asked, mut last, mut sector) = (0u64, 0, u64::MAX, u64::MAX);
         let serial = self.launch.shape.serial;
-        let marks = if write {
-            &alloc.written_sectors
-        } else {
-            &alloc.read_sectors
-        };
+        let marks = if write { &alloc.written_sectors } else { &alloc.read_sectors };
         for &off in sorted.iter() {
             distinct += u64::from(off != last);
             last = off;
@@ -120,11 +97,8 @@ impl<'a> Exec<'a> {
                 asked += 1;
                 let mark = &marks[sector as usize];
                 if mark.load(Relaxed) != serial && mark.swap(serial, Relaxed) != serial {
-                    *(if write {
-                        &mut self.stats.c.dram_write_bytes
-                    } else {
-                        &mut self.stats.c.dram_read_bytes
-                    }) += SECTOR;
+                    *(if write { &mut self.stats.c.dram_write_bytes } else { &mut self.stats.c.dram_read_bytes }) +=
+                        SECTOR;
                 }
             }
         }
@@ -149,22 +123,18 @@ impl<'a> Exec<'a> {
             for l in lanes(if same { m & m.wrapping_neg() } else { m }) {
                 let (at, shift) = ((offs[l] / 4) as usize, (offs[l] % 4) as u32);
                 let touched = u64::from(touched_bytes(bytes, shift));
-                let (data, writer, reader) = (
-                    &alloc.data[at..at + n],
-                    &alloc.writer[at..at + n],
-                    &alloc.reader[at..at + n],
-                );
+                let (data, writer, reader) =
+                    (&alloc.data[at..at + n], &alloc.writer[at..at + n], &alloc.reader[at..at + n]);
                 for k in 0..n {
-                    let ok = quick.ok(writer[k].load(Relaxed), touched);
+                    let w = writer[k].load(Relaxed);
+                    let ok = quick.ok(w, touched) && !(mem.read_only && w >> LAUNCH_SHIFT == quick.launch);
                     let r = reader[k].load(Relaxed);
                     if !ok || mem.strong {
                         x.check_read(alloc, at + k, touched, l, mem);
                     }
                     let mine = me | touched << 4 | strong;
                     // What an earlier kernel may still read stays on record.
-                    if r != mine
-                        && (r >> LAUNCH_SHIFT).wrapping_sub(quick.dep_first) > quick.dep_span
-                    {
+                    if r != mine && (r >> LAUNCH_SHIFT).wrapping_sub(quick.dep_first) > quick.dep_span {
                         reader[k].store(new_reader(r, mine), Relaxed);
                     }
                     words[k][l] = data[k].load(Relaxed) >> (8 * shift);
@@ -189,15 +159,15 @@ impl<'a> Exec<'a> {
         let w = alloc.writer[word].load(Relaxed);
         let (lane, address) = (lane as u32, alloc.base + 4 * word as u64);
         if w & touched != touched {
-            self.report(Check::UninitializedGlobal, lane, || {
-                format!("global address {address:#x} was never written")
-            });
+            self.report(Check::UninitializedGlobal, lane, || format!("global address {address:#x} was never written"));
             alloc.writer[word].fetch_or(touched, Relaxed);
         }
         let (first, span) = self.owned();
         if (w >> LAUNCH_SHIFT).wrapping_sub(first) <= span {
             self.report(Check::DependentAccess, lane, || {
-                format!("read of global address {address:#x}, written by an earlier kernel, without griddepcontrol.wait")
+                format!(
+                    "read of global address {address:#x}, written by an earlier kernel, without griddepcontrol.wait"
+                )
             });
         }
         if w >> LAUNCH_SHIFT != self.launch.id || w >> 4 & touched == 0 {
@@ -246,22 +216,12 @@ impl<'a> Exec<'a> {
     }
 
     /// Lanes of one instruction that write different values to one address.
-    pub fn check_same_instruction(
-        &mut self,
-        a: &Row64,
-        bytes: u32,
-        m: u32,
-        words: &Words,
-        check: Check,
-    ) {
+    pub fn check_same_instruction(&mut self, a: &Row64, bytes: u32, m: u32, words: &Words, check: Check) {
         for l in lanes(m) {
             for j in lanes(m).take_while(|&j| j < l).filter(|&j| a[j] == a[l]) {
                 if (0..bytes.div_ceil(4) as usize).any(|k| words[k][j] != words[k][l]) {
                     self.report(check, l as u32, || {
-                        format!(
-                            "lanes {j} and {l} write different values to address {:#x}",
-                            a[l]
-                        )
+                        format!("lanes {j} and {l} write different values to address {:#x}", a[l])
                     });
                 }
             }
@@ -286,18 +246,8 @@ impl<'a> Exec<'a> {
         }
     }
 
-    pub fn check_write(
-        &mut self,
-        alloc: &Alloc,
-        word: usize,
-        touched: u64,
-        lane: usize,
-        strong: bool,
-    ) {
-        let (w, r) = (
-            alloc.writer[word].load(Relaxed),
-            alloc.reader[word].load(Relaxed),
-        );
+    pub fn check_write(&mut self, alloc: &Alloc, word: usize, touched: u64, lane: usize, strong: bool) {
+        let (w, r) = (alloc.writer[word].load(Relaxed), alloc.reader[word].load(Relaxed));
         let quick = self.quick();
         let mine = |v: u64| v >> LAUNCH_SHIFT != quick.launch || v & CTA_BITS == quick.cta;
         let over = |v: u64| (v >> LAUNCH_SHIFT).wrapping_sub(quick.dep_first) > quick.dep_span;
@@ -308,7 +258,9 @@ impl<'a> Exec<'a> {
         for (v, what) in [(w, "written"), (r, "read")] {
             if !over(v) {
                 self.report(Check::DependentAccess, lane, || {
-                    format!("write to global address {address:#x}, {what} by an earlier kernel, without griddepcontrol.wait")
+                    format!(
+                        "write to global address {address:#x}, {what} by an earlier kernel, without griddepcontrol.wait"
+                    )
                 });
             }
             if mine(v) || v >> 4 & touched == 0 || strong && v & STRONG != 0 {
@@ -367,10 +319,7 @@ impl<'a> Exec<'a> {
         for (s, o) in self.cta.seen.iter_mut().zip(&o.epochs) {
             *s = (*s).max(*o);
         }
-        self.cta.epoch = self
-            .cta
-            .epoch
-            .max(o.epochs.iter().copied().max().unwrap_or(0).into());
+        self.cta.epoch = self.cta.epoch.max(o.epochs.iter().copied().max().unwrap_or(0).into());
     }
 
     pub fn atomic_global(&mut self, atom: &Atom, a: &Row64, m: u32) {
@@ -385,9 +334,7 @@ impl<'a> Exec<'a> {
                 for k in 0..bytes.div_ceil(4) as usize {
                     if alloc.writer[at + k].load(Relaxed) & touched != touched {
                         x.report(Check::UninitializedGlobal, l as u32, || {
-                            format!(
-                                "atomic on global address {address:#x}, which was never written"
-                            )
+                            format!("atomic on global address {address:#x}, which was never written")
                         });
                     }
                     x.check_write(alloc, at + k, touched, l, true);
@@ -395,16 +342,12 @@ impl<'a> Exec<'a> {
                 let b = x.warp.get(atom.b, l);
                 let c = atom.c.map_or(0, |c| x.warp.get(c, l));
                 let op = |old: u64| crate::atomics::apply(atom.op, atom.ty, old, b, c);
-                let mask = if bytes < 4 {
-                    byte_mask(touched as u8)
-                } else {
-                    FULL
-                };
+                let mask = if bytes < 4 { byte_mask(touched as u8) } else { FULL };
                 let old = if bytes == 8 {
                     // Pairs of words have no atomic type: 64-bit atomics exclude each other.
                     let _lock = x.launch.wide_atomics.lock();
-                    let old = u64::from(alloc.data[at].load(Relaxed))
-                        | u64::from(alloc.data[at + 1].load(Relaxed)) << 32;
+                    let old =
+                        u64::from(alloc.data[at].load(Relaxed)) | u64::from(alloc.data[at + 1].load(Relaxed)) << 32;
                     let new = op(old);
                     alloc.data[at].store(new as u32, Relaxed);
                     alloc.data[at + 1].store((new >> 32) as u32, Relaxed);
@@ -412,18 +355,13 @@ impl<'a> Exec<'a> {
                 } else {
                     let part = |w: u32| u64::from((w & mask) >> (8 * shift));
                     let f = |w: u32| Some(w & !mask | (op(part(w)) as u32) << (8 * shift) & mask);
-                    match alloc.data[at].fetch_update(
-                        std::sync::atomic::Ordering::SeqCst,
-                        Relaxed,
-                        f,
-                    ) {
+                    match alloc.data[at].fetch_update(std::sync::atomic::Ordering::SeqCst, Relaxed, f) {
                         Ok(w) | Err(w) => part(w),
                     }
                 };
                 let tag = x.me() | touched << 4 | STRONG;
                 for k in 0..bytes.div_ceil(4) as usize {
-                    let _ = alloc.writer[at + k]
-                        .fetch_update(Relaxed, Relaxed, |old| Some(tag | old & 15 | touched));
+                    let _ = alloc.writer[at + k].fetch_update(Relaxed, Relaxed, |old| Some(tag | old & 15 | touched));
                 }
                 x.acquire(address);
                 if let Some(d) = atom.d {
@@ -442,10 +380,6 @@ fn new_reader(old: u64, mine: u64) -> u64 {
     let epoch = (old & EPOCH_BITS).max(mine & EPOCH_BITS);
     let strong = old & mine & STRONG;
     let touched = (old | mine) & 0xf0;
-    let cta = if old & CTA_BITS == mine & CTA_BITS {
-        mine & CTA_BITS
-    } else {
-        MULTI
-    };
+    let cta = if old & CTA_BITS == mine & CTA_BITS { mine & CTA_BITS } else { MULTI };
     mine & LAUNCH_BITS | epoch | strong | touched | cta
 }

@@ -35,25 +35,13 @@ impl Exec<'_> {
     }
 
     /// Turns generic addresses into ones of a space, one group of lanes after the other.
-    pub fn by_space(
-        &mut self,
-        space: Space,
-        a: &mut Row64,
-        m: u32,
-        mut go: impl FnMut(&mut Self, Space, &Row64, u32),
-    ) {
+    pub fn by_space(&mut self, space: Space, a: &mut Row64, m: u32, mut go: impl FnMut(&mut Self, Space, &Row64, u32)) {
         if space != Space::Generic {
             return go(self, space, a, m);
         }
         let mut left = m;
-        for (s, base) in [
-            (Space::Shared, SHARED_WINDOW),
-            (Space::Local, LOCAL_WINDOW),
-            (Space::Param, PARAM_WINDOW),
-        ] {
-            let group = lanes(left)
-                .filter(|&l| in_space(a[l], s))
-                .fold(0, |acc, l| acc | 1 << l);
+        for (s, base) in [(Space::Shared, SHARED_WINDOW), (Space::Local, LOCAL_WINDOW), (Space::Param, PARAM_WINDOW)] {
+            let group = lanes(left).filter(|&l| in_space(a[l], s)).fold(0, |acc, l| acc | 1 << l);
             if group != 0 {
                 let inside = a.map(|v| v.wrapping_sub(base));
                 go(self, s, &inside, group);
@@ -67,13 +55,9 @@ impl Exec<'_> {
 
     /// Drops lanes whose address is not a multiple of the access.
     pub fn aligned(&mut self, a: &Row64, bytes: u32, m: u32) -> u32 {
-        let bad = lanes(m)
-            .filter(|&l| a[l] % u64::from(bytes) != 0)
-            .fold(0, |acc, l| acc | 1 << l);
+        let bad = lanes(m).filter(|&l| a[l] % u64::from(bytes) != 0).fold(0, |acc, l| acc | 1 << l);
         for l in lanes(bad) {
-            self.report(Check::Misaligned, l as u32, || {
-                format!("address {:#x} of an access of {bytes} bytes", a[l])
-            });
+            self.report(Check::Misaligned, l as u32, || format!("address {:#x} of an access of {bytes} bytes", a[l]));
         }
         m & !bad
     }
@@ -121,11 +105,7 @@ impl Exec<'_> {
                     let (at, bits) = (k * usize::from(size), 8 * u32::from(size));
                     for l in lanes(m) {
                         let lo = words[at / 4][l] >> (8 * (at % 4));
-                        let v = if bits == 32 {
-                            lo
-                        } else {
-                            lo & ((1 << bits) - 1)
-                        };
+                        let v = if bits == 32 { lo } else { lo & ((1 << bits) - 1) };
                         let v = if mem.signed {
                             i64::from((v << (32 - bits)) as i32 >> (32 - bits)) as u64
                         } else {
@@ -252,9 +232,7 @@ impl Exec<'_> {
 
     /// Parameters of the kernel, or of a called function (which live in the frame).
     fn load_param(&mut self, a: &Row64, bytes: u32, m: u32, words: &mut Words) {
-        let framed = lanes(m)
-            .filter(|&l| a[l] >= PARAM_FRAME)
-            .fold(0, |acc, l| acc | 1 << l);
+        let framed = lanes(m).filter(|&l| a[l] >= PARAM_FRAME).fold(0, |acc, l| acc | 1 << l);
         if framed != 0 {
             let inside = a.map(|v| v.wrapping_sub(PARAM_FRAME));
             self.load_local(&inside, bytes, framed, words);
@@ -264,9 +242,7 @@ impl Exec<'_> {
             let at = a[l] as usize;
             let Some(p) = params.get(at..at + bytes as usize) else {
                 let size = params.len();
-                self.report(Check::OutOfBounds, l as u32, || {
-                    format!("parameter offset {at}, {bytes} bytes of {size}")
-                });
+                self.report(Check::OutOfBounds, l as u32, || format!("parameter offset {at}, {bytes} bytes of {size}"));
                 continue;
             };
             for (k, chunk) in p.chunks(4).enumerate() {
@@ -284,10 +260,7 @@ impl Exec<'_> {
                 let word = |k: usize| u64::from(x.warp.local[at as usize / 4 + k][l]);
                 word(0) | word(1) << 32
             };
-            let (format, mut args) = (
-                pointer(self, format),
-                pointer(self, args).wrapping_sub(LOCAL_WINDOW),
-            );
+            let (format, mut args) = (pointer(self, format), pointer(self, args).wrapping_sub(LOCAL_WINDOW));
             let mut text = Vec::new();
             let mut at = format;
             while let Some((a, off)) = self.launch.mem.find(at, 1) {
@@ -300,19 +273,13 @@ impl Exec<'_> {
             }
             let mut next = |x: &Self, size: u64| {
                 args = args.next_multiple_of(size);
-                let word = |k: u64| {
-                    x.warp
-                        .local
-                        .get(((args + k) / 4) as usize)
-                        .map_or(0, |r| u64::from(r[l]))
-                };
+                let word = |k: u64| x.warp.local.get(((args + k) / 4) as usize).map_or(0, |r| u64::from(r[l]));
                 let v = word(0) | if size == 8 { word(4) << 32 } else { 0 };
                 args += size;
                 v
             };
-            let out = crate::printf::format(&String::from_utf8_lossy(&text), |wide| {
-                next(self, if wide { 8 } else { 4 })
-            });
+            let out =
+                crate::printf::format(&String::from_utf8_lossy(&text), |wide| next(self, if wide { 8 } else { 4 }));
             self.launch.print(out);
             self.warp.local[ret as usize / 4][l] = 1;
             self.warp.local_init[ret as usize / 4][l] = 15;
@@ -322,16 +289,10 @@ impl Exec<'_> {
 
 /// Bytes of a word that an access of so many bytes touches, `shift` bytes into it.
 pub(crate) fn touched_bytes(bytes: u32, shift: u32) -> u8 {
-    if bytes >= 4 {
-        15
-    } else {
-        ((1 << bytes) - 1) << shift
-    }
+    if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << shift }
 }
 
 /// Four bits to four bytes.
 pub(crate) fn byte_mask(touched: u8) -> u32 {
-    (0..4)
-        .filter(|i| touched >> i & 1 != 0)
-        .fold(0, |acc, i| acc | 0xff << (8 * i))
+    (0..4).filter(|i| touched >> i & 1 != 0).fold(0, |acc, i| acc | 0xff << (8 * i))
 }

@@ -33,18 +33,16 @@ impl Exec<'_> {
 
     fn count_banks(&mut self, a: &Row64, bytes: u32, m: u32) {
         let first = a[m.trailing_zeros() as usize];
-        let (total, fewest) = if m == FULL
-            && (0..LANES).all(|l| a[l] == first + (l as u64) * u64::from(bytes))
-            && bytes >= 4
-        {
-            let n = u64::from(bytes / 4);
-            (n, n)
-        } else if lanes(m).all(|l| a[l] == first) {
-            let n = (32 / (32 / (bytes.div_ceil(4))).max(1)).into();
-            (n, n)
-        } else {
-            wavefronts(a, bytes, m)
-        };
+        let (total, fewest) =
+            if m == FULL && (0..LANES).all(|l| a[l] == first + (l as u64) * u64::from(bytes)) && bytes >= 4 {
+                let n = u64::from(bytes / 4);
+                (n, n)
+            } else if lanes(m).all(|l| a[l] == first) {
+                let n = (32 / (32 / (bytes.div_ceil(4))).max(1)).into();
+                (n, n)
+            } else {
+                wavefronts(a, bytes, m)
+            };
         self.stats.c.shared_requests += 1;
         self.stats.c.shared_wavefronts += total;
         self.stats.c.shared_conflicts += total - fewest;
@@ -79,9 +77,7 @@ impl Exec<'_> {
         let n = bytes.div_ceil(4) as usize;
         for l in lanes(m) {
             let touched = u64::from(touched_bytes(bytes, (a[l] % 4) as u32));
-            (0..n).for_each(|k| {
-                self.shared_may_write((a[l] / 4) as usize + k, touched, l, Kind::Plain)
-            });
+            (0..n).for_each(|k| self.shared_may_write((a[l] / 4) as usize + k, touched, l, Kind::Plain));
         }
         for l in lanes(m) {
             let (at, shift) = ((a[l] / 4) as usize, (a[l] % 4) as u32);
@@ -106,9 +102,7 @@ impl Exec<'_> {
         let me = u64::from(self.warp.index) << 5 | lane as u64;
         let w = self.cta.shared.writer[word];
         let other = w >> 8 & 0x3ff;
-        let clean = w & touched == touched
-            && (other == me || self.after(other, (w >> 32) as u32))
-            && w & ASYNC == 0;
+        let clean = w & touched == touched && (other == me || self.after(other, (w >> 32) as u32)) && w & ASYNC == 0;
         if !clean {
             self.check_shared_read(word, touched, lane, kind);
         }
@@ -116,21 +110,13 @@ impl Exec<'_> {
             return;
         }
         let r = self.cta.shared.reader[word];
-        let (bit, stamp, lane) = (
-            1u64 << self.warp.index,
-            u64::from(self.cta.stamp),
-            lane as u64,
-        );
+        let (bit, stamp, lane) = (1u64 << self.warp.index, u64::from(self.cta.stamp), lane as u64);
         let mine = bit | lane << 32 | stamp << 40;
         if r == mine {
             return;
         }
         self.cta.shared.reader[word] = if r >> 40 == stamp {
-            let several = if r & bit != 0 && r >> 32 & 31 != lane {
-                MANY_LANES
-            } else {
-                0
-            };
+            let several = if r & bit != 0 && r >> 32 & 31 != lane { MANY_LANES } else { 0 };
             r | bit | lane << 32 | several
         } else if r == 0 || self.readers_done(r) {
             mine
@@ -142,9 +128,7 @@ impl Exec<'_> {
 
     fn readers_done(&self, r: u64) -> bool {
         let stamp = (r >> 40) as u32;
-        (0..self.warp.seen.len())
-            .filter(|i| r >> i & 1 != 0)
-            .all(|i| self.warp.seen[i] >= stamp)
+        (0..self.warp.seen.len()).filter(|i| r >> i & 1 != 0).all(|i| self.warp.seen[i] >= stamp)
     }
 
     #[cold]
@@ -166,11 +150,7 @@ impl Exec<'_> {
             return;
         }
         let both_atomic = kind == Kind::Atomic && w & ATOMIC != 0;
-        if w >> 4 & touched != 0
-            && other != me
-            && !both_atomic
-            && !self.after(other.into(), (w >> 32) as u32)
-        {
+        if w >> 4 & touched != 0 && other != me && !both_atomic && !self.after(other.into(), (w >> 32) as u32) {
             self.report(Check::SharedRace, lane, || {
                 format!("read of shared address {address:#x}, written by thread {thread:?} with no barrier between")
             });
@@ -234,11 +214,7 @@ impl Exec<'_> {
             let own = i == self.warp.index;
             let alone = own && r & MANY_LANES == 0 && r >> 32 & 31 == lane as u64;
             if self.warp.seen[i as usize] < stamp && !alone {
-                let who = if own {
-                    "another lane of the warp".to_string()
-                } else {
-                    format!("warp {i}")
-                };
+                let who = if own { "another lane of the warp".to_string() } else { format!("warp {i}") };
                 self.report(Check::SharedRace, lane as u32, || {
                     format!("write to shared address {address:#x}, read by {who} with no barrier between")
                 });
@@ -263,12 +239,7 @@ impl Exec<'_> {
                 self.shared_written(at + k, touched, l, Kind::Atomic);
             }
             let data = &mut self.cta.shared.data;
-            let old = u64::from(data[at])
-                | if n == 2 {
-                    u64::from(data[at + 1]) << 32
-                } else {
-                    0
-                };
+            let old = u64::from(data[at]) | if n == 2 { u64::from(data[at + 1]) << 32 } else { 0 };
             let old = old >> (8 * shift);
             let c = atom.c.map_or(0, |c| self.warp.get(c, l));
             let new = crate::atomics::apply(atom.op, atom.ty, old, self.warp.get(atom.b, l), c);
@@ -282,11 +253,7 @@ impl Exec<'_> {
             }
             if let Some(d) = atom.d {
                 let bits = 8 * bytes;
-                let v = if bits == 64 {
-                    old
-                } else {
-                    old & ((1 << bits) - 1)
-                };
+                let v = if bits == 64 { old } else { old & ((1 << bits) - 1) };
                 self.warp.set(d, l, v);
             }
         }
@@ -294,10 +261,7 @@ impl Exec<'_> {
 
     pub fn cp_async(&mut self, c: &CpAsync, m: u32) {
         let mut dst = self.addresses(c.dst, c.dst_off, m);
-        if dst
-            .iter()
-            .any(|a| crate::exec_mem::in_space(*a, crate::ast::Space::Shared))
-        {
+        if dst.iter().any(|a| crate::exec_mem::in_space(*a, crate::ast::Space::Shared)) {
             dst = dst.map(|a| a.wrapping_sub(SHARED_WINDOW));
         }
         let src = self.addresses(c.src, c.src_off, m);
@@ -315,9 +279,7 @@ impl Exec<'_> {
         let good = self.fits_shared(&dst, c.bytes, good);
         let mut words: Words = [[0; LANES]; 8];
         // Lanes that read fewer bytes get zeros behind them.
-        let whole = lanes(good)
-            .filter(|&l| sizes[l] == c.bytes)
-            .fold(0, |acc, l| acc | 1 << l);
+        let whole = lanes(good).filter(|&l| sizes[l] == c.bytes).fold(0, |acc, l| acc | 1 << l);
         let mem = Mem {
             space: crate::ast::Space::Global,
             size: 4,
@@ -340,13 +302,7 @@ impl Exec<'_> {
                 let bytes = (sizes[l] - 4 * k).min(4);
                 let mut part: Words = [[0; LANES]; 8];
                 for b in 0..bytes {
-                    self.load_global(
-                        &src.map(|a| a + u64::from(4 * k + b)),
-                        1,
-                        1 << l,
-                        &mut part,
-                        &mem,
-                    );
+                    self.load_global(&src.map(|a| a + u64::from(4 * k + b)), 1, 1 << l, &mut part, &mem);
                     words[k as usize][l] |= (part[0][l] & 0xff) << (8 * b);
                 }
             }
@@ -364,12 +320,7 @@ impl Exec<'_> {
         }
         self.warp.issued += lanes(good).map(|l| u64::from(sizes[l])).sum::<u64>();
         let group = self.warp.committed;
-        self.warp.copies.push(Copy {
-            lanes: good,
-            dst: dst.map(|a| a as u32),
-            bytes: c.bytes,
-            group,
-        });
+        self.warp.copies.push(Copy { lanes: good, dst: dst.map(|a| a as u32), bytes: c.bytes, group });
     }
 
     /// Groups older than the latest `keep` are complete: their words become plain writes of the waiting thread.
@@ -428,11 +379,7 @@ impl Exec<'_> {
                 for l in 0..LANES {
                     for half in 0..2 {
                         let v = row[l] >> (16 * half) & 0xffff;
-                        let (r, c) = if lm.trans {
-                            (2 * (l % 4) + half, l / 4)
-                        } else {
-                            (l / 4, 2 * (l % 4) + half)
-                        };
+                        let (r, c) = if lm.trans { (2 * (l % 4) + half, l / 4) } else { (l / 4, 2 * (l % 4) + half) };
                         matrix[r][c / 2] |= v << (16 * (c % 2));
                     }
                 }
@@ -458,11 +405,7 @@ impl Exec<'_> {
                 let mut out = [0; LANES];
                 for (l, o) in out.iter_mut().enumerate() {
                     for half in 0..2 {
-                        let (r, c) = if lm.trans {
-                            (2 * (l % 4) + half, l / 4)
-                        } else {
-                            (l / 4, 2 * (l % 4) + half)
-                        };
+                        let (r, c) = if lm.trans { (2 * (l % 4) + half, l / 4) } else { (l / 4, 2 * (l % 4) + half) };
                         *o |= (matrix[r][c / 2] >> (16 * (c % 2)) & 0xffff) << (16 * half);
                     }
                 }

@@ -36,10 +36,7 @@ impl Exec<'_> {
         }
         for l in lanes(m).filter(|&l| masks[l] >> l & 1 == 0) {
             self.report(Check::DivergentMask, l as u32, || {
-                format!(
-                    "the mask {:#010x} does not name the lane that executes it",
-                    masks[l]
-                )
+                format!("the mask {:#010x} does not name the lane that executes it", masks[l])
             });
         }
         (masks, None)
@@ -56,11 +53,7 @@ impl Exec<'_> {
         let mut from = [0usize; LANES];
         let (mut in_range, mut read) = (0u32, 0u32);
         for l in lanes(m) {
-            let (b, clamp, seg) = (
-                (b[l] & 31) as i32,
-                (c[l] & 31) as i32,
-                (c[l] >> 8 & 31) as i32,
-            );
+            let (b, clamp, seg) = ((b[l] & 31) as i32, (c[l] & 31) as i32, (c[l] >> 8 & 31) as i32);
             let lane = l as i32;
             let max = (lane & seg) | (clamp & !seg);
             let min = lane & seg;
@@ -76,9 +69,7 @@ impl Exec<'_> {
             read |= 1 << from[l];
         }
         for l in lanes(m).filter(|&l| m >> from[l] & 1 == 0 || masks[l] >> from[l] & 1 == 0) {
-            self.report(Check::DivergentMask, l as u32, || {
-                format!("reads lane {}, which does not take part", from[l])
-            });
+            self.report(Check::DivergentMask, l as u32, || format!("reads lane {}, which does not take part", from[l]));
         }
         self.use_w(s.a, read & m);
         let a = self.warp.w[usize::from(s.a)];
@@ -91,12 +82,7 @@ impl Exec<'_> {
         Flow::Next
     }
 
-    pub fn vote(
-        &mut self,
-        (mode, d, a, negate, mask): (Vote, Reg, R, bool, R),
-        m: u32,
-        forced: bool,
-    ) -> Flow {
+    pub fn vote(&mut self, (mode, d, a, negate, mask): (Vote, Reg, R, bool, R), m: u32, forced: bool) -> Flow {
         let (masks, flow) = self.member_masks(mask, m, forced);
         if let Some(flow) = flow {
             return flow;
@@ -116,12 +102,7 @@ impl Exec<'_> {
         Flow::Next
     }
 
-    pub fn matching(
-        &mut self,
-        (all, d, p, a, mask): (bool, R, Option<R>, Reg, R),
-        m: u32,
-        forced: bool,
-    ) -> Flow {
+    pub fn matching(&mut self, (all, d, p, a, mask): (bool, R, Option<R>, Reg, R), m: u32, forced: bool) -> Flow {
         let (masks, flow) = self.member_masks(mask, m, forced);
         if let Some(flow) = flow {
             return flow;
@@ -132,9 +113,7 @@ impl Exec<'_> {
         for l in lanes(m) {
             let group = masks[l] & m;
             let v = self.warp.get(a, l);
-            let equal = lanes(group)
-                .filter(|&k| self.warp.get(a, k) == v)
-                .fold(0, |acc, k| acc | 1 << k);
+            let equal = lanes(group).filter(|&k| self.warp.get(a, k) == v).fold(0, |acc, k| acc | 1 << k);
             same |= u32::from(equal == group) << l;
             r[l] = if !all || equal == group { equal } else { 0 };
         }
@@ -145,12 +124,7 @@ impl Exec<'_> {
         Flow::Next
     }
 
-    pub fn redux(
-        &mut self,
-        (f, d, a, mask): (fn(u32, u32) -> u32, R, R, R),
-        m: u32,
-        forced: bool,
-    ) -> Flow {
+    pub fn redux(&mut self, (f, d, a, mask): (fn(u32, u32) -> u32, R, R, R), m: u32, forced: bool) -> Flow {
         let (masks, flow) = self.member_masks(mask, m, forced);
         if let Some(flow) = flow {
             return flow;
@@ -227,15 +201,11 @@ impl Exec<'_> {
             lanes: m,
             votes: 0,
         };
-        let count = bar
-            .count
-            .map(|r| self.warp.w[usize::from(r)][lane as usize]);
+        let count = bar.count.map(|r| self.warp.w[usize::from(r)][lane as usize]);
         if let Some(n) = count
             && (n % 32 != 0 || n == 0)
         {
-            return self.deadlock(format!(
-                "barrier {id}: {n} threads is not a multiple of the warp size"
-            ));
+            return self.deadlock(format!("barrier {id}: {n} threads is not a multiple of the warp size"));
         }
         // A second part of a warp that is divided at the barrier joins its first.
         let again = b.arrivals.iter().any(|a| a.warp == arrival.warp && a.waits);
@@ -248,10 +218,7 @@ impl Exec<'_> {
         } else if b.expected != count.map(|n| n / 32) {
             let (first, now) = (b.expected, count);
             self.report(Check::DivergentBarrier, lane, || {
-                format!(
-                    "barrier {id}: {now:?} threads expected here, {:?} by another warp",
-                    first.map(|n| 32 * n)
-                )
+                format!("barrier {id}: {now:?} threads expected here, {:?} by another warp", first.map(|n| 32 * n))
             });
         }
         let b = &mut self.barriers[id as usize];

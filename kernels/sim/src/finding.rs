@@ -105,16 +105,8 @@ pub struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ([bx, by, bz], [tx, ty, tz]) = (self.block, self.thread);
-        write!(
-            f,
-            "{}:{}: {:?}: {}, ",
-            self.kernel, self.line, self.check, self.message
-        )?;
-        write!(
-            f,
-            "block ({bx}, {by}, {bz}) thread ({tx}, {ty}, {tz}), {} times",
-            self.count
-        )
+        write!(f, "{}:{}: {:?}: {}, ", self.kernel, self.line, self.check, self.message)?;
+        write!(f, "block ({bx}, {by}, {bz}) thread ({tx}, {ty}, {tz}), {} times", self.count)
     }
 }
 
@@ -129,10 +121,7 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub fn new(checks: Checks) -> Sink {
-        Sink {
-            checks,
-            found: HashMap::new(),
-        }
+        Sink { checks, found: HashMap::new() }
     }
 
     /// `make` is called for the first occurrence only.

@@ -30,11 +30,7 @@ pub(crate) fn canon(x: f32) -> u32 {
 
 /// Subnormals to zero of the same sign.
 pub(crate) fn ftz(x: u32) -> u32 {
-    if x & 0x7f80_0000 == 0 {
-        x & 0x8000_0000
-    } else {
-        x
-    }
+    if x & 0x7f80_0000 == 0 { x & 0x8000_0000 } else { x }
 }
 
 pub(crate) fn f(x: u32) -> f32 {
@@ -45,17 +41,9 @@ pub(crate) fn f(x: u32) -> f32 {
 fn to_odd(s: f64, err: f64) -> f64 {
     let bits = s.to_bits();
     let away = (err > 0.0) == (s > 0.0);
-    let odd = if away {
-        bits.wrapping_add(1)
-    } else {
-        bits.wrapping_sub(1)
-    };
+    let odd = if away { bits.wrapping_add(1) } else { bits.wrapping_sub(1) };
     // A NaN or an infinity has a NaN error, which compares false.
-    if err.abs() > 0.0 && bits & 1 == 0 {
-        f64::from_bits(odd)
-    } else {
-        s
-    }
+    if err.abs() > 0.0 && bits & 1 == 0 { f64::from_bits(odd) } else { s }
 }
 
 fn sum_error(a: f64, b: f64, s: f64) -> f64 {
@@ -97,11 +85,7 @@ pub(crate) fn to_f32(x: f64, rnd: Rnd) -> f32 {
 
 /// Exact zero as a sum of opposite values is -0 when rounding down.
 fn zero_sum(r: f32, a: f64, b: f64, rnd: Rnd) -> f32 {
-    if rnd == Rnd::Rm && a + b == 0.0 && (a.is_sign_negative() || b.is_sign_negative()) {
-        -0.0
-    } else {
-        r
-    }
+    if rnd == Rnd::Rm && a + b == 0.0 && (a.is_sign_negative() || b.is_sign_negative()) { -0.0 } else { r }
 }
 
 fn finish(mut r: u32, imm: u32) -> u32 {
@@ -136,20 +120,12 @@ pub(crate) fn add_f32(a: u64, b: u64, _: u64, imm: u32) -> u64 {
 }
 
 pub(crate) fn sub_f32(a: u64, b: u64, c: u64, imm: u32) -> u64 {
-    let negated = if f(b as u32).is_nan() {
-        b
-    } else {
-        b ^ 0x8000_0000
-    };
+    let negated = if f(b as u32).is_nan() { b } else { b ^ 0x8000_0000 };
     add_f32(a, negated, c, imm)
 }
 
 pub(crate) fn mul_f32(a: u64, b: u64, _: u64, imm: u32) -> u64 {
-    finish(
-        canon(to_f32(inp(a, imm) * inp(b, imm), Rnd::from_bits(imm))),
-        imm,
-    )
-    .into()
+    finish(canon(to_f32(inp(a, imm) * inp(b, imm), Rnd::from_bits(imm))), imm).into()
 }
 
 pub(crate) fn fma_f32(a: u64, b: u64, c: u64, imm: u32) -> u64 {
@@ -161,11 +137,7 @@ pub(crate) fn div_f32(a: u64, b: u64, _: u64, imm: u32) -> u64 {
     let (a, b) = (inp(a, imm), inp(b, imm));
     let q = a / b;
     let exact = q == 0.0 || !q.is_finite();
-    let q = if exact {
-        q
-    } else {
-        to_odd(q, (-q).mul_add(b, a) * b.signum())
-    };
+    let q = if exact { q } else { to_odd(q, (-q).mul_add(b, a) * b.signum()) };
     finish(canon(to_f32(q, Rnd::from_bits(imm))), imm).into()
 }
 
@@ -173,11 +145,7 @@ pub(crate) fn sqrt_f32(a: u64, _: u64, _: u64, imm: u32) -> u64 {
     let a = inp(a, imm);
     let s = a.sqrt();
     let exact = s == 0.0 || !s.is_finite();
-    let s = if exact {
-        s
-    } else {
-        to_odd(s, (-s).mul_add(s, a))
-    };
+    let s = if exact { s } else { to_odd(s, (-s).mul_add(s, a)) };
     finish(canon(to_f32(s, Rnd::from_bits(imm))), imm).into()
 }
 
@@ -257,26 +225,10 @@ pub(crate) struct Format {
     pub finite_only: bool,
 }
 
-pub(crate) const F16: Format = Format {
-    exp: 5,
-    man: 10,
-    finite_only: false,
-};
-pub(crate) const BF16: Format = Format {
-    exp: 8,
-    man: 7,
-    finite_only: false,
-};
-pub(crate) const E4M3: Format = Format {
-    exp: 4,
-    man: 3,
-    finite_only: true,
-};
-pub(crate) const E5M2: Format = Format {
-    exp: 5,
-    man: 2,
-    finite_only: false,
-};
+pub(crate) const F16: Format = Format { exp: 5, man: 10, finite_only: false };
+pub(crate) const BF16: Format = Format { exp: 8, man: 7, finite_only: false };
+pub(crate) const E4M3: Format = Format { exp: 4, man: 3, finite_only: true };
+pub(crate) const E5M2: Format = Format { exp: 5, man: 2, finite_only: false };
 
 impl Format {
     fn bias(self) -> i32 {
@@ -297,29 +249,18 @@ impl Format {
 
     /// The largest finite value.
     fn max(self) -> u32 {
-        if self.finite_only {
-            self.nan() - 1
-        } else {
-            self.infinity() - 1
-        }
+        if self.finite_only { self.nan() - 1 } else { self.infinity() - 1 }
     }
 
     pub fn decode(self, v: u32) -> f64 {
         let sign = if v & self.sign() != 0 { -1.0 } else { 1.0 };
-        let (e, m) = (
-            (v & (self.sign() - 1)) >> self.man,
-            v & ((1 << self.man) - 1),
-        );
+        let (e, m) = ((v & (self.sign() - 1)) >> self.man, v & ((1 << self.man) - 1));
         if self.finite_only {
             if v & self.nan() == self.nan() {
                 return f64::NAN;
             }
         } else if e == (1 << self.exp) - 1 {
-            return if m == 0 {
-                sign * f64::INFINITY
-            } else {
-                f64::NAN
-            };
+            return if m == 0 { sign * f64::INFINITY } else { f64::NAN };
         }
         let scale = |e: i32| f64::from_bits(((e + 1023) as u64) << 52);
         let bottom = 1 - self.bias() - self.man as i32;
@@ -366,11 +307,7 @@ impl Format {
             if saturate || (finite && magnitude != u32::MAX) {
                 return sign | self.max();
             }
-            return if self.finite_only {
-                sign | self.nan()
-            } else {
-                sign | self.infinity()
-            };
+            return if self.finite_only { sign | self.nan() } else { sign | self.infinity() };
         }
         sign | magnitude
     }
@@ -381,11 +318,7 @@ pub(crate) fn h(v: u32) -> f32 {
     let magnitude = (v & 0x7fff) << 13;
     // Multiplying by 2^112 moves the exponent's bias and makes subnormals normal.
     let scaled = f32::from_bits(magnitude) * f32::from_bits(0x7780_0000);
-    let bits = if magnitude >= 0x0f80_0000 {
-        magnitude | 0x7f80_0000
-    } else {
-        scaled.to_bits()
-    };
+    let bits = if magnitude >= 0x0f80_0000 { magnitude | 0x7f80_0000 } else { scaled.to_bits() };
     f32::from_bits(bits | (v & 0x8000) << 16)
 }
 
@@ -394,9 +327,7 @@ pub(crate) fn to_h(x: f32) -> u32 {
     let sign = (x.to_bits() >> 16) & 0x8000;
     let a = x.to_bits() & 0x7fff_ffff;
     // Adding 0.5 puts the last bit of a subnormal f16 at the last bit of the sum.
-    let small = (f32::from_bits(a) + 0.5)
-        .to_bits()
-        .wrapping_sub(0x3f00_0000);
+    let small = (f32::from_bits(a) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
     let normal = a.wrapping_add(0xc800_0fff).wrapping_add((a >> 13) & 1) >> 13;
     let large = if a > 0x7f80_0000 { 0x7fff } else { 0x7c00 };
     let magnitude = if a >= 0x4780_0000 {
@@ -406,11 +337,7 @@ pub(crate) fn to_h(x: f32) -> u32 {
     } else {
         normal
     };
-    if a > 0x7f80_0000 {
-        0x7fff
-    } else {
-        sign | magnitude
-    }
+    if a > 0x7f80_0000 { 0x7fff } else { sign | magnitude }
 }
 
 /// bf16 to f32, exact.
@@ -421,11 +348,7 @@ pub(crate) fn b(v: u32) -> f32 {
 /// f32 to bf16, to nearest even.
 pub(crate) fn to_b(x: f32) -> u32 {
     let bits = x.to_bits();
-    if x.is_nan() {
-        0x7fff
-    } else {
-        (bits.wrapping_add(0x7fff + ((bits >> 16) & 1))) >> 16
-    }
+    if x.is_nan() { 0x7fff } else { (bits.wrapping_add(0x7fff + ((bits >> 16) & 1))) >> 16 }
 }
 
 #[cfg(test)]
@@ -436,10 +359,7 @@ mod tests {
     fn half_conversions_agree_with_the_generic_format() {
         for v in 0..=0xffffu32 {
             let (fast, slow) = (h(v), F16.decode(v));
-            assert!(
-                fast.is_nan() && slow.is_nan() || f64::from(fast).to_bits() == slow.to_bits(),
-                "{v:#x}"
-            );
+            assert!(fast.is_nan() && slow.is_nan() || f64::from(fast).to_bits() == slow.to_bits(), "{v:#x}");
             if !fast.is_nan() {
                 assert_eq!(to_h(fast), v);
                 assert_eq!(F16.encode(slow, Rnd::Rn, false), v);
@@ -458,11 +378,7 @@ mod tests {
             assert_eq!(to_b(v), BF16.encode(v.into(), Rnd::Rn, false), "{v:e}");
             // Values in f16's range, ties included.
             let near = f((x & 0x8fff_f000) | 0x3000_0000);
-            assert_eq!(
-                to_h(near),
-                F16.encode(near.into(), Rnd::Rn, false),
-                "{near:e}"
-            );
+            assert_eq!(to_h(near), F16.encode(near.into(), Rnd::Rn, false), "{near:e}");
         }
     }
 
@@ -470,9 +386,7 @@ mod tests {
     fn fused_multiply_add_is_rounded_once() {
         let mut x = 7u64;
         let mut next = || {
-            x = x
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (x >> 32) as u32
         };
         for _ in 0..300_000 {
@@ -491,9 +405,7 @@ mod tests {
     fn directed_modes_bracket_the_exact_value() {
         let mut x = 3u64;
         for _ in 0..100_000 {
-            x = x
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let (a, b) = (x >> 32, x & 0xffff_ffff);
             if !f(a as u32).is_finite() || !f(b as u32).is_finite() || f(b as u32) == 0.0 {
                 continue;
@@ -503,29 +415,13 @@ mod tests {
                 let (rn, rz, rm, rp) = (at(0), at(1), at(2), at(3));
                 assert!(rm <= rn && rn <= rp, "{rm:e} {rn:e} {rp:e}");
                 assert!(
-                    rm == rp
-                        || rm.next_up() == rp
-                        || rm == f32::NEG_INFINITY
-                        || rp == f32::INFINITY,
+                    rm == rp || rm.next_up() == rp || rm == f32::NEG_INFINITY || rp == f32::INFINITY,
                     "{rm:e} {rp:e}"
                 );
-                assert!(
-                    if rn > 0.0 {
-                        rz == rm
-                    } else {
-                        rz == rp || rn == 0.0
-                    },
-                    "{rz:e}"
-                );
+                assert!(if rn > 0.0 { rz == rm } else { rz == rp || rn == 0.0 }, "{rz:e}");
             }
-            assert_eq!(
-                f(add_f32(a, b, 0, 0) as u32).to_bits(),
-                (f(a as u32) + f(b as u32)).to_bits()
-            );
-            assert_eq!(
-                f(div_f32(a, b, 0, 0) as u32).to_bits(),
-                (f(a as u32) / f(b as u32)).to_bits()
-            );
+            assert_eq!(f(add_f32(a, b, 0, 0) as u32).to_bits(), (f(a as u32) + f(b as u32)).to_bits());
+            assert_eq!(f(div_f32(a, b, 0, 0) as u32).to_bits(), (f(a as u32) / f(b as u32)).to_bits());
         }
     }
 }

@@ -57,14 +57,9 @@ impl Launch<'_> {
             vec![self.work(0, 1)]
         } else {
             std::thread::scope(|s| {
-                let handles: Vec<_> = (0..threads)
-                    .map(|i| s.spawn(move || self.work(i, threads)))
-                    .collect();
+                let handles: Vec<_> = (0..threads).map(|i| s.spawn(move || self.work(i, threads))).collect();
                 // A worker that panics is a defect of the simulator: pass it on.
-                handles
-                    .into_iter()
-                    .map(|h| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
-                    .collect()
+                handles.into_iter().map(|h| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
             })
         };
         let (mut stats, mut sink) = (Stats::new(self.prog), Sink::new(self.checks));
@@ -112,13 +107,7 @@ impl Launch<'_> {
     }
 
     /// All blocks exist at once and take turns, so they may wait for each other.
-    fn resident(
-        &self,
-        worker: usize,
-        workers: usize,
-        stats: &mut Stats,
-        sink: &mut Sink,
-    ) -> Result<(), Box<Fault>> {
+    fn resident(&self, worker: usize, workers: usize, stats: &mut Stats, sink: &mut Sink) -> Result<(), Box<Fault>> {
         let mut ctas = Vec::new();
         for id in (worker as u32..self.ctas).step_by(workers) {
             let mut cta = Cta::new(self);

@@ -69,33 +69,21 @@ pub(crate) fn lex(text: &str) -> Result<Vec<Token<'_>>, At> {
                 if i >= bytes.len() {
                     return Err(At::new(first_line, "string without an end"));
                 }
-                tokens.push(Token {
-                    tok: Tok::Str(&text[start + 1..i]),
-                    line,
-                });
+                tokens.push(Token { tok: Tok::Str(&text[start + 1..i]), line });
                 i += 1;
                 continue;
             }
             c if c.is_ascii_digit() => {
-                let hex = bytes[i..].len() > 1
-                    && matches!(bytes[i + 1], b'x' | b'X' | b'f' | b'F' | b'd' | b'D');
+                let hex = bytes[i..].len() > 1 && matches!(bytes[i + 1], b'x' | b'X' | b'f' | b'F' | b'd' | b'D');
                 while i < bytes.len() {
-                    let exponent = !hex
-                        && i > start
-                        && matches!(bytes[i - 1], b'e' | b'E')
-                        && matches!(bytes[i], b'+' | b'-');
-                    if !(bytes[i].is_ascii_alphanumeric()
-                        || matches!(bytes[i], b'_' | b'.')
-                        || exponent)
-                    {
+                    let exponent =
+                        !hex && i > start && matches!(bytes[i - 1], b'e' | b'E') && matches!(bytes[i], b'+' | b'-');
+                    if !(bytes[i].is_ascii_alphanumeric() || matches!(bytes[i], b'_' | b'.') || exponent) {
                         break;
                     }
                     i += 1;
                 }
-                tokens.push(Token {
-                    tok: Tok::Num(&text[start..i]),
-                    line,
-                });
+                tokens.push(Token { tok: Tok::Num(&text[start..i]), line });
                 continue;
             }
             c if is_word(c) => {
@@ -108,25 +96,16 @@ pub(crate) fn lex(text: &str) -> Result<Vec<Token<'_>>, At> {
                         break;
                     }
                 }
-                tokens.push(Token {
-                    tok: Tok::Word(&text[start..i]),
-                    line,
-                });
+                tokens.push(Token { tok: Tok::Word(&text[start..i]), line });
                 continue;
             }
             c if c.is_ascii() => {
-                tokens.push(Token {
-                    tok: Tok::Punct(c as char),
-                    line,
-                });
+                tokens.push(Token { tok: Tok::Punct(c as char), line });
                 i += 1;
             }
             _ => return Err(At::new(line, "a character outside ASCII")),
         }
     }
-    tokens.push(Token {
-        tok: Tok::End,
-        line,
-    });
+    tokens.push(Token { tok: Tok::End, line });
     Ok(tokens)
 }

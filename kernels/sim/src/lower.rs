@@ -48,22 +48,13 @@ pub(crate) struct Lower<'a> {
     pub returns: Vec<usize>,
 }
 
-pub(crate) fn lower(
-    ast: &Ast,
-    func: &Func,
-    globals: &HashMap<String, usize>,
-) -> Result<Program, At> {
+pub(crate) fn lower(ast: &Ast, func: &Func, globals: &HashMap<String, usize>) -> Result<Program, At> {
     let mut params = Vec::new();
     let mut bytes = 0u32;
     let mut scope = HashMap::new();
     for p in &func.params {
         bytes = bytes.next_multiple_of(p.align.max(1));
-        params.push(Param {
-            name: p.name.clone(),
-            offset: bytes,
-            bytes: p.size,
-            align: p.align,
-        });
+        params.push(Param { name: p.name.clone(), offset: bytes, bytes: p.size, align: p.align });
         scope.insert(p.name.clone(), Item::Param(u64::from(bytes)));
         bytes += p.size;
     }
@@ -106,11 +97,7 @@ pub(crate) fn lower(
         uses_dynamic: false,
         returns: vec![],
     };
-    for v in ast
-        .vars
-        .iter()
-        .filter(|v| v.space == Space::Shared && v.size > 0)
-    {
+    for v in ast.vars.iter().filter(|v| v.space == Space::Shared && v.size > 0) {
         l.declare(v)?;
         let item = l.scopes.last_mut().and_then(|s| s.remove(&v.name));
         l.scopes[0].extend(item.map(|i| (v.name.clone(), i)));
@@ -132,11 +119,7 @@ impl<'a> Lower<'a> {
     }
 
     pub fn emit(&mut self, class: Class, op: Op) {
-        self.prog.code.push(Inst {
-            op,
-            guard: self.guard.0,
-            negated: self.guard.1,
-        });
+        self.prog.code.push(Inst { op, guard: self.guard.0, negated: self.guard.1 });
         self.prog.lines.push(self.line);
         self.prog.classes.push(class);
     }
@@ -200,12 +183,7 @@ impl<'a> Lower<'a> {
                         self.labels[l] = Some(self.prog.code.len() as u32);
                     }
                 }
-                Stmt::Reg {
-                    ty,
-                    name,
-                    count,
-                    line,
-                } => {
+                Stmt::Reg { ty, name, count, line } => {
                     self.line = *line;
                     let reg = self.new_regs(*ty, count.unwrap_or(1))?;
                     let item = match count {
@@ -232,10 +210,7 @@ impl<'a> Lower<'a> {
         let item = match v.space {
             Space::Shared => {
                 // A function inlined twice still has one copy of its shared variables.
-                let key = (
-                    self.calls.last().cloned().unwrap_or_default(),
-                    v.name.clone(),
-                );
+                let key = (self.calls.last().cloned().unwrap_or_default(), v.name.clone());
                 let at = match self.shared_vars.get(&key) {
                     Some(&at) => at,
                     None => {
@@ -250,11 +225,7 @@ impl<'a> Lower<'a> {
             Space::Local | Space::Param => {
                 let at = self.prog.local_bytes.next_multiple_of(v.align.max(4));
                 self.prog.local_bytes = at + v.size;
-                if v.space == Space::Local {
-                    Item::Local(at)
-                } else {
-                    Item::Param(PARAM_FRAME + u64::from(at))
-                }
+                if v.space == Space::Local { Item::Local(at) } else { Item::Param(PARAM_FRAME + u64::from(at)) }
             }
             _ => return self.err(format!("variable {}: module scope expected", v.name)),
         };
@@ -305,10 +276,7 @@ impl<'a> Lower<'a> {
         for (at, labels) in std::mem::take(&mut self.fixups) {
             let targets: Option<Vec<u32>> = labels.iter().map(|&l| self.labels[l]).collect();
             let Some(resolved) = targets else {
-                return Err(At::new(
-                    self.prog.lines[at],
-                    "branch to a label that is not placed",
-                ));
+                return Err(At::new(self.prog.lines[at], "branch to a label that is not placed"));
             };
             match &mut self.prog.code[at].op {
                 Op::Bra { target } => *target = resolved[0],
@@ -328,11 +296,7 @@ impl<'a> Lower<'a> {
                 _ => return self.err(format!("guard {name} is not a predicate")),
             }
         }
-        let mut m = Mods {
-            line: i.line,
-            op: i.op.join("."),
-            rest: i.op[1..].iter().map(String::as_str).collect(),
-        };
+        let mut m = Mods { line: i.line, op: i.op.join("."), rest: i.op[1..].iter().map(String::as_str).collect() };
         let known = self.control(i, &mut m)?
             || self.integer(i, &mut m)?
             || self.logic(i, &mut m)?
@@ -342,11 +306,7 @@ impl<'a> Lower<'a> {
             || self.warp(i, &mut m)?
             || self.matrix(i, &mut m)?;
         self.guard = (NO_GUARD, false);
-        if known {
-            m.done()
-        } else {
-            self.err(format!("instruction '{}' is not known", m.op))
-        }
+        if known { m.done() } else { self.err(format!("instruction '{}' is not known", m.op)) }
     }
 
     /// `call (ret), name, (args)`: the callee's body, its parameters bound to the caller's variables.
@@ -354,11 +314,8 @@ impl<'a> Lower<'a> {
         if self.guard.0 != NO_GUARD {
             return self.err("a predicated call is not supported");
         }
-        let lists: Vec<&Vec<Arg>> = i
-            .args
-            .iter()
-            .filter_map(|a| if let Arg::List(l) = a { Some(l) } else { None })
-            .collect();
+        let lists: Vec<&Vec<Arg>> =
+            i.args.iter().filter_map(|a| if let Arg::List(l) = a { Some(l) } else { None }).collect();
         let Some(Arg::Name(name)) = i.args.iter().find(|a| matches!(a, Arg::Name(_))) else {
             return self.err("call without a function's name");
         };
@@ -373,27 +330,14 @@ impl<'a> Lower<'a> {
         if name == "vprintf" {
             return self.printf(rets, args);
         }
-        let Some(f) = self
-            .ast
-            .funcs
-            .iter()
-            .find(|f| &f.name == name && f.body.is_some())
-        else {
-            return self.err(format!(
-                "function {name} has no body in this module (or the call is indirect)"
-            ));
+        let Some(f) = self.ast.funcs.iter().find(|f| &f.name == name && f.body.is_some()) else {
+            return self.err(format!("function {name} has no body in this module (or the call is indirect)"));
         };
         if self.calls.contains(name) {
-            return self.err(format!(
-                "function {name} is recursive, which is not supported"
-            ));
+            return self.err(format!("function {name} is recursive, which is not supported"));
         }
         if rets.len() != f.rets.len() || args.len() != f.params.len() {
-            return self.err(format!(
-                "function {name} takes {} and returns {} values",
-                f.params.len(),
-                f.rets.len()
-            ));
+            return self.err(format!("function {name} takes {} and returns {} values", f.params.len(), f.rets.len()));
         }
         let mut scope = HashMap::new();
         for (formal, actual) in f.rets.iter().zip(rets).chain(f.params.iter().zip(args)) {
@@ -402,9 +346,7 @@ impl<'a> Lower<'a> {
                 _ => None,
             };
             let Some(item @ Item::Param(_)) = bound else {
-                return self.err(format!(
-                    "call of {name}: an argument is not a .param variable"
-                ));
+                return self.err(format!("call of {name}: an argument is not a .param variable"));
             };
             scope.insert(formal.name.clone(), item);
         }
@@ -452,10 +394,7 @@ impl<'a> Mods<'a> {
     pub fn ty(&mut self) -> Result<Ty, At> {
         match self.rest.iter().position(|w| Ty::parse(w).is_some()) {
             Some(i) => Ok(Ty::parse(self.rest.remove(i)).unwrap_or(Ty::B32)),
-            None => Err(At::new(
-                self.line,
-                format!("instruction '{}' without a type", self.op),
-            )),
+            None => Err(At::new(self.line, format!("instruction '{}' without a type", self.op))),
         }
     }
 
@@ -466,18 +405,12 @@ impl<'a> Mods<'a> {
     pub fn done(&self) -> Result<(), At> {
         match self.rest.first() {
             None => Ok(()),
-            Some(w) => Err(At::new(
-                self.line,
-                format!("instruction '{}': modifier '.{w}' is not known", self.op),
-            )),
+            Some(w) => Err(At::new(self.line, format!("instruction '{}': modifier '.{w}' is not known", self.op))),
         }
     }
 
     pub fn unknown<T>(&self) -> Result<T, At> {
-        Err(At::new(
-            self.line,
-            format!("instruction '{}' is not known", self.op),
-        ))
+        Err(At::new(self.line, format!("instruction '{}' is not known", self.op)))
     }
 }
 
@@ -550,12 +483,7 @@ impl Lower<'_> {
                     self.symbol.insert((g, off), r);
                     return Ok(Reg::D(r));
                 }
-                if self
-                    .ast
-                    .vars
-                    .iter()
-                    .any(|v| v.name == name && v.space == Space::Shared)
-                {
+                if self.ast.vars.iter().any(|v| v.name == name && v.space == Space::Shared) {
                     self.uses_dynamic = true;
                     u64::from(self.dynamic_base())
                 } else {
@@ -576,13 +504,7 @@ impl Lower<'_> {
             .filter(|f| !f.entry || f.name == self.prog.name)
             .flat_map(|f| f.body.iter().flatten());
         let vars = in_bodies.filter_map(|s| if let Stmt::Var(v) = s { Some(v) } else { None });
-        for v in self
-            .ast
-            .vars
-            .iter()
-            .chain(vars)
-            .filter(|v| v.space == Space::Shared && v.size > 0)
-        {
+        for v in self.ast.vars.iter().chain(vars).filter(|v| v.space == Space::Shared && v.size > 0) {
             total = total.next_multiple_of(v.align.max(1)) + v.size;
         }
         total.next_multiple_of(16)
@@ -616,15 +538,7 @@ impl Lower<'_> {
                     return self.err("row");
                 };
                 let guard = std::mem::replace(&mut self.guard, (NO_GUARD, false));
-                self.emit(
-                    Class::Predicate,
-                    Op::Pred {
-                        f: |a, _| !a,
-                        d,
-                        a,
-                        b: a,
-                    },
-                );
+                self.emit(Class::Predicate, Op::Pred { f: |a, _| !a, d, a, b: a });
                 self.guard = guard;
                 return Ok(Reg::P(d));
             }
@@ -636,11 +550,7 @@ impl Lower<'_> {
         if wide {
             return Ok(Reg::D(self.intern_d(bits)?));
         }
-        let mask = if ty.size() == 4 {
-            u32::MAX
-        } else {
-            (1 << (8 * ty.size())) - 1
-        };
+        let mask = if ty.size() == 4 { u32::MAX } else { (1 << (8 * ty.size())) - 1 };
         Ok(Reg::W(self.intern_w(bits as u32 & mask)?))
     }
 
@@ -715,11 +625,7 @@ impl Lower<'_> {
     pub fn args<'i, const N: usize>(&self, i: &'i AstInst) -> Result<&'i [Arg; N], At> {
         match i.args.as_slice().try_into() {
             Ok(a) => Ok(a),
-            Err(_) => self.err(format!(
-                "instruction '{}' has {} operands, {N} expected",
-                i.op.join("."),
-                i.args.len()
-            )),
+            Err(_) => self.err(format!("instruction '{}' has {} operands, {N} expected", i.op.join("."), i.args.len())),
         }
     }
 }

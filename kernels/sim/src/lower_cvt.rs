@@ -79,11 +79,7 @@ fn directed_int(v: i128, rnd: Rnd) -> f64 {
 
 fn int_range(ty: Ty) -> (i128, i128) {
     let bits = 8 * ty.size();
-    if ty.signed() {
-        (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
-    } else {
-        (0, (1 << bits) - 1)
-    }
+    if ty.signed() { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) } else { (0, (1 << bits) - 1) }
 }
 
 /// The general conversion, one lane.
@@ -93,18 +89,8 @@ fn convert(a: u64, _: u64, _: u64, imm: u32) -> u64 {
     let reg_bits = 8 * (imm >> 16 & 15);
     if from.integer() {
         let bits = 8 * from.size();
-        let raw = i128::from(
-            a & if bits == 64 {
-                u64::MAX
-            } else {
-                (1 << bits) - 1
-            },
-        );
-        let v = if from.signed() && raw >> (bits - 1) != 0 {
-            raw - (1 << bits)
-        } else {
-            raw
-        };
+        let raw = i128::from(a & if bits == 64 { u64::MAX } else { (1 << bits) - 1 });
+        let v = if from.signed() && raw >> (bits - 1) != 0 { raw - (1 << bits) } else { raw };
         if to.integer() {
             return store_int(v, to, reg_bits, imm & CVT_SAT != 0);
         }
@@ -115,37 +101,21 @@ fn convert(a: u64, _: u64, _: u64, imm: u32) -> u64 {
         };
     }
     let x = match from {
-        Ty::F32 => f64::from(f(if imm & CVT_FTZ != 0 {
-            ftz(a as u32)
-        } else {
-            a as u32
-        })),
+        Ty::F32 => f64::from(f(if imm & CVT_FTZ != 0 { ftz(a as u32) } else { a as u32 })),
         Ty::F64 => f64::from_bits(a),
         t => small(t).decode(a as u32 & 0xffff),
     };
     if to.integer() {
         let (lo, hi) = int_range(to);
-        let v = if x.is_nan() {
-            0
-        } else {
-            (integral(x, rnd) as i128).clamp(lo, hi)
-        };
+        let v = if x.is_nan() { 0 } else { (integral(x, rnd) as i128).clamp(lo, hi) };
         return store_int(v, to, reg_bits, false);
     }
-    let x = if imm & INTEGRAL != 0 {
-        integral(x, rnd)
-    } else {
-        x
-    };
+    let x = if imm & INTEGRAL != 0 { integral(x, rnd) } else { x };
     match to {
         Ty::F64 if imm & CVT_SAT != 0 => (if x > 0.0 { x.min(1.0) } else { 0.0 }).to_bits(),
         Ty::F64 => x.to_bits(),
         Ty::F32 => {
-            let r = if imm & INTEGRAL != 0 {
-                x as f32
-            } else {
-                fp::to_f32(x, rnd)
-            };
+            let r = if imm & INTEGRAL != 0 { x as f32 } else { fp::to_f32(x, rnd) };
             let r = if r.is_nan() { NAN32 } else { r.to_bits() };
             u64::from(saturate32(if imm & CVT_FTZ != 0 { ftz(r) } else { r }, imm))
         }
@@ -182,21 +152,13 @@ fn store_int(v: i128, to: Ty, reg_bits: u32, sat: bool) -> u64 {
         v & ((1 << bits) - 1)
     };
     let v = v as u64;
-    if reg_bits >= 64 {
-        v
-    } else {
-        v & ((1 << reg_bits) - 1)
-    }
+    if reg_bits >= 64 { v } else { v & ((1 << reg_bits) - 1) }
 }
 
 /// Two f32 into one register of two small values: the first operand is the high half.
 fn pack_small(a: u64, b: u64, _: u64, imm: u32) -> u64 {
     let (hi, lo) = (convert(a, 0, 0, imm), convert(b, 0, 0, imm));
-    let bits = if matches!(TYPES[(imm & 15) as usize], Ty::E4M3x2 | Ty::E5M2x2) {
-        8
-    } else {
-        16
-    };
+    let bits = if matches!(TYPES[(imm & 15) as usize], Ty::E4M3x2 | Ty::E5M2x2) { 8 } else { 16 };
     hi << bits | lo
 }
 
@@ -246,16 +208,8 @@ impl Lower<'_> {
             }
             let f: Any = |a, _, _, away| {
                 let a = a as u32;
-                let step = if away != 0 {
-                    0x1000
-                } else {
-                    0xfff + (a >> 13 & 1)
-                };
-                u64::from(if f(a).is_nan() {
-                    NAN32
-                } else {
-                    a.wrapping_add(step) & !0x1fff
-                })
+                let step = if away != 0 { 0x1000 } else { 0xfff + (a >> 13 & 1) };
+                u64::from(if f(a).is_nan() { NAN32 } else { a.wrapping_add(step) & !0x1fff })
             };
             return self.any(i, Class::Convert, f, u32::from(away), Ty::B32, [Ty::F32; 3]);
         }
@@ -269,22 +223,14 @@ impl Lower<'_> {
                 let (Some(t), Some(s)) = (code(element), code(from)) else {
                     return m.unknown();
                 };
-                return self.any(
-                    i,
-                    Class::Convert,
-                    pack_small,
-                    t | s << 4 | flags,
-                    to,
-                    [Ty::F32; 3],
-                );
+                return self.any(i, Class::Convert, pack_small, t | s << 4 | flags, to, [Ty::F32; 3]);
             }
             let (Some(s), Ty::F16x2) = (code(from), to) else {
                 return m.unknown();
             };
             let f: Any = |a, _, _, s| {
                 let format = small(TYPES[s as usize]);
-                let half =
-                    |v: u64| u64::from(F16.encode(format.decode(v as u32 & 0xff), Rnd::Rn, false));
+                let half = |v: u64| u64::from(F16.encode(format.decode(v as u32 & 0xff), Rnd::Rn, false));
                 half(a >> 8) << 16 | half(a)
             };
             return self.any(i, Class::Convert, f, s, to, [from; 3]);
@@ -326,9 +272,7 @@ impl Lower<'_> {
         if let (Reg::D(d), Reg::W(a), true) = (dst, src, plain) {
             let fast: Option<fn(&Row, &mut Row64)> = match (to, from) {
                 (Ty::U64 | Ty::S64, Ty::U32) => Some(mixed!((a: Row) -> Row64, u64::from(a))),
-                (Ty::U64 | Ty::S64, Ty::S32) => {
-                    Some(mixed!((a: Row) -> Row64, a as i32 as i64 as u64))
-                }
+                (Ty::U64 | Ty::S64, Ty::S32) => Some(mixed!((a: Row) -> Row64, a as i32 as i64 as u64)),
                 _ => None,
             };
             if let Some(f) = fast {
@@ -336,32 +280,15 @@ impl Lower<'_> {
                 return Ok(true);
             }
         }
-        if let (Reg::W(d), Reg::D(a), Ty::U32 | Ty::S32, Ty::U64 | Ty::S64, true) =
-            (dst, src, to, from, plain)
-        {
-            self.emit(
-                Class::Convert,
-                Op::Narrow {
-                    f: mixed!((a: Row64) -> Row, a as u32),
-                    d,
-                    a,
-                },
-            );
+        if let (Reg::W(d), Reg::D(a), Ty::U32 | Ty::S32, Ty::U64 | Ty::S64, true) = (dst, src, to, from, plain) {
+            self.emit(Class::Convert, Op::Narrow { f: mixed!((a: Row64) -> Row, a as u32), d, a });
             return Ok(true);
         }
         let (Some(t), Some(s)) = (code(element), code(from)) else {
             return m.unknown();
         };
         let imm = t | s << 4 | flags | self.dst_bytes(d) << 16;
-        self.emit(
-            Class::Convert,
-            Op::Any {
-                f: convert,
-                imm,
-                d: dst,
-                s: [src; 3],
-            },
-        );
+        self.emit(Class::Convert, Op::Any { f: convert, imm, d: dst, s: [src; 3] });
         Ok(true)
     }
 
@@ -376,10 +303,7 @@ impl Lower<'_> {
             return m.unknown();
         }
         let f: Any = |a, b, c, imm| {
-            let (to, bits) = (
-                TYPES[(imm & 15) as usize],
-                8 * TYPES[(imm & 15) as usize].size(),
-            );
+            let (to, bits) = (TYPES[(imm & 15) as usize], 8 * TYPES[(imm & 15) as usize].size());
             let sat = |v: u64| store_int(i128::from(v as i32), to, bits, true);
             let above = if imm & 16 != 0 { c << (2 * bits) } else { 0 };
             (above | sat(a) << bits | sat(b)) & 0xffff_ffff
@@ -387,13 +311,6 @@ impl Lower<'_> {
         let Some(t) = code(to).filter(|_| to.integer() && to.size() <= 2) else {
             return m.unknown();
         };
-        self.any(
-            i,
-            Class::Convert,
-            f,
-            t | u32::from(with_c) << 4,
-            Ty::B32,
-            [Ty::S32, Ty::S32, Ty::B32],
-        )
+        self.any(i, Class::Convert, f, t | u32::from(with_c) << 4, Ty::B32, [Ty::S32, Ty::S32, Ty::B32])
     }
 }

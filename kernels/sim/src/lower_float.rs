@@ -37,11 +37,7 @@ fn half_in(v: u32, imm: u32) -> f32 {
 }
 
 fn half_out(x: f64, imm: u32) -> u32 {
-    let mut v = if imm & BF != 0 {
-        BF16.encode(x, Rnd::Rn, false)
-    } else {
-        F16.encode(x, Rnd::Rn, false)
-    };
+    let mut v = if imm & BF != 0 { BF16.encode(x, Rnd::Rn, false) } else { F16.encode(x, Rnd::Rn, false) };
     if imm & FTZ != 0 && v & 0x7c00 == 0 && imm & BF == 0 {
         v &= 0x8000;
     }
@@ -58,20 +54,12 @@ fn half_out(x: f64, imm: u32) -> u32 {
 
 /// Negation flips the sign, also of a zero; a NaN becomes the canonical one.
 fn half_neg(v: u32, imm: u32) -> u32 {
-    if half_in(v, imm).is_nan() {
-        0x7fff
-    } else {
-        v ^ 0x8000
-    }
+    if half_in(v, imm).is_nan() { 0x7fff } else { v ^ 0x8000 }
 }
 
 fn half_pick(a: u32, b: u32, imm: u32, max: bool) -> u32 {
     let (x, y) = (half_in(a, imm), half_in(b, imm));
-    let r = f(if max {
-        fp::max32(x, y, imm & NAN != 0)
-    } else {
-        fp::min32(x, y, imm & NAN != 0)
-    });
+    let r = f(if max { fp::max32(x, y, imm & NAN != 0) } else { fp::min32(x, y, imm & NAN != 0) });
     half_out(r.into(), imm)
 }
 
@@ -92,35 +80,16 @@ fn half_op(name: &str) -> Option<(Half, Any, Any)> {
         }};
     }
     Some(match name {
-        "add" => both!(|a, b, _, imm| half_out(
-            fp::add_odd(half_in(a, imm).into(), half_in(b, imm).into()),
-            imm
-        )),
-        "sub" => both!(|a, b, _, imm| half_out(
-            fp::add_odd(half_in(a, imm).into(), (-half_in(b, imm)).into()),
-            imm
-        )),
-        "mul" => both!(|a, b, _, imm| half_out(
-            f64::from(half_in(a, imm)) * f64::from(half_in(b, imm)),
-            imm
-        )),
+        "add" => both!(|a, b, _, imm| half_out(fp::add_odd(half_in(a, imm).into(), half_in(b, imm).into()), imm)),
+        "sub" => both!(|a, b, _, imm| half_out(fp::add_odd(half_in(a, imm).into(), (-half_in(b, imm)).into()), imm)),
+        "mul" => both!(|a, b, _, imm| half_out(f64::from(half_in(a, imm)) * f64::from(half_in(b, imm)), imm)),
         "fma" => both!(|a, b, c, imm| {
-            half_out(
-                fp::add_odd(
-                    f64::from(half_in(a, imm)) * f64::from(half_in(b, imm)),
-                    half_in(c, imm).into(),
-                ),
-                imm,
-            )
+            half_out(fp::add_odd(f64::from(half_in(a, imm)) * f64::from(half_in(b, imm)), half_in(c, imm).into()), imm)
         }),
         "min" => both!(|a, b, _, imm| half_pick(a, b, imm, false)),
         "max" => both!(|a, b, _, imm| half_pick(a, b, imm, true)),
         "neg" => both!(|a, _, _, imm| half_neg(a, imm)),
-        "abs" => both!(|a, _, _, imm| if half_in(a, imm).is_nan() {
-            0x7fff
-        } else {
-            a & 0x7fff
-        }),
+        "abs" => both!(|a, _, _, imm| if half_in(a, imm).is_nan() { 0x7fff } else { a & 0x7fff }),
         "ex2" => both!(|a, _, _, imm| half_out(f64::from(half_in(a, imm)).exp2(), imm)),
         "tanh" => both!(|a, _, _, imm| half_out(f64::from(half_in(a, imm)).tanh(), imm)),
         _ => return None,
@@ -132,11 +101,7 @@ fn approx(name: &str) -> Option<Any> {
     macro_rules! of {
         ($e:expr) => {
             |a, _, _, imm| {
-                let a = if imm & FTZ != 0 {
-                    ftz(a as u32)
-                } else {
-                    a as u32
-                };
+                let a = if imm & FTZ != 0 { ftz(a as u32) } else { a as u32 };
                 let r = canon($e(f64::from(f(a))) as f32);
                 u64::from(if imm & FTZ != 0 { ftz(r) } else { r })
             }
@@ -158,8 +123,8 @@ fn approx(name: &str) -> Option<Any> {
 impl Lower<'_> {
     pub fn float(&mut self, i: &AstInst, m: &mut Mods) -> Result<bool, At> {
         match i.op[0].as_str() {
-            "add" | "sub" | "mul" | "fma" | "mad" | "min" | "max" | "neg" | "abs" | "div"
-            | "rcp" | "sqrt" | "rsqrt" | "sin" | "cos" | "lg2" | "ex2" | "tanh" => {}
+            "add" | "sub" | "mul" | "fma" | "mad" | "min" | "max" | "neg" | "abs" | "div" | "rcp" | "sqrt"
+            | "rsqrt" | "sin" | "cos" | "lg2" | "ex2" | "tanh" => {}
             "setp" | "set" => return self.compare(i, m),
             "copysign" => {
                 let wide = m.ty()? == Ty::F64;
@@ -184,35 +149,17 @@ impl Lower<'_> {
                     return m.unknown();
                 };
                 let f: Any = |a, _, _, imm| {
-                    let x = if imm & 8 != 0 {
-                        f64::from_bits(a)
-                    } else {
-                        f64::from(f(a as u32))
-                    };
+                    let x = if imm & 8 != 0 { f64::from_bits(a) } else { f64::from(f(a as u32)) };
                     let (normal, sub) = if imm & 8 != 0 {
                         (x.is_normal(), x.is_subnormal())
                     } else {
                         (f(a as u32).is_normal(), f(a as u32).is_subnormal())
                     };
                     u64::from(
-                        [
-                            x.is_finite(),
-                            x.is_infinite(),
-                            !x.is_nan(),
-                            x.is_nan(),
-                            normal,
-                            sub,
-                        ][(imm & 7) as usize],
+                        [x.is_finite(), x.is_infinite(), !x.is_nan(), x.is_nan(), normal, sub][(imm & 7) as usize],
                     )
                 };
-                return self.any(
-                    i,
-                    Class::Predicate,
-                    f,
-                    kind | if ty == Ty::F64 { 8 } else { 0 },
-                    Ty::Pred,
-                    [ty; 3],
-                );
+                return self.any(i, Class::Predicate, f, kind | if ty == Ty::F64 { 8 } else { 0 }, Ty::Pred, [ty; 3]);
             }
             _ => return Ok(false),
         }
@@ -225,19 +172,12 @@ impl Lower<'_> {
         let full = m.take("full");
         let ty = m.ty()?;
         let imm = rnd.unwrap_or(0) | ftz | sat;
-        let name = if i.op[0] == "mad" {
-            "fma"
-        } else {
-            i.op[0].as_str()
-        };
+        let name = if i.op[0] == "mad" { "fma" } else { i.op[0].as_str() };
         if i.args.len()
             != 1 + if name == "fma" {
                 3
             } else {
-                usize::from(matches!(
-                    name,
-                    "add" | "sub" | "mul" | "min" | "max" | "div"
-                )) + 1
+                usize::from(matches!(name, "add" | "sub" | "mul" | "min" | "max" | "div")) + 1
             }
         {
             return self.err(format!("instruction '{}': wrong number of operands", m.op));
@@ -258,38 +198,20 @@ impl Lower<'_> {
                 // Rows for the plain forms that inner loops use: rounding an f32 sum or product to 11 or 8 bits is as good
                 // as rounding the exact one, because f32 has more than twice the bits.
                 let fast: Option<W2> = match (name, bf, packed, imm & !BF) {
-                    ("add", false, true, 0) => {
-                        Some(w2!(|x, y| pair2(x, y, |x, y| to_h(h(x) + h(y)))))
-                    }
-                    ("sub", false, true, 0) => {
-                        Some(w2!(|x, y| pair2(x, y, |x, y| to_h(h(x) - h(y)))))
-                    }
-                    ("mul", false, true, 0) => {
-                        Some(w2!(|x, y| pair2(x, y, |x, y| to_h(h(x) * h(y)))))
-                    }
-                    ("add", true, true, 0) => {
-                        Some(w2!(|x, y| pair2(x, y, |x, y| to_b(b(x) + b(y)))))
-                    }
-                    ("mul", true, true, 0) => {
-                        Some(w2!(|x, y| pair2(x, y, |x, y| to_b(b(x) * b(y)))))
-                    }
+                    ("add", false, true, 0) => Some(w2!(|x, y| pair2(x, y, |x, y| to_h(h(x) + h(y))))),
+                    ("sub", false, true, 0) => Some(w2!(|x, y| pair2(x, y, |x, y| to_h(h(x) - h(y))))),
+                    ("mul", false, true, 0) => Some(w2!(|x, y| pair2(x, y, |x, y| to_h(h(x) * h(y))))),
+                    ("add", true, true, 0) => Some(w2!(|x, y| pair2(x, y, |x, y| to_b(b(x) + b(y))))),
+                    ("mul", true, true, 0) => Some(w2!(|x, y| pair2(x, y, |x, y| to_b(b(x) * b(y))))),
                     _ => None,
                 };
                 if let Some(f) = fast {
-                    let op = Op::W2 {
-                        f,
-                        d: self.wd(&i.args[0])?,
-                        a: self.w(&i.args[1], ty)?,
-                        b: self.w(&i.args[2], ty)?,
-                    };
+                    let op =
+                        Op::W2 { f, d: self.wd(&i.args[0])?, a: self.w(&i.args[1], ty)?, b: self.w(&i.args[2], ty)? };
                     self.emit(Class::Half, op);
                     return Ok(true);
                 }
-                let class = if approximate {
-                    Class::Special
-                } else {
-                    Class::Half
-                };
+                let class = if approximate { Class::Special } else { Class::Half };
                 self.any(i, class, if packed { two } else { one }, imm, ty, [ty; 3])
             }
             _ => m.unknown(),
@@ -311,18 +233,13 @@ impl Lower<'_> {
         if relu != 0 {
             return m.unknown();
         }
-        if let ("div", true)
-        | ("rcp" | "sqrt" | "rsqrt" | "sin" | "cos" | "lg2" | "ex2" | "tanh", true) =
+        if let ("div", true) | ("rcp" | "sqrt" | "rsqrt" | "sin" | "cos" | "lg2" | "ex2" | "tanh", true) =
             (name, approximate || full)
         {
             let f: Any = if name == "div" {
                 |a, b, _, imm| {
                     let z = |x: u64| {
-                        if imm & FTZ != 0 {
-                            ftz(x as u32)
-                        } else {
-                            x as u32
-                        }
+                        if imm & FTZ != 0 { ftz(x as u32) } else { x as u32 }
                     };
                     let r = canon((f64::from(f(z(a))) / f64::from(f(z(b)))) as f32);
                     u64::from(if imm & FTZ != 0 { ftz(r) } else { r })
@@ -351,23 +268,14 @@ impl Lower<'_> {
             ("div", true, false) if rnd.is_some() => Some(w2!(|a, b| canon(f(a) / f(b)))),
             ("min", true, false) if nan == 0 => Some(w2!(|a, b| fp::min32(f(a), f(b), false))),
             ("max", true, false) if nan == 0 => Some(w2!(|a, b| fp::max32(f(a), f(b), false))),
-            ("min", true, true) if nan == 0 => {
-                Some(w2!(|a, b| fp::min32(f(ftz(a)), f(ftz(b)), false)))
-            }
-            ("max", true, true) if nan == 0 => {
-                Some(w2!(|a, b| fp::max32(f(ftz(a)), f(ftz(b)), false)))
-            }
+            ("min", true, true) if nan == 0 => Some(w2!(|a, b| fp::min32(f(ftz(a)), f(ftz(b)), false))),
+            ("max", true, true) if nan == 0 => Some(w2!(|a, b| fp::max32(f(ftz(a)), f(ftz(b)), false))),
             ("min", true, false) => Some(w2!(|a, b| fp::min32(f(a), f(b), true))),
             ("max", true, false) => Some(w2!(|a, b| fp::max32(f(a), f(b), true))),
             _ => None,
         };
         if let Some(f) = two {
-            let op = Op::W2 {
-                f,
-                d: self.wd(&args[0])?,
-                a: self.w(&args[1], t)?,
-                b: self.w(&args[2], t)?,
-            };
+            let op = Op::W2 { f, d: self.wd(&args[0])?, a: self.w(&args[1], t)?, b: self.w(&args[2], t)? };
             self.emit(Class::Float32, op);
             return Ok(true);
         }
@@ -388,34 +296,14 @@ impl Lower<'_> {
             return Ok(true);
         }
         let one: Option<W1> = match (name, flush) {
-            ("neg", false) => Some(w1!(|a| if f(a).is_nan() {
-                fp::NAN32
-            } else {
-                a ^ 0x8000_0000
-            })),
-            ("neg", true) => Some(w1!(|a| if f(a).is_nan() {
-                fp::NAN32
-            } else {
-                ftz(a) ^ 0x8000_0000
-            })),
-            ("abs", false) => Some(w1!(|a| if f(a).is_nan() {
-                fp::NAN32
-            } else {
-                a & 0x7fff_ffff
-            })),
-            ("abs", true) => Some(w1!(|a| if f(a).is_nan() {
-                fp::NAN32
-            } else {
-                ftz(a) & 0x7fff_ffff
-            })),
+            ("neg", false) => Some(w1!(|a| if f(a).is_nan() { fp::NAN32 } else { a ^ 0x8000_0000 })),
+            ("neg", true) => Some(w1!(|a| if f(a).is_nan() { fp::NAN32 } else { ftz(a) ^ 0x8000_0000 })),
+            ("abs", false) => Some(w1!(|a| if f(a).is_nan() { fp::NAN32 } else { a & 0x7fff_ffff })),
+            ("abs", true) => Some(w1!(|a| if f(a).is_nan() { fp::NAN32 } else { ftz(a) & 0x7fff_ffff })),
             _ => None,
         };
         if let Some(f) = one {
-            let op = Op::W1 {
-                f,
-                d: self.wd(&args[0])?,
-                a: self.w(&args[1], t)?,
-            };
+            let op = Op::W1 { f, d: self.wd(&args[0])?, a: self.w(&args[1], t)? };
             self.emit(Class::Float32, op);
             return Ok(true);
         }
@@ -429,22 +317,11 @@ impl Lower<'_> {
             "rcp" if rnd.is_some() => fp::rcp_f32,
             _ => return m.unknown(),
         };
-        let class = if matches!(name, "add" | "sub" | "mul" | "fma") {
-            Class::Float32
-        } else {
-            Class::Special
-        };
+        let class = if matches!(name, "add" | "sub" | "mul" | "fma") { Class::Float32 } else { Class::Special };
         self.any(i, class, f, imm, t, [t; 3])
     }
 
-    fn float64(
-        &mut self,
-        i: &AstInst,
-        m: &Mods,
-        name: &str,
-        imm: u32,
-        approximate: bool,
-    ) -> Result<bool, At> {
+    fn float64(&mut self, i: &AstInst, m: &Mods, name: &str, imm: u32, approximate: bool) -> Result<bool, At> {
         let t = Ty::F64;
         if imm & SAT != 0 || (imm & FTZ != 0 && !approximate) {
             return m.unknown();
@@ -455,11 +332,7 @@ impl Lower<'_> {
             ("add", 0) => |a, b, _, _| (f64::from_bits(a) + f64::from_bits(b)).to_bits(),
             ("sub", 0) => |a, b, _, _| (f64::from_bits(a) - f64::from_bits(b)).to_bits(),
             ("mul", 0) => |a, b, _, _| (f64::from_bits(a) * f64::from_bits(b)).to_bits(),
-            ("fma", 0) => |a, b, c, _| {
-                f64::from_bits(a)
-                    .mul_add(f64::from_bits(b), f64::from_bits(c))
-                    .to_bits()
-            },
+            ("fma", 0) => |a, b, c, _| f64::from_bits(a).mul_add(f64::from_bits(b), f64::from_bits(c)).to_bits(),
             ("add", _) => fp::add_f64,
             ("sub", _) => fp::sub_f64,
             ("mul", _) => fp::mul_f64,
@@ -472,19 +345,11 @@ impl Lower<'_> {
             ("abs", _) => |a, _, _, _| a & !(1 << 63),
             ("min", _) => |a, b, _, _| {
                 let (x, y) = (f64::from_bits(a), f64::from_bits(b));
-                if y.is_nan() || x < y || (x == y && x.is_sign_negative()) {
-                    a
-                } else {
-                    b
-                }
+                if y.is_nan() || x < y || (x == y && x.is_sign_negative()) { a } else { b }
             },
             ("max", _) => |a, b, _, _| {
                 let (x, y) = (f64::from_bits(a), f64::from_bits(b));
-                if y.is_nan() || x > y || (x == y && x.is_sign_positive()) {
-                    a
-                } else {
-                    b
-                }
+                if y.is_nan() || x > y || (x == y && x.is_sign_positive()) { a } else { b }
             },
             _ => return m.unknown(),
         };
@@ -502,11 +367,7 @@ impl Lower<'_> {
         let set = i.op[0] == "set";
         let to = if set { Some(m.ty()?) } else { None };
         let ty = m.ty()?;
-        let (n, c) = if combine.is_some() {
-            (4, i.args.get(3))
-        } else {
-            (3, None)
-        };
+        let (n, c) = if combine.is_some() { (4, i.args.get(3)) } else { (3, None) };
         if i.args.len() != n {
             return self.err(format!("instruction '{}': wrong number of operands", m.op));
         }
@@ -533,12 +394,7 @@ impl Lower<'_> {
             },
             _ => {
                 let f = cmp.rows(ty, flush).map_or_else(|| m.unknown(), Ok)?;
-                Op::SetW {
-                    f,
-                    a: self.w(&i.args[1], ty)?,
-                    b: self.w(&i.args[2], ty)?,
-                    out,
-                }
+                Op::SetW { f, a: self.w(&i.args[1], ty)?, b: self.w(&i.args[2], ty)?, out }
             }
         };
         self.emit(Class::Predicate, op);
@@ -548,12 +404,7 @@ impl Lower<'_> {
                 Ty::U32 | Ty::S32 => Arg::Int(u64::MAX),
                 _ => return m.unknown(),
             };
-            let op = Op::SelW {
-                d: self.wd(&i.args[0])?,
-                a: self.w(&one, to)?,
-                b: self.w(&Arg::Int(0), to)?,
-                p: d,
-            };
+            let op = Op::SelW { d: self.wd(&i.args[0])?, a: self.w(&one, to)?, b: self.w(&Arg::Int(0), to)?, p: d };
             self.emit(Class::Move, op);
         }
         Ok(true)

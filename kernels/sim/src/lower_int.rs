@@ -25,20 +25,12 @@ fn signed24(v: u32) -> i64 {
 /// Byte `i` of `v`, extended as asked.
 fn byte(v: u32, i: u32, signed: bool) -> i32 {
     let b = (v >> (8 * i)) as u8;
-    if signed {
-        i32::from(b as i8)
-    } else {
-        i32::from(b)
-    }
+    if signed { i32::from(b as i8) } else { i32::from(b) }
 }
 
 fn half(v: u32, i: u32, signed: bool) -> i32 {
     let h = (v >> (16 * i)) as u16;
-    if signed {
-        i32::from(h as i16)
-    } else {
-        i32::from(h)
-    }
+    if signed { i32::from(h as i16) } else { i32::from(h) }
 }
 
 macro_rules! dot {
@@ -58,19 +50,9 @@ impl Lower<'_> {
     fn two(&mut self, i: &AstInst, ty: Ty, w: W2, d: D2) -> Result<bool, At> {
         let [dst, a, b] = self.args(i)?;
         let op = if ty.size() == 8 {
-            Op::D2 {
-                f: d,
-                d: self.dd(dst)?,
-                a: self.d(a, ty)?,
-                b: self.d(b, ty)?,
-            }
+            Op::D2 { f: d, d: self.dd(dst)?, a: self.d(a, ty)?, b: self.d(b, ty)? }
         } else {
-            Op::W2 {
-                f: w,
-                d: self.wd(dst)?,
-                a: self.w(a, ty)?,
-                b: self.w(b, ty)?,
-            }
+            Op::W2 { f: w, d: self.wd(dst)?, a: self.w(a, ty)?, b: self.w(b, ty)? }
         };
         self.emit(Class::Integer, op);
         Ok(true)
@@ -79,15 +61,11 @@ impl Lower<'_> {
     pub fn integer(&mut self, i: &AstInst, m: &mut Mods) -> Result<bool, At> {
         match i.op[0].as_str() {
             "add" | "sub" | "mul" | "min" | "max" | "abs" | "neg" | "div" => {
-                if i.op[1..]
-                    .iter()
-                    .any(|w| Ty::parse(w).is_some_and(Ty::float))
-                {
+                if i.op[1..].iter().any(|w| Ty::parse(w).is_some_and(Ty::float)) {
                     return Ok(false);
                 }
             }
-            "mad" | "mul24" | "mad24" | "rem" | "sad" | "dp4a" | "dp2a" | "addc" | "subc"
-            | "madc" => {}
+            "mad" | "mul24" | "mad24" | "rem" | "sad" | "dp4a" | "dp2a" | "addc" | "subc" | "madc" => {}
             _ => return Ok(false),
         }
         if i.op[0] == "mad" && i.op[1..].iter().any(|w| w == "f32" || w == "f64") {
@@ -117,54 +95,18 @@ impl Lower<'_> {
             return m.unknown();
         }
         match i.op[0].as_str() {
-            "add" if sat => self.two(
-                i,
-                ty,
-                w2!(|a, b| (a as i32).saturating_add(b as i32) as u32),
-                d2!(|a, b| a | b),
-            ),
-            "sub" if sat => self.two(
-                i,
-                ty,
-                w2!(|a, b| (a as i32).saturating_sub(b as i32) as u32),
-                d2!(|a, b| a | b),
-            ),
-            "add" if size == 2 => self.two(
-                i,
-                ty,
-                w2!(|a, b| a.wrapping_add(b) & 0xffff),
-                d2!(|a, b| a | b),
-            ),
-            "add" => self.two(
-                i,
-                ty,
-                w2!(|a, b| a.wrapping_add(b)),
-                d2!(|a, b| a.wrapping_add(b)),
-            ),
-            "sub" if size == 2 => self.two(
-                i,
-                ty,
-                w2!(|a, b| a.wrapping_sub(b) & 0xffff),
-                d2!(|a, b| a | b),
-            ),
-            "sub" => self.two(
-                i,
-                ty,
-                w2!(|a, b| a.wrapping_sub(b)),
-                d2!(|a, b| a.wrapping_sub(b)),
-            ),
-            "min" if size == 2 && signed => self.two(
-                i,
-                ty,
-                w2!(|a, b| if s16(a) < s16(b) { a } else { b }),
-                d2!(|a, b| a | b),
-            ),
-            "max" if size == 2 && signed => self.two(
-                i,
-                ty,
-                w2!(|a, b| if s16(a) > s16(b) { a } else { b }),
-                d2!(|a, b| a | b),
-            ),
+            "add" if sat => self.two(i, ty, w2!(|a, b| (a as i32).saturating_add(b as i32) as u32), d2!(|a, b| a | b)),
+            "sub" if sat => self.two(i, ty, w2!(|a, b| (a as i32).saturating_sub(b as i32) as u32), d2!(|a, b| a | b)),
+            "add" if size == 2 => self.two(i, ty, w2!(|a, b| a.wrapping_add(b) & 0xffff), d2!(|a, b| a | b)),
+            "add" => self.two(i, ty, w2!(|a, b| a.wrapping_add(b)), d2!(|a, b| a.wrapping_add(b))),
+            "sub" if size == 2 => self.two(i, ty, w2!(|a, b| a.wrapping_sub(b) & 0xffff), d2!(|a, b| a | b)),
+            "sub" => self.two(i, ty, w2!(|a, b| a.wrapping_sub(b)), d2!(|a, b| a.wrapping_sub(b))),
+            "min" if size == 2 && signed => {
+                self.two(i, ty, w2!(|a, b| if s16(a) < s16(b) { a } else { b }), d2!(|a, b| a | b))
+            }
+            "max" if size == 2 && signed => {
+                self.two(i, ty, w2!(|a, b| if s16(a) > s16(b) { a } else { b }), d2!(|a, b| a | b))
+            }
             "min" if signed => self.two(
                 i,
                 ty,
@@ -183,79 +125,43 @@ impl Lower<'_> {
             "div" if size == 2 && signed => self.two(
                 i,
                 ty,
-                w2!(|a, b| if s16(b) == 0 {
-                    0xffff
-                } else {
-                    (s16(a) / s16(b)) as u32 & 0xffff
-                }),
+                w2!(|a, b| if s16(b) == 0 { 0xffff } else { (s16(a) / s16(b)) as u32 & 0xffff }),
                 d2!(|a, b| a | b),
             ),
             "rem" if size == 2 && signed => self.two(
                 i,
                 ty,
-                w2!(|a, b| if s16(b) == 0 {
-                    a
-                } else {
-                    (s16(a) % s16(b)) as u32 & 0xffff
-                }),
+                w2!(|a, b| if s16(b) == 0 { a } else { (s16(a) % s16(b)) as u32 & 0xffff }),
                 d2!(|a, b| a | b),
             ),
             "div" if signed => self.two(
                 i,
                 ty,
-                w2!(|a, b| if b == 0 {
-                    u32::MAX
-                } else {
-                    (a as i32).wrapping_div(b as i32) as u32
-                }),
-                d2!(|a, b| if b == 0 {
-                    u64::MAX
-                } else {
-                    (a as i64).wrapping_div(b as i64) as u64
-                }),
+                w2!(|a, b| if b == 0 { u32::MAX } else { (a as i32).wrapping_div(b as i32) as u32 }),
+                d2!(|a, b| if b == 0 { u64::MAX } else { (a as i64).wrapping_div(b as i64) as u64 }),
             ),
             "rem" if signed => self.two(
                 i,
                 ty,
-                w2!(|a, b| if b == 0 {
-                    a
-                } else {
-                    (a as i32).wrapping_rem(b as i32) as u32
-                }),
-                d2!(|a, b| if b == 0 {
-                    a
-                } else {
-                    (a as i64).wrapping_rem(b as i64) as u64
-                }),
+                w2!(|a, b| if b == 0 { a } else { (a as i32).wrapping_rem(b as i32) as u32 }),
+                d2!(|a, b| if b == 0 { a } else { (a as i64).wrapping_rem(b as i64) as u64 }),
             ),
-            "div" if size == 2 => self.two(
-                i,
-                ty,
-                w2!(|a, b| a.checked_div(b).unwrap_or(0xffff)),
-                d2!(|a, b| a | b),
-            ),
+            "div" if size == 2 => self.two(i, ty, w2!(|a, b| a.checked_div(b).unwrap_or(0xffff)), d2!(|a, b| a | b)),
             "div" => self.two(
                 i,
                 ty,
                 w2!(|a, b| a.checked_div(b).unwrap_or(u32::MAX)),
                 d2!(|a, b| a.checked_div(b).unwrap_or(u64::MAX)),
             ),
-            "rem" => self.two(
-                i,
-                ty,
-                w2!(|a, b| a.checked_rem(b).unwrap_or(a)),
-                d2!(|a, b| a.checked_rem(b).unwrap_or(a)),
-            ),
+            "rem" => {
+                self.two(i, ty, w2!(|a, b| a.checked_rem(b).unwrap_or(a)), d2!(|a, b| a.checked_rem(b).unwrap_or(a)))
+            }
             "abs" | "neg" => {
                 let [dst, a] = self.args(i)?;
                 let neg = i.op[0] == "neg";
                 let op = match size {
                     8 => Op::D1 {
-                        f: if neg {
-                            d1!(|a| a.wrapping_neg())
-                        } else {
-                            d1!(|a| (a as i64).wrapping_abs() as u64)
-                        },
+                        f: if neg { d1!(|a| a.wrapping_neg()) } else { d1!(|a| (a as i64).wrapping_abs() as u64) },
                         d: self.dd(dst)?,
                         a: self.d(a, ty)?,
                     },
@@ -266,11 +172,7 @@ impl Lower<'_> {
                             (false, 2) => w1!(|a| s16(a).wrapping_abs() as u32 & 0xffff),
                             (false, _) => w1!(|a| (a as i32).wrapping_abs() as u32),
                         };
-                        Op::W1 {
-                            f,
-                            d: self.wd(dst)?,
-                            a: self.w(a, ty)?,
-                        }
+                        Op::W1 { f, d: self.wd(dst)?, a: self.w(a, ty)? }
                     }
                 };
                 self.emit(Class::Integer, op);
@@ -279,18 +181,13 @@ impl Lower<'_> {
             "sad" => {
                 let [dst, a, b, c] = self.args(i)?;
                 let f: Any = match ty {
-                    Ty::S16 => |a, b, c, _| {
-                        ((s16(a as u32).abs_diff(s16(b as u32))).wrapping_add(c as u32) & 0xffff)
-                            .into()
-                    },
-                    Ty::S32 => {
-                        |a, b, c, _| (a as i32).abs_diff(b as i32).wrapping_add(c as u32).into()
+                    Ty::S16 => {
+                        |a, b, c, _| ((s16(a as u32).abs_diff(s16(b as u32))).wrapping_add(c as u32) & 0xffff).into()
                     }
+                    Ty::S32 => |a, b, c, _| (a as i32).abs_diff(b as i32).wrapping_add(c as u32).into(),
                     Ty::S64 => |a, b, c, _| (a as i64).abs_diff(b as i64).wrapping_add(c),
                     Ty::U16 => |a, b, c, _| a.abs_diff(b).wrapping_add(c) & 0xffff,
-                    Ty::U32 => {
-                        |a, b, c, _| u64::from((a as u32).abs_diff(b as u32).wrapping_add(c as u32))
-                    }
+                    Ty::U32 => |a, b, c, _| u64::from((a as u32).abs_diff(b as u32).wrapping_add(c as u32)),
                     Ty::U64 => |a, b, c, _| a.abs_diff(b).wrapping_add(c),
                     _ => return m.unknown(),
                 };
@@ -314,37 +211,24 @@ impl Lower<'_> {
             ("dp4a", Ty::U32, Ty::S32) => dot!(false, true),
             ("dp4a", Ty::U32, Ty::U32) => dot!(false, false),
             ("dp2a", Ty::S32 | Ty::U32, Ty::S32 | Ty::U32) if high != low => {
-                let imm =
-                    u32::from(at == Ty::S32) | u32::from(bt == Ty::S32) << 1 | u32::from(high) << 2;
+                let imm = u32::from(at == Ty::S32) | u32::from(bt == Ty::S32) << 1 | u32::from(high) << 2;
                 let f: Any = |a, b, c, imm| {
                     let first = if imm & 4 != 0 { 2 } else { 0 };
                     let mut sum = c as i32;
                     for i in 0..2 {
-                        sum = sum.wrapping_add(
-                            half(a as u32, i, imm & 1 != 0)
-                                * byte(b as u32, first + i, imm & 2 != 0),
-                        );
+                        sum =
+                            sum.wrapping_add(half(a as u32, i, imm & 1 != 0) * byte(b as u32, first + i, imm & 2 != 0));
                     }
                     u64::from(sum as u32)
                 };
-                let s = [
-                    Reg::W(self.w(a, at)?),
-                    Reg::W(self.w(b, bt)?),
-                    Reg::W(self.w(c, at)?),
-                ];
+                let s = [Reg::W(self.w(a, at)?), Reg::W(self.w(b, bt)?), Reg::W(self.w(c, at)?)];
                 let d = Reg::W(self.wd(dst)?);
                 self.emit(Class::DotProduct, Op::Any { f, imm, d, s });
                 return Ok(true);
             }
             _ => return m.unknown(),
         };
-        let op = Op::W3 {
-            f,
-            d: self.wd(dst)?,
-            a: self.w(a, at)?,
-            b: self.w(b, bt)?,
-            c: self.w(c, at)?,
-        };
+        let op = Op::W3 { f, d: self.wd(dst)?, a: self.w(a, at)?, b: self.w(b, bt)?, c: self.w(c, at)? };
         self.emit(Class::DotProduct, op);
         Ok(true)
     }
@@ -374,12 +258,7 @@ impl Lower<'_> {
                         a,
                         b,
                     },
-                    None => Op::Wide2 {
-                        f: mixed!((a: Row, b: Row) -> Row64, u64::from(a) * u64::from(b)),
-                        d,
-                        a,
-                        b,
-                    },
+                    None => Op::Wide2 { f: mixed!((a: Row, b: Row) -> Row64, u64::from(a) * u64::from(b)), d, a, b },
                     Some(c) if signed => Op::Wide3 {
                         f: mixed!((a: Row, b: Row, c: Row64) -> Row64, ((i64::from(a as i32) * i64::from(b as i32)) as u64).wrapping_add(c)),
                         d,
@@ -400,45 +279,23 @@ impl Lower<'_> {
                 let (d, a, b) = (self.dd(dst)?, self.d(a, ty)?, self.d(b, ty)?);
                 let c = c.map(|c| self.d(c, ty)).transpose()?;
                 match (mode, signed, c) {
-                    (0, _, None) => Op::D2 {
-                        f: d2!(|a, b| a.wrapping_mul(b)),
-                        d,
-                        a,
-                        b,
-                    },
-                    (0, _, Some(c)) => Op::D3 {
-                        f: d3!(|a, b, c| a.wrapping_mul(b).wrapping_add(c)),
-                        d,
-                        a,
-                        b,
-                        c,
-                    },
-                    (1, true, None) => Op::D2 {
-                        f: d2!(|a, b| ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64),
-                        d,
-                        a,
-                        b,
-                    },
-                    (1, false, None) => Op::D2 {
-                        f: d2!(|a, b| ((u128::from(a) * u128::from(b)) >> 64) as u64),
-                        d,
-                        a,
-                        b,
-                    },
+                    (0, _, None) => Op::D2 { f: d2!(|a, b| a.wrapping_mul(b)), d, a, b },
+                    (0, _, Some(c)) => Op::D3 { f: d3!(|a, b, c| a.wrapping_mul(b).wrapping_add(c)), d, a, b, c },
+                    (1, true, None) => {
+                        Op::D2 { f: d2!(|a, b| ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64), d, a, b }
+                    }
+                    (1, false, None) => {
+                        Op::D2 { f: d2!(|a, b| ((u128::from(a) * u128::from(b)) >> 64) as u64), d, a, b }
+                    }
                     (1, true, Some(c)) => Op::D3 {
-                        f: d3!(
-                            |a, b, c| (((i128::from(a as i64) * i128::from(b as i64)) >> 64)
-                                as u64)
-                                .wrapping_add(c)
-                        ),
+                        f: d3!(|a, b, c| (((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64).wrapping_add(c)),
                         d,
                         a,
                         b,
                         c,
                     },
                     (1, false, Some(c)) => Op::D3 {
-                        f: d3!(|a, b, c| (((u128::from(a) * u128::from(b)) >> 64) as u64)
-                            .wrapping_add(c)),
+                        f: d3!(|a, b, c| (((u128::from(a) * u128::from(b)) >> 64) as u64).wrapping_add(c)),
                         d,
                         a,
                         b,
@@ -467,37 +324,18 @@ impl Lower<'_> {
                     _ => return m.unknown(),
                 };
                 match c {
-                    None => Op::W2 {
-                        f: product,
-                        d,
-                        a: ra,
-                        b: rb,
-                    },
+                    None => Op::W2 { f: product, d, a: ra, b: rb },
                     Some(c) => {
                         let wide16 = mode == 2;
                         let c = self.w(c, if wide16 { Ty::B32 } else { ty })?;
                         if mode == 0 && ty.size() == 4 && !narrow {
-                            Op::W3 {
-                                f: w3!(|a, b, c| a.wrapping_mul(b).wrapping_add(c)),
-                                d,
-                                a: ra,
-                                b: rb,
-                                c,
-                            }
+                            Op::W3 { f: w3!(|a, b, c| a.wrapping_mul(b).wrapping_add(c)), d, a: ra, b: rb, c }
                         } else {
                             // Rare forms: product into a row of their own, then the sum.
                             let Reg::W(t) = self.new_reg(Ty::B32)? else {
                                 return m.unknown();
                             };
-                            self.emit(
-                                Class::Integer,
-                                Op::W2 {
-                                    f: product,
-                                    d: t,
-                                    a: ra,
-                                    b: rb,
-                                },
-                            );
+                            self.emit(Class::Integer, Op::W2 { f: product, d: t, a: ra, b: rb });
                             let f: W2 = if ty.size() == 2 && !wide16 {
                                 w2!(|a, b| a.wrapping_add(b) & 0xffff)
                             } else {
@@ -528,18 +366,14 @@ impl Lower<'_> {
                 let t = self.new_reg(ty)?;
                 let s = [self.src(a, ty)?, self.src(b, ty)?, self.src(b, ty)?];
                 let f: Any = match (ty, high) {
-                    (Ty::U32 | Ty::S32, false) => {
-                        |a, b, _, _| u64::from((a as u32).wrapping_mul(b as u32))
-                    }
+                    (Ty::U32 | Ty::S32, false) => |a, b, _, _| u64::from((a as u32).wrapping_mul(b as u32)),
                     (Ty::U32, true) => |a, b, _, _| (a * b) >> 32,
-                    (Ty::S32, true) => |a, b, _, _| {
-                        u64::from(((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32)
-                    },
+                    (Ty::S32, true) => {
+                        |a, b, _, _| u64::from(((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32)
+                    }
                     (Ty::U64 | Ty::S64, false) => |a, b, _, _| a.wrapping_mul(b),
                     (Ty::U64, true) => |a, b, _, _| ((u128::from(a) * u128::from(b)) >> 64) as u64,
-                    (Ty::S64, true) => {
-                        |a, b, _, _| ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64
-                    }
+                    (Ty::S64, true) => |a, b, _, _| ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64,
                     _ => return m.unknown(),
                 };
                 self.emit(Class::Integer, Op::Any { f, imm: 0, d: t, s });
@@ -565,24 +399,12 @@ impl Lower<'_> {
                 (s as u64, s >> 64 != 0)
             },
             (true, _) => |a, b, c| {
-                let s = u128::from(a)
-                    .wrapping_sub(u128::from(b))
-                    .wrapping_sub(u128::from(c));
+                let s = u128::from(a).wrapping_sub(u128::from(b)).wrapping_sub(u128::from(c));
                 (s as u64, s >> 127 != 0)
             },
         };
         let d = self.dst(dst, ty)?;
-        self.emit(
-            Class::Integer,
-            Op::Carry {
-                f,
-                d,
-                a,
-                b,
-                read,
-                write,
-            },
-        );
+        self.emit(Class::Integer, Op::Carry { f, d, a, b, read, write });
         Ok(true)
     }
 }

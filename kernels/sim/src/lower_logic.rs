@@ -46,22 +46,14 @@ fn bit_field_extract(a: u64, b: u64, c: u64, imm: u32) -> u64 {
     let sign = signed && len > 0 && (a >> sign_at) & 1 != 0;
     let mut d = 0;
     for i in 0..bits {
-        let set = if i < len && pos + i < bits {
-            (a >> (pos + i)) & 1 != 0
-        } else {
-            sign
-        };
+        let set = if i < len && pos + i < bits { (a >> (pos + i)) & 1 != 0 } else { sign };
         d |= u64::from(set) << i;
     }
     d
 }
 
 fn reverse(a: u64, bits: u32) -> u64 {
-    if bits == 64 {
-        a.reverse_bits()
-    } else {
-        u64::from((a as u32).reverse_bits())
-    }
+    if bits == 64 { a.reverse_bits() } else { u64::from((a as u32).reverse_bits()) }
 }
 
 /// Position of the most significant bit that differs from the sign, or the shift that would bring it to the top.
@@ -80,15 +72,7 @@ fn find_msb(a: u64, imm: u32) -> u64 {
 
 impl Lower<'_> {
     /// A rarely used instruction, one lane at a time.
-    pub fn any(
-        &mut self,
-        i: &AstInst,
-        class: Class,
-        f: Any,
-        imm: u32,
-        d: Ty,
-        s: [Ty; 3],
-    ) -> Result<bool, At> {
+    pub fn any(&mut self, i: &AstInst, class: Class, f: Any, imm: u32, d: Ty, s: [Ty; 3]) -> Result<bool, At> {
         let n = i.args.len() - 1;
         let mut regs = [None; 3];
         for (k, r) in regs.iter_mut().enumerate().take(n.min(3)) {
@@ -125,12 +109,8 @@ impl Lower<'_> {
                     (true, false) => {
                         w3!(|a, b, c| ((u64::from(b) << 32 | u64::from(a)) >> c.min(32)) as u32)
                     }
-                    (false, true) => w3!(|a, b, c| (((u64::from(b) << 32 | u64::from(a))
-                        << (c & 31))
-                        >> 32) as u32),
-                    (false, false) => w3!(|a, b, c| (((u64::from(b) << 32 | u64::from(a))
-                        << c.min(32))
-                        >> 32) as u32),
+                    (false, true) => w3!(|a, b, c| (((u64::from(b) << 32 | u64::from(a)) << (c & 31)) >> 32) as u32),
+                    (false, false) => w3!(|a, b, c| (((u64::from(b) << 32 | u64::from(a)) << c.min(32)) >> 32) as u32),
                 };
                 let op = Op::W3 {
                     f,
@@ -149,12 +129,7 @@ impl Lower<'_> {
                 let [d, a, b, c, Arg::Int(lut @ 0..=255)] = self.args(i)? else {
                     return self.err("lop3 without a table");
                 };
-                let (d, a, b, c) = (
-                    self.wd(d)?,
-                    self.w(a, Ty::B32)?,
-                    self.w(b, Ty::B32)?,
-                    self.w(c, Ty::B32)?,
-                );
+                let (d, a, b, c) = (self.wd(d)?, self.w(a, Ty::B32)?, self.w(b, Ty::B32)?, self.w(c, Ty::B32)?);
                 let f: Option<W3> = match *lut as u8 {
                     0xea => Some(w3!(|a, b, c| (a & b) | c)),
                     0xf8 => Some(w3!(|a, b, c| a | (b & c))),
@@ -167,13 +142,7 @@ impl Lower<'_> {
                     Class::Integer,
                     match f {
                         Some(f) => Op::W3 { f, d, a, b, c },
-                        None => Op::Lop3 {
-                            lut: *lut as u8,
-                            d,
-                            a,
-                            b,
-                            c,
-                        },
+                        None => Op::Lop3 { lut: *lut as u8, d, a, b, c },
                     },
                 );
                 Ok(true)
@@ -182,14 +151,7 @@ impl Lower<'_> {
                 if m.ty()? != Ty::B32 {
                     return m.unknown();
                 }
-                let mode = m.one_of(&[
-                    ("f4e", 0),
-                    ("b4e", 1),
-                    ("rc8", 2),
-                    ("ecl", 3),
-                    ("ecr", 4),
-                    ("rc16", 5),
-                ]);
+                let mode = m.one_of(&[("f4e", 0), ("b4e", 1), ("rc8", 2), ("ecl", 3), ("ecr", 4), ("rc16", 5)]);
                 if let Some(mode) = mode {
                     return self.any(i, Class::Integer, prmt_mode, mode, Ty::B32, [Ty::B32; 3]);
                 }
@@ -211,10 +173,7 @@ impl Lower<'_> {
                 let imm = bits | u32::from(ty.signed()) << 8 | u32::from(shift) << 9;
                 let (f, d): (Any, Ty) = match name {
                     "popc" => (|a, _, _, _| u64::from(a.count_ones()), Ty::U32),
-                    "clz" => (
-                        |a, _, _, imm| u64::from(a.leading_zeros() + (imm & 0xff) - 64),
-                        Ty::U32,
-                    ),
+                    "clz" => (|a, _, _, imm| u64::from(a.leading_zeros() + (imm & 0xff) - 64), Ty::U32),
                     "brev" => (|a, _, _, imm| reverse(a, imm & 0xff), ty),
                     _ => (|a, _, _, imm| find_msb(a, imm), Ty::U32),
                 };
@@ -228,32 +187,16 @@ impl Lower<'_> {
                     let f = w3!(|a, b, c| {
                         let (pos, len) = (b & 0xff, c & 0xff);
                         let shifted = if pos > 31 { 0 } else { a >> pos };
-                        if len > 31 {
-                            shifted
-                        } else {
-                            shifted & ((1 << len) - 1)
-                        }
+                        if len > 31 { shifted } else { shifted & ((1 << len) - 1) }
                     });
                     let [d, a, b, c] = self.args(i)?;
-                    let op = Op::W3 {
-                        f,
-                        d: self.wd(d)?,
-                        a: self.w(a, ty)?,
-                        b: self.w(b, Ty::U32)?,
-                        c: self.w(c, Ty::U32)?,
-                    };
+                    let op =
+                        Op::W3 { f, d: self.wd(d)?, a: self.w(a, ty)?, b: self.w(b, Ty::U32)?, c: self.w(c, Ty::U32)? };
                     self.emit(Class::Integer, op);
                     return Ok(true);
                 }
                 let imm = 8 * ty.size() | u32::from(ty.signed()) << 8;
-                self.any(
-                    i,
-                    Class::Integer,
-                    bit_field_extract,
-                    imm,
-                    ty,
-                    [ty, Ty::U32, Ty::U32],
-                )
+                self.any(i, Class::Integer, bit_field_extract, imm, ty, [ty, Ty::U32, Ty::U32])
             }
             "bfi" => {
                 let ty = m.ty()?;
@@ -263,37 +206,20 @@ impl Lower<'_> {
                 let Reg::W(t) = self.new_reg(Ty::B32)? else {
                     return m.unknown();
                 };
-                self.emit(
-                    Class::Integer,
-                    Op::W2 {
-                        f: w2!(|a, b| (a & 0xff) | (b & 0xff) << 8),
-                        d: t,
-                        a: pos,
-                        b: len,
-                    },
-                );
+                self.emit(Class::Integer, Op::W2 { f: w2!(|a, b| (a & 0xff) | (b & 0xff) << 8), d: t, a: pos, b: len });
                 let f: Any = |a, b, c, bits| {
                     let (pos, len) = (c as u32 & 0xff, (c as u32 >> 8) & 0xff);
                     let mut d = b;
                     for i in 0..len {
                         if pos + i < bits {
-                            d = d & !(1 << (pos + i))
-                                | (if i < bits { (a >> i) & 1 } else { 0 }) << (pos + i);
+                            d = d & !(1 << (pos + i)) | (if i < bits { (a >> i) & 1 } else { 0 }) << (pos + i);
                         }
                     }
                     d
                 };
                 let s = [self.src(a, ty)?, self.src(b, ty)?, Reg::W(t)];
                 let d = self.dst(d, ty)?;
-                self.emit(
-                    Class::Integer,
-                    Op::Any {
-                        f,
-                        imm: 8 * ty.size(),
-                        d,
-                        s,
-                    },
-                );
+                self.emit(Class::Integer, Op::Any { f, imm: 8 * ty.size(), d, s });
                 Ok(true)
             }
             "bmsk" => {
@@ -302,11 +228,7 @@ impl Lower<'_> {
                     return m.unknown();
                 }
                 let f: Any = |a, b, _, wrap| {
-                    let (pos, len) = if wrap != 0 {
-                        (a & 31, b & 31)
-                    } else {
-                        (a.min(32), b.min(32))
-                    };
+                    let (pos, len) = if wrap != 0 { (a & 31, b & 31) } else { (a.min(32), b.min(32)) };
                     (((1u64 << len) - 1) << pos) & 0xffff_ffff
                 };
                 self.any(i, Class::Integer, f, u32::from(wrap), Ty::B32, [Ty::U32; 3])
@@ -318,11 +240,7 @@ impl Lower<'_> {
                 }
                 let ty = m.ty()?;
                 let f: Any = |a, b, _, imm| {
-                    let n = if imm & 1 != 0 {
-                        b as u32 & 31
-                    } else {
-                        (b as u32).min(32)
-                    };
+                    let n = if imm & 1 != 0 { b as u32 & 31 } else { (b as u32).min(32) };
                     let v = a as u32;
                     u64::from(match (n, imm & 2 != 0) {
                         (0, _) => 0,
@@ -345,19 +263,9 @@ impl Lower<'_> {
                 let [d, a, b, p] = self.args(i)?;
                 let p = self.p(p)?;
                 let op = if ty.size() == 8 {
-                    Op::SelD {
-                        d: self.dd(d)?,
-                        a: self.d(a, ty)?,
-                        b: self.d(b, ty)?,
-                        p,
-                    }
+                    Op::SelD { d: self.dd(d)?, a: self.d(a, ty)?, b: self.d(b, ty)?, p }
                 } else {
-                    Op::SelW {
-                        d: self.wd(d)?,
-                        a: self.w(a, ty)?,
-                        b: self.w(b, ty)?,
-                        p,
-                    }
+                    Op::SelW { d: self.wd(d)?, a: self.w(a, ty)?, b: self.w(b, ty)?, p }
                 };
                 self.emit(Class::Move, op);
                 Ok(true)
@@ -369,11 +277,7 @@ impl Lower<'_> {
                 let f: Any = match (c, ftz) {
                     (Ty::S32, false) => |a, b, c, _| if c as i32 >= 0 { a } else { b },
                     (Ty::F32, _) => |a, b, c, _| {
-                        if f32::from_bits(c as u32) >= 0.0 {
-                            a
-                        } else {
-                            b
-                        }
+                        if f32::from_bits(c as u32) >= 0.0 { a } else { b }
                     },
                     _ => return m.unknown(),
                 };
@@ -392,47 +296,15 @@ impl Lower<'_> {
             let op = match (name, ty.size(), ty) {
                 ("not", _, Ty::Pred) => {
                     let a = self.p(a)?;
-                    Op::Pred {
-                        f: |a, _| !a,
-                        d: self.pd(d)?,
-                        a,
-                        b: a,
-                    }
+                    Op::Pred { f: |a, _| !a, d: self.pd(d)?, a, b: a }
                 }
-                ("not", 8, _) => Op::D1 {
-                    f: d1!(|a| !a),
-                    d: self.dd(d)?,
-                    a: self.d(a, ty)?,
-                },
-                ("not", 4, _) => Op::W1 {
-                    f: w1!(|a| !a),
-                    d: self.wd(d)?,
-                    a: self.w(a, ty)?,
-                },
-                ("not", ..) => Op::W1 {
-                    f: w1!(|a| !a & 0xffff),
-                    d: self.wd(d)?,
-                    a: self.w(a, ty)?,
-                },
-                (_, 8, _) => Op::D1 {
-                    f: d1!(|a| u64::from(a == 0)),
-                    d: self.dd(d)?,
-                    a: self.d(a, ty)?,
-                },
-                _ => Op::W1 {
-                    f: w1!(|a| u32::from(a == 0)),
-                    d: self.wd(d)?,
-                    a: self.w(a, ty)?,
-                },
+                ("not", 8, _) => Op::D1 { f: d1!(|a| !a), d: self.dd(d)?, a: self.d(a, ty)? },
+                ("not", 4, _) => Op::W1 { f: w1!(|a| !a), d: self.wd(d)?, a: self.w(a, ty)? },
+                ("not", ..) => Op::W1 { f: w1!(|a| !a & 0xffff), d: self.wd(d)?, a: self.w(a, ty)? },
+                (_, 8, _) => Op::D1 { f: d1!(|a| u64::from(a == 0)), d: self.dd(d)?, a: self.d(a, ty)? },
+                _ => Op::W1 { f: w1!(|a| u32::from(a == 0)), d: self.wd(d)?, a: self.w(a, ty)? },
             };
-            self.emit(
-                if ty == Ty::Pred {
-                    Class::Predicate
-                } else {
-                    Class::Integer
-                },
-                op,
-            );
+            self.emit(if ty == Ty::Pred { Class::Predicate } else { Class::Integer }, op);
             return Ok(true);
         }
         let [d, a, b] = self.args(i)?;
@@ -443,33 +315,11 @@ impl Lower<'_> {
             _ => (|a, b| a ^ b, w2!(|a, b| a ^ b), d2!(|a, b| a ^ b)),
         };
         let op = match (ty, ty.size()) {
-            (Ty::Pred, _) => Op::Pred {
-                f: p,
-                a: self.p(a)?,
-                b: self.p(b)?,
-                d: self.pd(d)?,
-            },
-            (_, 8) => Op::D2 {
-                f: q,
-                d: self.dd(d)?,
-                a: self.d(a, ty)?,
-                b: self.d(b, ty)?,
-            },
-            _ => Op::W2 {
-                f: w,
-                d: self.wd(d)?,
-                a: self.w(a, ty)?,
-                b: self.w(b, ty)?,
-            },
+            (Ty::Pred, _) => Op::Pred { f: p, a: self.p(a)?, b: self.p(b)?, d: self.pd(d)? },
+            (_, 8) => Op::D2 { f: q, d: self.dd(d)?, a: self.d(a, ty)?, b: self.d(b, ty)? },
+            _ => Op::W2 { f: w, d: self.wd(d)?, a: self.w(a, ty)?, b: self.w(b, ty)? },
         };
-        self.emit(
-            if ty == Ty::Pred {
-                Class::Predicate
-            } else {
-                Class::Integer
-            },
-            op,
-        );
+        self.emit(if ty == Ty::Pred { Class::Predicate } else { Class::Integer }, op);
         Ok(true)
     }
 
@@ -488,12 +338,7 @@ impl Lower<'_> {
                     mixed!((a: Row64, b: Row) -> Row64, if b > 63 { 0 } else { a >> b })
                 }
             };
-            Op::Shift64 {
-                f,
-                d: self.dd(d)?,
-                a: self.d(a, ty)?,
-                b: self.w(b, Ty::U32)?,
-            }
+            Op::Shift64 { f, d: self.dd(d)?, a: self.d(a, ty)?, b: self.w(b, Ty::U32)? }
         } else {
             let f: W2 = match (left, ty.signed(), ty.size()) {
                 (true, _, 4) => w2!(|a, b| if b > 31 { 0 } else { a << b }),
@@ -502,12 +347,7 @@ impl Lower<'_> {
                 (false, true, _) => w2!(|a, b| (i32::from(a as i16) >> b.min(15)) as u32 & 0xffff),
                 (false, false, _) => w2!(|a, b| if b > 31 { 0 } else { a >> b }),
             };
-            Op::W2 {
-                f,
-                d: self.wd(d)?,
-                a: self.w(a, ty)?,
-                b: self.w(b, Ty::U32)?,
-            }
+            Op::W2 { f, d: self.wd(d)?, a: self.w(a, ty)?, b: self.w(b, Ty::U32)? }
         };
         self.emit(Class::Integer, op);
         Ok(true)
@@ -519,12 +359,7 @@ impl Lower<'_> {
         if let Arg::Name(n) = a
             && (matches!(
                 n.as_str(),
-                "%clock"
-                    | "%clock_hi"
-                    | "%clock64"
-                    | "%globaltimer"
-                    | "%globaltimer_lo"
-                    | "%globaltimer_hi"
+                "%clock" | "%clock_hi" | "%clock64" | "%globaltimer" | "%globaltimer_lo" | "%globaltimer_hi"
             ))
         {
             let d = self.dst(d, ty)?;
@@ -536,31 +371,14 @@ impl Lower<'_> {
             (d, Arg::List(from)) => return self.pack(d, from, ty),
             (d, a) if ty == Ty::Pred => {
                 let a = self.p(a)?;
-                Op::Pred {
-                    f: |a, _| a,
-                    d: self.pd(d)?,
-                    a,
-                    b: a,
-                }
+                Op::Pred { f: |a, _| a, d: self.pd(d)?, a, b: a }
             }
             (d, a) if ty.size() == 8 => match self.src(a, ty)? {
-                Reg::D(a) => Op::D1 {
-                    f: d1!(|a| a),
-                    d: self.dd(d)?,
-                    a,
-                },
-                Reg::W(a) => Op::Widen {
-                    f: mixed!((a: Row) -> Row64, u64::from(a)),
-                    d: self.dd(d)?,
-                    a,
-                },
+                Reg::D(a) => Op::D1 { f: d1!(|a| a), d: self.dd(d)?, a },
+                Reg::W(a) => Op::Widen { f: mixed!((a: Row) -> Row64, u64::from(a)), d: self.dd(d)?, a },
                 Reg::P(_) => return self.err("mov of a predicate to 64 bits"),
             },
-            (d, a) => Op::W1 {
-                f: w1!(|a| a),
-                d: self.wd(d)?,
-                a: self.w(a, ty)?,
-            },
+            (d, a) => Op::W1 { f: w1!(|a| a), d: self.wd(d)?, a: self.w(a, ty)? },
         };
         self.emit(Class::Move, op);
         Ok(true)
@@ -568,11 +386,7 @@ impl Lower<'_> {
 
     fn pack(&mut self, d: &Arg, from: &[Arg], ty: Ty) -> Result<bool, At> {
         let op = match (ty.size(), from) {
-            (8, [lo, hi]) => Op::Pack {
-                d: self.dd(d)?,
-                lo: self.w(lo, Ty::B32)?,
-                hi: self.w(hi, Ty::B32)?,
-            },
+            (8, [lo, hi]) => Op::Pack { d: self.dd(d)?, lo: self.w(lo, Ty::B32)?, hi: self.w(hi, Ty::B32)? },
             (4, [lo, hi]) => Op::W2 {
                 f: w2!(|a, b| (a & 0xffff) | b << 16),
                 d: self.wd(d)?,
@@ -600,12 +414,7 @@ impl Lower<'_> {
                 let (Reg::W(a), Reg::W(b)) = (lo, hi) else {
                     return self.err("row");
                 };
-                Op::W2 {
-                    f: w2!(|a, b| a | b << 16),
-                    d: self.wd(d)?,
-                    a,
-                    b,
-                }
+                Op::W2 { f: w2!(|a, b| a | b << 16), d: self.wd(d)?, a, b }
             }
             (8, [a, b, c, e]) => {
                 let (lo, hi) = (self.new_reg(Ty::B32)?, self.new_reg(Ty::B32)?);
@@ -622,11 +431,7 @@ impl Lower<'_> {
                 let (Reg::W(lo), Reg::W(hi)) = (lo, hi) else {
                     return self.err("row");
                 };
-                Op::Pack {
-                    d: self.dd(d)?,
-                    lo,
-                    hi,
-                }
+                Op::Pack { d: self.dd(d)?, lo, hi }
             }
             _ => return self.err("mov: this way of packing is not supported"),
         };
@@ -651,35 +456,17 @@ impl Lower<'_> {
         }
         let s = self.src(a, ty)?;
         // The source may be among the destinations: read it all first.
-        let temps = to
-            .iter()
-            .map(|_| self.new_reg(Ty::B32))
-            .collect::<Result<Vec<_>, At>>()?;
+        let temps = to.iter().map(|_| self.new_reg(Ty::B32)).collect::<Result<Vec<_>, At>>()?;
         for (k, t) in temps.iter().enumerate() {
             let f: Any = |a, _, _, imm| (a >> (imm & 0xff)) & ((1 << (imm >> 8)) - 1);
-            self.emit(
-                Class::Move,
-                Op::Any {
-                    f,
-                    imm: k as u32 * bits | bits << 8,
-                    d: *t,
-                    s: [s; 3],
-                },
-            );
+            self.emit(Class::Move, Op::Any { f, imm: k as u32 * bits | bits << 8, d: *t, s: [s; 3] });
         }
         for (t, to) in temps.iter().zip(to) {
             let (Reg::W(a), false) = (*t, sink(to)) else {
                 continue;
             };
             let d = self.wd(to)?;
-            self.emit(
-                Class::Move,
-                Op::W1 {
-                    f: w1!(|a| a),
-                    d,
-                    a,
-                },
-            );
+            self.emit(Class::Move, Op::W1 { f: w1!(|a| a), d, a });
         }
         Ok(true)
     }

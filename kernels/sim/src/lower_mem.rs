@@ -60,11 +60,7 @@ impl Lower<'_> {
                 let [d, a] = self.args(i)?;
                 let (d, a) = (self.dd(d)?, self.d(a, Ty::B64)?);
                 let base = self.d(&Arg::Int(window(space)), Ty::B64)?;
-                let f: D2 = if to {
-                    d2!(|a, b| a.wrapping_sub(b))
-                } else {
-                    d2!(|a, b| a.wrapping_add(b))
-                };
+                let f: D2 = if to { d2!(|a, b| a.wrapping_sub(b)) } else { d2!(|a, b| a.wrapping_add(b)) };
                 self.emit(Class::Move, Op::D2 { f, d, a, b: base });
                 Ok(true)
             }
@@ -73,11 +69,7 @@ impl Lower<'_> {
                     return m.unknown();
                 };
                 let [d, a] = self.args(i)?;
-                let op = Op::IsSpace {
-                    space,
-                    d: self.pd(d)?,
-                    a: self.d(a, Ty::B64)?,
-                };
+                let op = Op::IsSpace { space, d: self.pd(d)?, a: self.d(a, Ty::B64)? };
                 self.emit(Class::Predicate, op);
                 Ok(true)
             }
@@ -93,14 +85,7 @@ impl Lower<'_> {
                 m.rest.clear();
                 let d = self.dd(&i.args[0])?;
                 let a = self.d(&Arg::Int(0), Ty::B64)?;
-                self.emit(
-                    Class::Move,
-                    Op::D1 {
-                        f: d1!(|a| a),
-                        d,
-                        a,
-                    },
-                );
+                self.emit(Class::Move, Op::D1 { f: d1!(|a| a), d, a });
                 Ok(true)
             }
             "membar" | "fence" => {
@@ -145,19 +130,11 @@ impl Lower<'_> {
             v => std::slice::from_ref(v),
         };
         if values.len() != usize::from(n) {
-            return self.err(format!(
-                "instruction '{}': {} values, {n} expected",
-                m.op,
-                values.len()
-            ));
+            return self.err(format!("instruction '{}': {} values, {n} expected", m.op, values.len()));
         }
         let mut regs = [Reg::W(0); 8];
         for (r, v) in regs.iter_mut().zip(values) {
-            *r = if load {
-                self.dst(v, ty)?
-            } else {
-                self.src(v, ty)?
-            };
+            *r = if load { self.dst(v, ty)? } else { self.src(v, ty)? };
         }
         let (addr, off) = self.addr(address)?;
         let narrow = load && values.iter().all(|v| self.dst_bytes(v) <= 2);
@@ -181,14 +158,7 @@ impl Lower<'_> {
             (Space::Shared, false) => Class::StoreShared,
             _ => Class::LocalParam,
         };
-        self.emit(
-            class,
-            if load {
-                Op::Ld(mem.into())
-            } else {
-                Op::St(mem.into())
-            },
-        );
+        self.emit(class, if load { Op::Ld(mem.into()) } else { Op::St(mem.into()) });
         Ok(true)
     }
 
@@ -231,14 +201,10 @@ impl Lower<'_> {
         let known = match op {
             AtomOp::Add => !matches!(ty, Ty::S8 | Ty::U8 | Ty::B8 | Ty::U16 | Ty::S16 | Ty::Pred),
             AtomOp::Min | AtomOp::Max => {
-                ty.integer() && ty.size() >= 4
-                    || matches!(ty, Ty::F16 | Ty::BF16 | Ty::F16x2 | Ty::BF16x2)
+                ty.integer() && ty.size() >= 4 || matches!(ty, Ty::F16 | Ty::BF16 | Ty::F16x2 | Ty::BF16x2)
             }
             AtomOp::Inc | AtomOp::Dec => ty == Ty::U32,
-            AtomOp::Cas => matches!(
-                ty,
-                Ty::B16 | Ty::B32 | Ty::B64 | Ty::U32 | Ty::S32 | Ty::U64
-            ),
+            AtomOp::Cas => matches!(ty, Ty::B16 | Ty::B32 | Ty::B64 | Ty::U32 | Ty::S32 | Ty::U64),
             _ => ty.size() >= 4 && !ty.float(),
         };
         if !known {
@@ -247,23 +213,7 @@ impl Lower<'_> {
         let (addr, off) = self.addr(address)?;
         let b = self.src(b, ty)?;
         let c = c.map(|c| self.src(c, ty)).transpose()?;
-        self.emit(
-            Class::Atomic,
-            Op::Atom(
-                Atom {
-                    space,
-                    op,
-                    ty,
-                    d,
-                    addr,
-                    off,
-                    b,
-                    c,
-                    release,
-                }
-                .into(),
-            ),
-        );
+        self.emit(Class::Atomic, Op::Atom(Atom { space, op, ty, d, addr, off, b, c, release }.into()));
         Ok(true)
     }
 
@@ -296,10 +246,7 @@ impl Lower<'_> {
         };
         let bytes = *bytes as u32;
         if !(matches!(bytes, 4 | 8) && !cg || bytes == 16) {
-            return self.err(format!(
-                "instruction '{}' of {bytes} bytes is not known",
-                m.op
-            ));
+            return self.err(format!("instruction '{}' of {bytes} bytes is not known", m.op));
         }
         let ((dst, dst_off), (src, src_off)) = (self.addr(dst)?, self.addr(src)?);
         let (mut src_size, mut ignore) = (None, None);
@@ -314,18 +261,7 @@ impl Lower<'_> {
         }
         self.emit(
             Class::AsyncCopy,
-            Op::CpAsync(
-                CpAsync {
-                    dst,
-                    dst_off,
-                    src,
-                    src_off,
-                    bytes,
-                    src_size,
-                    ignore,
-                }
-                .into(),
-            ),
+            Op::CpAsync(CpAsync { dst, dst_off, src, src_off, bytes, src_size, ignore }.into()),
         );
         Ok(true)
     }

@@ -25,18 +25,9 @@ impl<'a> Lower<'a> {
                 let Some(Item::Targets(names)) = self.lookup(table) else {
                     return self.err(format!("{table} is not a list of targets"));
                 };
-                let labels = names
-                    .iter()
-                    .map(|n| self.label(&Arg::Name(n.clone())))
-                    .collect::<Result<Vec<_>, At>>()?;
+                let labels = names.iter().map(|n| self.label(&Arg::Name(n.clone()))).collect::<Result<Vec<_>, At>>()?;
                 let index = self.w(index, Ty::U32)?;
-                self.emit_branch(
-                    Op::Brx {
-                        index,
-                        targets: Box::new([]),
-                    },
-                    labels,
-                );
+                self.emit_branch(Op::Brx { index, targets: Box::new([]) }, labels);
             }
             "call" => {
                 m.take("uni");
@@ -92,35 +83,12 @@ impl<'a> Lower<'a> {
                     Arg::Pair(d, p) => (self.wd(d)?, Some(self.pd(p)?)),
                     d => (self.wd(d)?, None),
                 };
-                let (a, b, c, mask) = (
-                    self.w(a, b32)?,
-                    self.w(b, b32)?,
-                    self.w(c, b32)?,
-                    self.w(mask, b32)?,
-                );
-                self.emit(
-                    Class::Warp,
-                    Op::Shfl(
-                        Shfl {
-                            mode,
-                            d,
-                            p,
-                            a,
-                            b,
-                            c,
-                            mask,
-                        }
-                        .into(),
-                    ),
-                );
+                let (a, b, c, mask) = (self.w(a, b32)?, self.w(b, b32)?, self.w(c, b32)?, self.w(mask, b32)?);
+                self.emit(Class::Warp, Op::Shfl(Shfl { mode, d, p, a, b, c, mask }.into()));
             }
             "vote" => {
-                let mode = m.one_of(&[
-                    ("all", Vote::All),
-                    ("any", Vote::Any),
-                    ("uni", Vote::Uni),
-                    ("ballot", Vote::Ballot),
-                ]);
+                let mode =
+                    m.one_of(&[("all", Vote::All), ("any", Vote::Any), ("uni", Vote::Uni), ("ballot", Vote::Ballot)]);
                 let (true, Some(mode)) = (m.take("sync"), mode) else {
                     return m.unknown();
                 };
@@ -132,16 +100,7 @@ impl<'a> Lower<'a> {
                 };
                 let d = self.dst(d, ty)?;
                 let mask = self.w(mask, b32)?;
-                self.emit(
-                    Class::Warp,
-                    Op::Vote {
-                        mode,
-                        d,
-                        a,
-                        negate,
-                        mask,
-                    },
-                );
+                self.emit(Class::Warp, Op::Vote { mode, d, a, negate, mask });
             }
             "match" => {
                 let all = m.take("all");
@@ -161,14 +120,7 @@ impl<'a> Lower<'a> {
                 if !m.take("sync") {
                     return m.unknown();
                 }
-                let op = m.one_of(&[
-                    ("add", 0),
-                    ("min", 1),
-                    ("max", 2),
-                    ("and", 3),
-                    ("or", 4),
-                    ("xor", 5),
-                ]);
+                let op = m.one_of(&[("add", 0), ("min", 1), ("max", 2), ("and", 3), ("or", 4), ("xor", 5)]);
                 let f: fn(u32, u32) -> u32 = match (op, m.ty()?) {
                     (Some(0), Ty::U32 | Ty::S32) => u32::wrapping_add,
                     (Some(1), Ty::U32) => |a, b| a.min(b),
@@ -181,12 +133,7 @@ impl<'a> Lower<'a> {
                     _ => return m.unknown(),
                 };
                 let [d, a, mask] = self.args(i)?;
-                let op = Op::Redux {
-                    f,
-                    d: self.wd(d)?,
-                    a: self.w(a, b32)?,
-                    mask: self.w(mask, b32)?,
-                };
+                let op = Op::Redux { f, d: self.wd(d)?, a: self.w(a, b32)?, mask: self.w(mask, b32)? };
                 self.emit(Class::Warp, op);
             }
             "elect" => {
@@ -196,16 +143,8 @@ impl<'a> Lower<'a> {
                 let [Arg::Pair(d, p), mask] = self.args(i)? else {
                     return self.err("elect.sync d|p, mask expected");
                 };
-                let d = if **d == Arg::Name("_".into()) {
-                    None
-                } else {
-                    Some(self.wd(d)?)
-                };
-                let op = Op::Elect {
-                    d,
-                    p: self.pd(p)?,
-                    mask: self.w(mask, b32)?,
-                };
+                let d = if **d == Arg::Name("_".into()) { None } else { Some(self.wd(d)?) };
+                let op = Op::Elect { d, p: self.pd(p)?, mask: self.w(mask, b32)? };
                 self.emit(Class::Warp, op);
             }
             "activemask" => {
@@ -239,11 +178,7 @@ impl<'a> Lower<'a> {
             return m.unknown();
         }
         if red {
-            let op = m.one_of(&[
-                ("popc", None),
-                ("and", Some(Bool::And)),
-                ("or", Some(Bool::Or)),
-            ]);
+            let op = m.one_of(&[("popc", None), ("and", Some(Bool::And)), ("or", Some(Bool::Or))]);
             let Some(op) = op else { return m.unknown() };
             m.ty()?;
             let (d, id, count, p) = match i.args.as_slice() {
@@ -260,16 +195,7 @@ impl<'a> Lower<'a> {
             let count = count.map(|n| self.w(n, b32)).transpose()?;
             self.emit(
                 Class::Barrier,
-                Op::Bar(
-                    Bar {
-                        id,
-                        count,
-                        arrive: false,
-                        aligned,
-                        red: Some((op, d, p, negate)),
-                    }
-                    .into(),
-                ),
+                Op::Bar(Bar { id, count, arrive: false, aligned, red: Some((op, d, p, negate)) }.into()),
             );
             return Ok(true);
         }
@@ -283,19 +209,7 @@ impl<'a> Lower<'a> {
         }
         let id = self.w(id, b32)?;
         let count = count.map(|n| self.w(n, b32)).transpose()?;
-        self.emit(
-            Class::Barrier,
-            Op::Bar(
-                Bar {
-                    id,
-                    count,
-                    arrive,
-                    aligned,
-                    red: None,
-                }
-                .into(),
-            ),
-        );
+        self.emit(Class::Barrier, Op::Bar(Bar { id, count, arrive, aligned, red: None }.into()));
         Ok(true)
     }
 
@@ -304,9 +218,7 @@ impl<'a> Lower<'a> {
             Arg::List(l) => l,
             a => std::slice::from_ref(a),
         };
-        list.iter()
-            .map(|a| if dst { self.wd(a) } else { self.w(a, Ty::B32) })
-            .collect()
+        list.iter().map(|a| if dst { self.wd(a) } else { self.w(a, Ty::B32) }).collect()
     }
 
     pub fn matrix(&mut self, i: &AstInst, m: &mut Mods) -> Result<bool, At> {
@@ -330,63 +242,32 @@ impl<'a> Lower<'a> {
                 };
                 let list = self.regs(list, load)?;
                 if list.len() != usize::from(n) {
-                    return self.err(format!(
-                        "instruction '{}': {} registers, {n} expected",
-                        m.op,
-                        list.len()
-                    ));
+                    return self.err(format!("instruction '{}': {} registers, {n} expected", m.op, list.len()));
                 }
                 let mut regs = [0; 4];
                 regs[..list.len()].copy_from_slice(&list);
                 let (addr, off) = self.addr(address)?;
-                let lm = Box::new(LdMatrix {
-                    n,
-                    trans,
-                    regs,
-                    addr,
-                    off,
-                    generic,
-                });
-                self.emit(
-                    Class::Matrix,
-                    if load {
-                        Op::LdMatrix(lm)
-                    } else {
-                        Op::StMatrix(lm)
-                    },
-                );
+                let lm = Box::new(LdMatrix { n, trans, regs, addr, off, generic });
+                self.emit(Class::Matrix, if load { Op::LdMatrix(lm) } else { Op::StMatrix(lm) });
             }
             "mma" => {
                 if !(m.take("sync") && m.take("aligned") && m.take("row") && m.take("col")) {
                     return m.unknown();
                 }
-                let k = m.one_of(&[
-                    ("m16n8k4", 4u8),
-                    ("m16n8k8", 8),
-                    ("m16n8k16", 16),
-                    ("m16n8k32", 32),
-                ]);
+                let k = m.one_of(&[("m16n8k4", 4u8), ("m16n8k8", 8), ("m16n8k16", 16), ("m16n8k32", 32)]);
                 let saturate = m.take("satfinite");
                 let types = [m.ty()?, m.ty()?, m.ty()?, m.ty()?];
                 let int = |t: Ty| matches!(t, Ty::S8 | Ty::U8);
                 let (Some(k), kind) = (
                     k,
                     match types {
-                        [Ty::F32, Ty::F16, Ty::F16, Ty::F32] => MmaKind::F16 {
-                            d32: true,
-                            c32: true,
-                        },
-                        [Ty::F16, Ty::F16, Ty::F16, Ty::F16] => MmaKind::F16 {
-                            d32: false,
-                            c32: false,
-                        },
+                        [Ty::F32, Ty::F16, Ty::F16, Ty::F32] => MmaKind::F16 { d32: true, c32: true },
+                        [Ty::F16, Ty::F16, Ty::F16, Ty::F16] => MmaKind::F16 { d32: false, c32: false },
                         [Ty::F32, Ty::BF16, Ty::BF16, Ty::F32] => MmaKind::BF16,
                         [Ty::F32, Ty::Tf32, Ty::Tf32, Ty::F32] => MmaKind::Tf32,
-                        [Ty::S32, a, b, Ty::S32] if int(a) && int(b) => MmaKind::Int {
-                            a_signed: a == Ty::S8,
-                            b_signed: b == Ty::S8,
-                            saturate,
-                        },
+                        [Ty::S32, a, b, Ty::S32] if int(a) && int(b) => {
+                            MmaKind::Int { a_signed: a == Ty::S8, b_signed: b == Ty::S8, saturate }
+                        }
                         _ => return m.unknown(),
                     },
                 ) else {
@@ -408,17 +289,9 @@ impl<'a> Lower<'a> {
                     MmaKind::Tf32 => (4, matches!(k, 4 | 8), 4),
                     MmaKind::Int { .. } => (1, matches!(k, 16 | 32), 4),
                 };
-                let expected = [
-                    acc,
-                    usize::from(k) * bytes / 8,
-                    usize::from(k) * bytes / 16,
-                    acc,
-                ];
+                let expected = [acc, usize::from(k) * bytes / 8, usize::from(k) * bytes / 16, acc];
                 if !legal || [op.d.len(), op.a.len(), op.b.len(), op.c.len()] != expected {
-                    return self.err(format!(
-                        "instruction '{}': its shape or its fragments are not known",
-                        m.op
-                    ));
+                    return self.err(format!("instruction '{}': its shape or its fragments are not known", m.op));
                 }
                 self.emit(Class::Matrix, Op::Mma(op.into()));
             }
@@ -445,14 +318,7 @@ impl<'a> Lower<'a> {
             };
             *slot = p.wrapping_sub(PARAM_FRAME) as u32;
         }
-        self.emit(
-            Class::Control,
-            Op::Printf {
-                format: at[0],
-                args: at[1],
-                ret: at[2],
-            },
-        );
+        self.emit(Class::Control, Op::Printf { format: at[0], args: at[1], ret: at[2] });
         Ok(())
     }
 }

@@ -64,22 +64,14 @@ fn zeros64(n: u64) -> Box<[AtomicU64]> {
 
 impl Memory {
     pub fn alloc(&mut self, bytes: u64, limit: u64) -> Result<u64, HostError> {
-        let full = HostError::OutOfMemory {
-            bytes,
-            allocated: self.allocated,
-            limit,
-        };
+        let full = HostError::OutOfMemory { bytes, allocated: self.allocated, limit };
         if bytes > limit.saturating_sub(self.allocated) {
             return Err(full);
         }
         let need = (bytes >> SLOT_BITS) as usize + 1;
         let mut run = 0;
         let at = (1..SLOTS as usize).find(|&s| {
-            run = if self.slots.get(s).copied().unwrap_or(0) == 0 {
-                run + 1
-            } else {
-                0
-            };
+            run = if self.slots.get(s).copied().unwrap_or(0) == 0 { run + 1 } else { 0 };
             run == need
         });
         let Some(last) = at else { return Err(full) };
@@ -116,10 +108,7 @@ impl Memory {
         match self.allocs[index].take() {
             Some(a) if a.base == address => {
                 self.allocated -= a.bytes;
-                self.slots
-                    .iter_mut()
-                    .filter(|s| **s == index as u32 + 1)
-                    .for_each(|s| *s = 0);
+                self.slots.iter_mut().filter(|s| **s == index as u32 + 1).for_each(|s| *s = 0);
                 Ok(())
             }
             other => {
@@ -146,29 +135,20 @@ impl Memory {
     /// For messages: where an address lies that is in no allocation.
     pub fn describe(&self, address: u64) -> String {
         match self.index(address).and_then(|i| self.allocs[i].as_ref()) {
-            Some(a) => format!(
-                "offset {} of an allocation of {} bytes",
-                address - a.base,
-                a.bytes
-            ),
+            Some(a) => format!("offset {} of an allocation of {} bytes", address - a.base, a.bytes),
             None => "in no allocation".to_string(),
         }
     }
 
     pub fn host_write(&self, address: u64, data: &[u8]) -> Result<(), HostError> {
         let bytes = data.len() as u64;
-        let (a, off) = self
-            .find(address, bytes)
-            .ok_or(HostError::BadRange { address, bytes })?;
+        let (a, off) = self.find(address, bytes).ok_or(HostError::BadRange { address, bytes })?;
         let (mut off, mut data) = (off as usize, data);
         while !data.is_empty() {
             let (word, shift) = (off / 4, off % 4);
             let n = (4 - shift).min(data.len());
             if n == 4 {
-                a.data[word].store(
-                    u32::from_le_bytes([data[0], data[1], data[2], data[3]]),
-                    Relaxed,
-                );
+                a.data[word].store(u32::from_le_bytes([data[0], data[1], data[2], data[3]]), Relaxed);
                 a.writer[word].store(15, Relaxed);
             } else {
                 let mut w = a.data[word].load(Relaxed).to_le_bytes();
@@ -186,18 +166,12 @@ impl Memory {
 
     pub fn host_read(&self, address: u64, out: &mut [u8], check: bool) -> Result<(), HostError> {
         let bytes = out.len() as u64;
-        let (a, off) = self
-            .find(address, bytes)
-            .ok_or(HostError::BadRange { address, bytes })?;
+        let (a, off) = self.find(address, bytes).ok_or(HostError::BadRange { address, bytes })?;
         for (k, b) in out.iter_mut().enumerate() {
             let at = off as usize + k;
             *b = a.data[at / 4].load(Relaxed).to_le_bytes()[at % 4];
             if check && a.writer[at / 4].load(Relaxed) >> (at % 4) & 1 == 0 {
-                return Err(HostError::Uninitialized {
-                    address,
-                    bytes,
-                    first: k as u64,
-                });
+                return Err(HostError::Uninitialized { address, bytes, first: k as u64 });
             }
         }
         Ok(())
@@ -206,9 +180,7 @@ impl Memory {
     /// Forgets who wrote and read what; what is initialized stays so. Needed when launch numbers wrap.
     pub fn forget_launches(&self) {
         for a in self.allocs.iter().flatten() {
-            a.writer
-                .iter()
-                .for_each(|w| w.store(w.load(Relaxed) & 15, Relaxed));
+            a.writer.iter().for_each(|w| w.store(w.load(Relaxed) & 15, Relaxed));
             a.reader.iter().for_each(|r| r.store(0, Relaxed));
         }
     }

@@ -20,19 +20,13 @@ impl Exec<'_> {
         }
         if !self.whole(m) {
             let lane = m.trailing_zeros();
-            self.report(Check::DivergentMask, lane, || {
-                "mma needs all 32 lanes".to_string()
-            });
+            self.report(Check::DivergentMask, lane, || "mma needs all 32 lanes".to_string());
         }
         for r in op.a.iter().chain(&op.b).chain(&op.c) {
             self.use_w(*r, m);
         }
         let out = match op.kind {
-            MmaKind::Int {
-                a_signed,
-                b_signed,
-                saturate,
-            } => self.mma_int(op, a_signed, b_signed, saturate),
+            MmaKind::Int { a_signed, b_signed, saturate } => self.mma_int(op, a_signed, b_signed, saturate),
             kind => self.mma_float(op, kind),
         };
         for (r, row) in op.d.iter().zip(&out) {
@@ -45,11 +39,7 @@ impl Exec<'_> {
         let w = &self.warp.w;
         let value = |v: u32, i: usize, signed: bool| {
             let byte = (v >> (8 * i)) as u8;
-            if signed {
-                i32::from(byte as i8)
-            } else {
-                i32::from(byte)
-            }
+            if signed { i32::from(byte as i8) } else { i32::from(byte) }
         };
         let mut a = [[0i32; 32]; 16];
         let mut bt = [[0i32; 32]; 8];
@@ -57,8 +47,7 @@ impl Exec<'_> {
             let (group, t) = (l / 4, l % 4);
             for (i, r) in op.a.iter().enumerate() {
                 for e in 0..4 {
-                    a[group + 8 * (i % 2)][4 * (t + 4 * (i / 2)) + e] =
-                        value(w[usize::from(*r)][l], e, a_signed);
+                    a[group + 8 * (i % 2)][4 * (t + 4 * (i / 2)) + e] = value(w[usize::from(*r)][l], e, a_signed);
                 }
             }
             for (i, r) in op.b.iter().enumerate() {
@@ -73,11 +62,7 @@ impl Exec<'_> {
                 let (r, c) = (l / 4 + 8 * (i / 2), 2 * (l % 4) + i % 2);
                 let dot: i32 = a[r].iter().zip(&bt[c]).map(|(x, y)| x * y).sum();
                 let acc = w[usize::from(op.c[i])][l] as i32;
-                row[l] = if saturate {
-                    acc.saturating_add(dot)
-                } else {
-                    acc.wrapping_add(dot)
-                } as u32;
+                row[l] = if saturate { acc.saturating_add(dot) } else { acc.wrapping_add(dot) } as u32;
             }
         }
         out
@@ -97,8 +82,7 @@ impl Exec<'_> {
             let (group, t) = (l / 4, l % 4);
             for (i, r) in op.a.iter().enumerate() {
                 for e in 0..per {
-                    a[group + 8 * (i % 2)][per * (t + 4 * (i / 2)) + e] =
-                        value(w[usize::from(*r)][l], e);
+                    a[group + 8 * (i % 2)][per * (t + 4 * (i / 2)) + e] = value(w[usize::from(*r)][l], e);
                 }
             }
             for (i, r) in op.b.iter().enumerate() {
@@ -108,11 +92,7 @@ impl Exec<'_> {
             }
         }
         let k = usize::from(op.k);
-        let half_acc = kind
-            == MmaKind::F16 {
-                d32: false,
-                c32: false,
-            };
+        let half_acc = kind == MmaKind::F16 { d32: false, c32: false };
         let mut out = vec![[0; LANES]; op.d.len()];
         for l in 0..LANES {
             for i in 0..4 {

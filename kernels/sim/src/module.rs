@@ -52,11 +52,7 @@ pub struct Kernel {
 impl Module {
     /// Decodes every kernel. An instruction, modifier or directive that is not known is an error with its line.
     pub fn load(name: &str, ptx: &str) -> Result<Module, LoadError> {
-        load(name, ptx).map_err(|At { line, message }| LoadError {
-            module: name.to_string(),
-            line,
-            message,
-        })
+        load(name, ptx).map_err(|At { line, message }| LoadError { module: name.to_string(), line, message })
     }
 
     pub fn name(&self) -> &str {
@@ -70,10 +66,7 @@ impl Module {
 
     pub fn kernel(&self, name: &str) -> Option<Kernel> {
         let program = self.0.kernels.iter().find(|k| k.name == name)?.clone();
-        Some(Kernel {
-            module: self.0.clone(),
-            program,
-        })
+        Some(Kernel { module: self.0.clone(), program })
     }
 
     pub fn kernel_names(&self) -> impl Iterator<Item = &str> {
@@ -119,16 +112,8 @@ fn load(name: &str, ptx: &str) -> Result<Module, At> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let ast = parse(ptx)?;
     // Variables declared inside functions with `.global` or `.const` do not occur in compiled PTX and are refused by `lower`.
-    let vars: Vec<_> = ast
-        .vars
-        .iter()
-        .filter(|v| matches!(v.space, Space::Global | Space::Const))
-        .collect();
-    let index: HashMap<String, usize> = vars
-        .iter()
-        .enumerate()
-        .map(|(i, v)| (v.name.clone(), i))
-        .collect();
+    let vars: Vec<_> = ast.vars.iter().filter(|v| matches!(v.space, Space::Global | Space::Const)).collect();
+    let index: HashMap<String, usize> = vars.iter().enumerate().map(|(i, v)| (v.name.clone(), i)).collect();
     let mut globals = Vec::new();
     for v in &vars {
         let mut bytes = vec![0; v.size as usize];
@@ -136,39 +121,24 @@ fn load(name: &str, ptx: &str) -> Result<Module, At> {
         for (k, init) in v.init.iter().enumerate() {
             let (at, n) = (k * v.elem as usize, v.elem as usize);
             match init {
-                Init::Bits(bits) => {
-                    bytes[at..at + n.min(8)].copy_from_slice(&bits.to_le_bytes()[..n.min(8)])
-                }
+                Init::Bits(bits) => bytes[at..at + n.min(8)].copy_from_slice(&bits.to_le_bytes()[..n.min(8)]),
                 Init::Symbol(s, off) => match index.get(s) {
                     Some(&g) if n == 8 => pointers.push((at, g, *off)),
                     _ => {
                         return Err(At::new(
                             v.line,
-                            format!(
-                                "variable {}: initial value {s} is not the address of a variable",
-                                v.name
-                            ),
+                            format!("variable {}: initial value {s} is not the address of a variable", v.name),
                         ));
                     }
                 },
             }
         }
-        globals.push(GlobalVar {
-            name: v.name.clone(),
-            bytes,
-            pointers,
-        });
+        globals.push(GlobalVar { name: v.name.clone(), bytes, pointers });
     }
     let mut kernels = Vec::new();
     for f in ast.funcs.iter().filter(|f| f.entry && f.body.is_some()) {
         kernels.push(Arc::new(lower(&ast, f, &index)?));
     }
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    Ok(Module(Arc::new(ModuleData {
-        id,
-        name: name.to_string(),
-        target: ast.target,
-        globals,
-        kernels,
-    })))
+    Ok(Module(Arc::new(ModuleData { id, name: name.to_string(), target: ast.target, globals, kernels })))
 }

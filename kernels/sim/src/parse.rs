@@ -11,10 +11,7 @@ pub(crate) struct Parser<'a> {
 }
 
 pub(crate) fn parse(text: &str) -> Result<Ast, At> {
-    let mut p = Parser {
-        tokens: lex(text)?,
-        at: 0,
-    };
+    let mut p = Parser { tokens: lex(text)?, at: 0 };
     let mut ast = Ast::default();
     while p.peek() != Tok::End {
         p.top(&mut ast)?;
@@ -52,10 +49,7 @@ impl<'a> Parser<'a> {
             Tok::Punct(c) => format!("'{c}'"),
             Tok::End => "the end of the text".into(),
         };
-        Err(At::new(
-            self.line(),
-            format!("{expected} expected, {found} found"),
-        ))
+        Err(At::new(self.line(), format!("{expected} expected, {found} found")))
     }
 
     pub fn eat(&mut self, c: char) -> bool {
@@ -67,11 +61,7 @@ impl<'a> Parser<'a> {
     }
 
     pub fn expect(&mut self, c: char) -> Result<(), At> {
-        if self.eat(c) {
-            Ok(())
-        } else {
-            self.fail(&format!("'{c}'"))
-        }
+        if self.eat(c) { Ok(()) } else { self.fail(&format!("'{c}'")) }
     }
 
     pub fn word(&mut self) -> Result<&'a str, At> {
@@ -149,10 +139,7 @@ impl<'a> Parser<'a> {
                 ast.vars.append(&mut vars);
             }
             Tok::Word(w) if w.starts_with('.') => {
-                return Err(At::new(
-                    self.line(),
-                    format!("directive '{w}' is not known"),
-                ));
+                return Err(At::new(self.line(), format!("directive '{w}' is not known")));
             }
             Tok::Punct(';') => {
                 self.next();
@@ -242,23 +229,12 @@ impl<'a> Parser<'a> {
         if unsized_array {
             size = init.len() as u64 * u64::from(elem);
         }
-        let size = u32::try_from(size)
-            .map_err(|_| At::new(line, format!("variable {name}: {size} bytes are too many")))?;
+        let size =
+            u32::try_from(size).map_err(|_| At::new(line, format!("variable {name}: {size} bytes are too many")))?;
         if init.len() as u64 * u64::from(elem) > u64::from(size) {
-            return Err(At::new(
-                line,
-                format!("variable {name}: more initial values than elements"),
-            ));
+            return Err(At::new(line, format!("variable {name}: more initial values than elements")));
         }
-        Ok(Var {
-            space,
-            name,
-            align,
-            size,
-            init,
-            elem,
-            line,
-        })
+        Ok(Var { space, name, align, size, init, elem, line })
     }
 
     fn init(&mut self, out: &mut Vec<Init>) -> Result<(), At> {
@@ -288,12 +264,8 @@ impl<'a> Parser<'a> {
                     return self.fail("a constant");
                 };
                 match number(n) {
-                    Some(Arg::Int(v)) => {
-                        out.push(Init::Bits(if negative { v.wrapping_neg() } else { v }))
-                    }
-                    Some(Arg::F32(v)) => {
-                        out.push(Init::Bits(u64::from(v) ^ (u64::from(negative) << 31)))
-                    }
+                    Some(Arg::Int(v)) => out.push(Init::Bits(if negative { v.wrapping_neg() } else { v })),
+                    Some(Arg::F32(v)) => out.push(Init::Bits(u64::from(v) ^ (u64::from(negative) << 31))),
                     Some(Arg::F64(v)) => out.push(Init::Bits(v ^ (u64::from(negative) << 63))),
                     _ => return self.fail("a constant"),
                 }
@@ -310,10 +282,7 @@ impl<'a> Parser<'a> {
         }
         while !self.eat(')') {
             if let Tok::Word(".reg") = self.peek() {
-                return Err(At::new(
-                    self.line(),
-                    "parameters in registers (old ABI) are not supported",
-                ));
+                return Err(At::new(self.line(), "parameters in registers (old ABI) are not supported"));
             }
             let head = self.var_head()?;
             out.push(self.var_name(head)?);
@@ -330,17 +299,8 @@ impl<'a> Parser<'a> {
         let rets = self.param_list()?;
         let name = self.word()?.to_string();
         let params = self.param_list()?;
-        let mut f = Func {
-            name,
-            entry,
-            rets,
-            params,
-            body: None,
-            maxntid: None,
-            reqntid: None,
-            minnctapersm: None,
-            line,
-        };
+        let mut f =
+            Func { name, entry, rets, params, body: None, maxntid: None, reqntid: None, minnctapersm: None, line };
         loop {
             match self.peek() {
                 Tok::Word(".maxntid") => {
@@ -376,10 +336,7 @@ impl<'a> Parser<'a> {
                     return Ok(f);
                 }
                 Tok::Word(w) if w.starts_with('.') => {
-                    return Err(At::new(
-                        self.line(),
-                        format!("directive '{w}' is not known"),
-                    ));
+                    return Err(At::new(self.line(), format!("directive '{w}' is not known")));
                 }
                 _ => return self.fail("'{' or ';'"),
             }
@@ -403,22 +360,16 @@ impl<'a> Parser<'a> {
 pub(crate) fn number(text: &str) -> Option<Arg> {
     let lower = text.to_ascii_lowercase();
     if let Some(hex) = lower.strip_prefix("0f") {
-        return (hex.len() == 8)
-            .then(|| u32::from_str_radix(hex, 16).ok().map(Arg::F32))
-            .flatten();
+        return (hex.len() == 8).then(|| u32::from_str_radix(hex, 16).ok().map(Arg::F32)).flatten();
     }
     if let Some(hex) = lower.strip_prefix("0d") {
-        return (hex.len() == 16)
-            .then(|| u64::from_str_radix(hex, 16).ok().map(Arg::F64))
-            .flatten();
+        return (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok().map(Arg::F64)).flatten();
     }
     let digits = lower.strip_suffix('u').unwrap_or(&lower);
     let (digits, radix) = match digits {
         d if d.starts_with("0x") => (&d[2..], 16),
         d if d.starts_with("0b") => (&d[2..], 2),
-        d if d.len() > 1 && d.starts_with('0') && !d.contains('.') && !d.contains('e') => {
-            (&d[1..], 8)
-        }
+        d if d.len() > 1 && d.starts_with('0') && !d.contains('.') && !d.contains('e') => (&d[1..], 8),
         d => (d, 10),
     };
     match u64::from_str_radix(digits, radix) {

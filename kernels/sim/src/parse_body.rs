@@ -64,10 +64,7 @@ impl Parser<'_> {
                     labels.push(self.word()?.to_string());
                 }
                 self.expect(';')?;
-                out.push(Stmt::Targets {
-                    name: name.to_string(),
-                    labels,
-                });
+                out.push(Stmt::Targets { name: name.to_string(), labels });
             }
             Tok::Word(".callprototype") => {
                 return Err(At::new(self.line(), "indirect calls are not supported"));
@@ -82,10 +79,7 @@ impl Parser<'_> {
         let line = self.line();
         let word = self.word()?;
         let Some(ty) = word.strip_prefix('.').and_then(Ty::parse) else {
-            return Err(At::new(
-                line,
-                format!("register type '{word}' is not supported"),
-            ));
+            return Err(At::new(line, format!("register type '{word}' is not supported")));
         };
         loop {
             let name = self.word()?.to_string();
@@ -96,12 +90,7 @@ impl Parser<'_> {
             } else {
                 None
             };
-            out.push(Stmt::Reg {
-                ty,
-                name,
-                count,
-                line,
-            });
+            out.push(Stmt::Reg { ty, name, count, line });
             if !self.eat(',') {
                 break;
             }
@@ -127,12 +116,7 @@ impl Parser<'_> {
             }
         }
         self.expect(';')?;
-        Ok(AstInst {
-            guard,
-            op,
-            args,
-            line,
-        })
+        Ok(AstInst { guard, op, args, line })
     }
 
     fn arg(&mut self) -> Result<Arg, At> {

@@ -47,22 +47,12 @@ pub(crate) fn format(text: &str, mut next: impl FnMut(bool) -> u64) -> String {
     out
 }
 
-fn one(
-    kind: char,
-    long: bool,
-    plus: bool,
-    precision: Option<usize>,
-    next: &mut impl FnMut(bool) -> u64,
-) -> String {
+fn one(kind: char, long: bool, plus: bool, precision: Option<usize>, next: &mut impl FnMut(bool) -> u64) -> String {
     let signed = |v: u64| if long { v as i64 } else { i64::from(v as i32) };
     match kind {
         'd' | 'i' => {
             let v = signed(next(long));
-            if plus && v >= 0 {
-                format!("+{v}")
-            } else {
-                v.to_string()
-            }
+            if plus && v >= 0 { format!("+{v}") } else { v.to_string() }
         }
         'u' => next(long).to_string(),
         'x' => format!("{:x}", next(long)),
@@ -85,9 +75,7 @@ mod tests {
     #[test]
     fn formats_like_c() {
         let mut args = [(-5i64) as u64, 255, 1.5f64.to_bits(), 7].into_iter();
-        let s = super::format("%4d|%x|%.2f|%03u|%%\n", |_| {
-            args.next().unwrap_or(0) & u64::MAX
-        });
+        let s = super::format("%4d|%x|%.2f|%03u|%%\n", |_| args.next().unwrap_or(0) & u64::MAX);
         assert_eq!(s, "  -5|ff|1.50|007|%\n");
     }
 }

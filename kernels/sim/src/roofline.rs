@@ -146,25 +146,16 @@ impl Roofline {
         let balance = if wave > 1.0 { wave.ceil() / wave } else { 1.0 };
         let clocks = |n: f64, rate: f64| n / (rate * busy * gpu.clock * 1e9) * balance;
         let lane = |classes: &[Class]| -> f64 {
-            classes
-                .iter()
-                .map(|c| counters.lane_instructions.get(c).copied().unwrap_or(0) as f64)
-                .sum()
+            classes.iter().map(|c| counters.lane_instructions.get(c).copied().unwrap_or(0) as f64).sum()
         };
         let warp = |classes: &[Class]| -> f64 {
-            classes
-                .iter()
-                .map(|c| counters.instructions.get(c).copied().unwrap_or(0) as f64)
-                .sum()
+            classes.iter().map(|c| counters.instructions.get(c).copied().unwrap_or(0) as f64).sum()
         };
         let bytes = counters.dram_bytes() as f64;
         let resident_warps = (f64::from(warps_per_sm) * busy).min(blocks * f64::from(warps));
         let in_flight = (counters.in_flight_mean() * resident_warps).max(1.0);
         let issue = clocks(counters.total_instructions() as f64, 4.0);
-        let int = clocks(
-            lane(&[Class::Integer, Class::DotProduct, Class::Predicate]),
-            gpu.int_rate,
-        );
+        let int = clocks(lane(&[Class::Integer, Class::DotProduct, Class::Predicate]), gpu.int_rate);
         let float = clocks(lane(&[Class::Float32, Class::Half]), gpu.float_rate);
         let special = clocks(lane(&[Class::Special, Class::Convert]), gpu.special_rate);
         // The most common shape, m16n8k16: 4096 operations.
@@ -174,11 +165,7 @@ impl Roofline {
             warps_per_sm,
             occupancy: f64::from(warps_per_sm) / f64::from(gpu.warps_per_sm),
             dram: bytes / gpu.dram,
-            latency: if bytes == 0.0 {
-                0.0
-            } else {
-                bytes / in_flight * gpu.latency
-            },
+            latency: if bytes == 0.0 { 0.0 } else { bytes / in_flight * gpu.latency },
             l2: clocks(counters.sectors_asked as f64 * 32.0, gpu.l2_per_clock),
             compute: issue.max(int).max(float).max(special),
             tensor,
@@ -188,18 +175,12 @@ impl Roofline {
 
     /// Seconds.
     pub fn time(&self) -> f64 {
-        self.limits()
-            .into_iter()
-            .map(|(_, t)| t)
-            .fold(0.0, f64::max)
+        self.limits().into_iter().map(|(_, t)| t).fold(0.0, f64::max)
     }
 
     /// What the estimate is bound by.
     pub fn bound(&self) -> &'static str {
-        self.limits()
-            .into_iter()
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .map_or("nothing", |(name, _)| name)
+        self.limits().into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or("nothing", |(name, _)| name)
     }
 
     fn limits(&self) -> [(&'static str, f64); 6] {

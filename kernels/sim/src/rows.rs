@@ -26,12 +26,7 @@ macro_rules! w2 {
 
 macro_rules! w3 {
     (|$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        fn row_kernel(
-            a: &crate::ir::Row,
-            b: &crate::ir::Row,
-            c: &crate::ir::Row,
-            d: &mut crate::ir::Row,
-        ) {
+        fn row_kernel(a: &crate::ir::Row, b: &crate::ir::Row, c: &crate::ir::Row, d: &mut crate::ir::Row) {
             for i in 0..crate::ir::LANES {
                 let ($a, $b, $c) = (a[i], b[i], c[i]);
                 d[i] = $e;
@@ -67,12 +62,7 @@ macro_rules! d2 {
 
 macro_rules! d3 {
     (|$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        fn row_kernel(
-            a: &crate::ir::Row64,
-            b: &crate::ir::Row64,
-            c: &crate::ir::Row64,
-            d: &mut crate::ir::Row64,
-        ) {
+        fn row_kernel(a: &crate::ir::Row64, b: &crate::ir::Row64, c: &crate::ir::Row64, d: &mut crate::ir::Row64) {
             for i in 0..crate::ir::LANES {
                 let ($a, $b, $c) = (a[i], b[i], c[i]);
                 d[i] = $e;

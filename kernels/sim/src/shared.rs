@@ -19,12 +19,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn new(bytes: u32) -> Shared {
         let words = bytes.div_ceil(4) as usize;
-        Shared {
-            bytes,
-            data: vec![0; words],
-            writer: vec![0; words],
-            reader: vec![0; words],
-        }
+        Shared { bytes, data: vec![0; words], writer: vec![0; words], reader: vec![0; words] }
     }
 
     pub fn reset(&mut self) {

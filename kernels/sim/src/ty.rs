@@ -80,15 +80,7 @@ impl Ty {
     pub fn float(self) -> bool {
         matches!(
             self,
-            Ty::F16
-                | Ty::F16x2
-                | Ty::BF16
-                | Ty::BF16x2
-                | Ty::F32
-                | Ty::F64
-                | Ty::Tf32
-                | Ty::E4M3x2
-                | Ty::E5M2x2
+            Ty::F16 | Ty::F16x2 | Ty::BF16 | Ty::BF16x2 | Ty::F32 | Ty::F64 | Ty::Tf32 | Ty::E4M3x2 | Ty::E5M2x2
         )
     }
 }

@@ -115,26 +115,13 @@ impl Warp {
     }
 
     /// Ready for a new block of `threads` threads.
-    pub fn reset(
-        &mut self,
-        p: &Program,
-        launch: &Shape,
-        block: [u32; 3],
-        symbols: &[u64],
-        warps: usize,
-    ) {
+    pub fn reset(&mut self, p: &Program, launch: &Shape, block: [u32; 3], symbols: &[u64], warps: usize) {
         self.ready_w.fill(0);
         self.ready_d.fill(0);
         self.ready_p.fill(0);
-        p.const_w
-            .iter()
-            .for_each(|&(r, _)| self.ready_w[usize::from(r)] = FULL);
-        p.const_d
-            .iter()
-            .for_each(|&(r, _)| self.ready_d[usize::from(r)] = FULL);
-        p.const_p
-            .iter()
-            .for_each(|&(r, _)| self.ready_p[usize::from(r)] = FULL);
+        p.const_w.iter().for_each(|&(r, _)| self.ready_w[usize::from(r)] = FULL);
+        p.const_d.iter().for_each(|&(r, _)| self.ready_d[usize::from(r)] = FULL);
+        p.const_p.iter().for_each(|&(r, _)| self.ready_p[usize::from(r)] = FULL);
         for (&(r, ..), &v) in p.symbols.iter().zip(symbols) {
             self.d[usize::from(r)] = [v; LANES];
             self.ready_d[usize::from(r)] = FULL;
@@ -150,22 +137,12 @@ impl Warp {
         self.pending.clear();
         self.copies.clear();
         self.committed = [0; LANES];
-        (
-            self.issued,
-            self.completed,
-            self.carry,
-            self.exited,
-            self.switches,
-        ) = (0, 0, 0, 0, 0);
+        (self.issued, self.completed, self.carry, self.exited, self.switches) = (0, 0, 0, 0, 0);
         (self.fenced, self.waited) = (false, false);
         let left = launch.threads - self.index * LANES as u32;
         self.lanes = if left >= 32 { FULL } else { (1 << left) - 1 };
         self.parts.clear();
-        self.parts.push(Part {
-            pc: 0,
-            mask: self.lanes,
-            state: State::Ready,
-        });
+        self.parts.push(Part { pc: 0, mask: self.lanes, state: State::Ready });
         self.seen.clear();
         self.seen.resize(warps, 0);
     }

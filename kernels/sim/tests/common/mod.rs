@@ -4,10 +4,7 @@
 use ptx_sim::{Check, Device, Kernel, LaunchConfig, Limits, Module, Report};
 
 pub fn device() -> Device {
-    Device::new(Limits {
-        host_threads: 2,
-        ..Limits::default()
-    })
+    Device::new(Limits { host_threads: 2, ..Limits::default() })
 }
 
 /// Parameter block: every value at its natural alignment.
@@ -46,10 +43,7 @@ pub fn wrap(params: &str, body: &str) -> String {
 
 /// The line of the first line that contains a marker comment.
 pub fn line_of(ptx: &str, marker: &str) -> u32 {
-    ptx.lines()
-        .position(|l| l.contains(marker))
-        .expect("marker") as u32
-        + 1
+    ptx.lines().position(|l| l.contains(marker)).expect("marker") as u32 + 1
 }
 
 pub fn kernel(ptx: &str) -> Kernel {
@@ -62,10 +56,7 @@ pub fn kernel(ptx: &str) -> Kernel {
 /// One finding of this kind at this line, in this block and thread.
 pub fn expect(report: &Report, check: Check, line: u32, block: [u32; 3], thread: [u32; 3]) {
     let all: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
-    let hit = report
-        .findings
-        .iter()
-        .find(|f| f.check == check && f.line == line);
+    let hit = report.findings.iter().find(|f| f.check == check && f.line == line);
     let hit = hit.unwrap_or_else(|| panic!("no {check:?} at line {line}: {all:?}"));
     assert_eq!((hit.block, hit.thread), (block, thread), "{all:?}");
     assert_eq!(hit.kernel, report.kernel);
@@ -83,10 +74,7 @@ pub struct Rng(pub u64);
 
 impl Rng {
     pub fn u32(&mut self) -> u32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as u32 ^ (self.0 >> 20) as u32
     }
 
@@ -112,23 +100,14 @@ pub fn lanes32(instructions: &str, inputs: &[[u32; 3]]) -> Vec<u32> {
     let k = kernel(&wrap(".param .u64 in, .param .u64 out", &body));
     let mut data = inputs.to_vec();
     data.resize(inputs.len().next_multiple_of(32), [0; 3]);
-    let bytes: Vec<u8> = data
-        .iter()
-        .flatten()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
+    let bytes: Vec<u8> = data.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
     let mut dev = device();
     let input = dev.upload(&bytes).unwrap();
     let out = dev.alloc(4 * data.len() as u64).unwrap();
     let config = LaunchConfig::linear(data.len() as u32 / 32, 32);
-    let report = dev
-        .launch(&k, config, &Params::default().u64(input).u64(out).0)
-        .unwrap();
+    let report = dev.launch(&k, config, &Params::default().u64(input).u64(out).0).unwrap();
     clean(&report);
     let mut back = vec![0; 4 * data.len()];
     dev.read(out, &mut back).unwrap();
-    back.chunks_exact(4)
-        .take(inputs.len())
-        .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]))
-        .collect()
+    back.chunks_exact(4).take(inputs.len()).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
 }
