@@ -98,9 +98,9 @@ class Nvrtc:
 
 
 def compact(ptx):
-    """Without comments and blank lines: a third of the bytes, and no build number to differ."""
-    lines = (re.sub(r"\s*//.*$", "", line).rstrip() for line in ptx.splitlines())
-    return "\n".join(line for line in lines if line.strip()) + "\n"
+    """Without comments, blank lines and padding: a third fewer bytes, and no build number to differ."""
+    lines = (" ".join(re.sub(r"//.*$", "", line).split()) for line in ptx.splitlines())
+    return "\n".join(line for line in lines if line) + "\n"
 
 
 def resources(nvidia, files):

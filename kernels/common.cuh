@@ -28,6 +28,7 @@ __device__ __forceinline__ const StepRow& step_row(const Step* step, u32 i) {
 
 // Sum of v over the warp, in every lane.
 __device__ __forceinline__ float warp_sum(float v) {
+#pragma unroll
     for (u32 lane = WARP / 2; lane > 0; lane /= 2) v += __shfl_xor_sync(ALL_LANES, v, lane);
     return v;
 }
@@ -52,6 +53,7 @@ __device__ __forceinline__ float sum_of_squares(float4 v) {
 template <u32 THREADS>
 __device__ __forceinline__ float rms_scale(const float4* x, u32 n, float eps, float* scratch) {
     float sum = 0;
+#pragma unroll 1
     for (u32 i = threadIdx.x; i < n / 4; i += THREADS) sum += sum_of_squares(x[i]);
     return rsqrtf(block_sum<THREADS>(sum, scratch) / n + eps);
 }

@@ -44,12 +44,10 @@ __device__ __forceinline__ float4 scaled(float4 q, float d, float m) {
 __device__ __forceinline__ u32 word(uint4 v, u32 i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 
 // Elements 4g .. 4g + 3 of 16 bytes of nibbles, one per byte.
-__device__ __forceinline__ u32 nibbles(uint4 q, u32 g) { return (word(q, g % 4) >> (g < 4 ? 0 : 4)) & 0x0f0f0f0f; }
+__device__ __forceinline__ u32 nibbles(uint4 q, u32 g) { return (word(q, g % 4) >> (g / 4 * 4)) & 0x0f0f0f0f; }
 
-// Their bit 4.
-__device__ __forceinline__ u32 fifth_bits(u32 high, u32 g) {
-    return (g < 4 ? high << (4 - g) : high >> (g - 4)) & 0x10101010;
-}
+// Their bit 4: bits g of the bytes of `high`, moved there by a rotation.
+__device__ __forceinline__ u32 fifth_bits(u32 high, u32 g) { return __funnelshift_l(high, high, 4 - g) & 0x10101010; }
 
 // Scale and min (times d and dmin) of unit u of eight; head: f16 d, f16 dmin and eight 6-bit pairs, packed as in GGML:
 // pairs 0 to 3 in the low six bits of bytes 4 .. 7 (scales) and 8 .. 11 (mins); the low four bits of pairs 4 to 7 in the
@@ -62,12 +60,16 @@ __device__ __forceinline__ float2 k_scale(uint4 head, u32 u) {
     return make_float2(half_bits(head.x) * scale, half_bits(head.x >> 16) * min);
 }
 
+// Groups of four elements, of a chunk of `chunk` elements, that a kernel writes out one by one; the rest is a loop.
+__host__ __device__ constexpr u32 unrolled(u32 chunk) { return chunk / 4 < 4 ? chunk / 4 : 4; }
+
 // Each type:
 //   CHUNK   elements of 16 bytes of quants
 //   STEPS   chunks of a row that a lane of mat_vec holds at a time
 //   Raw     what is loaded for a chunk; all zero bytes decode to zeros
 //   load    chunk `chunk`, counted from the start of the planes
-//   decode  elements 4g .. 4g + 3 of a chunk, equal to quant::decode in the last bit (K types: within the last bit)
+//   decode  elements 4g .. 4g + 3 of a chunk, as quant::decode gives them, up to the rounding of one multiply-add. g % 4 is
+//           known where it is called; g / 4 may be a loop's counter
 
 struct F32 {
     static constexpr u32 CHUNK = 4, STEPS = 4;
