@@ -46,9 +46,17 @@ fn show(name: &str, report: &Report, start: Instant, weights: Option<u64>) {
     let s = start.elapsed().as_secs_f64();
     let c = &report.counters;
     let (warp, lane) = (c.total_instructions() as f64, c.total_lane_instructions() as f64);
-    println!("{name}: {s:.3} s, {:.1} M warp instructions/s, {:.2} G lane instructions/s", warp / s / 1e6, lane / s / 1e9);
+    println!(
+        "{name}: {s:.3} s, {:.1} M warp instructions/s, {:.2} G lane instructions/s",
+        warp / s / 1e6,
+        lane / s / 1e9
+    );
     if let Some(w) = weights {
-        println!("    {:.2} lane instructions per weight, {:.3} G weights/s", c.lane_instructions_per(w), w as f64 / s / 1e9);
+        println!(
+            "    {:.2} lane instructions per weight, {:.3} G weights/s",
+            c.lane_instructions_per(w),
+            w as f64 / s / 1e9
+        );
     }
     report.findings.iter().for_each(|f| println!("    {f}"));
 }

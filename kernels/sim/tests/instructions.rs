@@ -8,9 +8,43 @@ use common::{Rng, lanes32};
 
 fn inputs() -> Vec<[u32; 3]> {
     let edges = [
-        0u32, 1, 2, 3, 7, 31, 32, 33, 63, 255, 256, 0x7f, 0x80, 0x7fff, 0x8000, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0x8000_0001,
-        0xffff_ffff, 0xffff_ff80, 0x3f80_0000, 0xbf80_0000, 0x3f00_0000, 0x4049_0fdb, 0x7f80_0000, 0xff80_0000, 0x7fc0_0001, 0x0000_0400,
-        0x0080_0000, 0x807f_ffff, 0x4f00_0000, 0xcf00_0000, 0x5f00_0000, 0x3f7f_ffff, 0x3400_0000,
+        0u32,
+        1,
+        2,
+        3,
+        7,
+        31,
+        32,
+        33,
+        63,
+        255,
+        256,
+        0x7f,
+        0x80,
+        0x7fff,
+        0x8000,
+        0xffff,
+        0x1_0000,
+        0x7fff_ffff,
+        0x8000_0000,
+        0x8000_0001,
+        0xffff_ffff,
+        0xffff_ff80,
+        0x3f80_0000,
+        0xbf80_0000,
+        0x3f00_0000,
+        0x4049_0fdb,
+        0x7f80_0000,
+        0xff80_0000,
+        0x7fc0_0001,
+        0x0000_0400,
+        0x0080_0000,
+        0x807f_ffff,
+        0x4f00_0000,
+        0xcf00_0000,
+        0x5f00_0000,
+        0x3f7f_ffff,
+        0x3400_0000,
     ];
     let mut rng = Rng(11);
     let mut all: Vec<[u32; 3]> = Vec::new();
@@ -39,8 +73,12 @@ fn check(text: &str, want: impl Fn(u32, u32, u32) -> u32) {
 /// 64-bit results: both halves, one after the other. Inputs {a, b} and {b, c} in %rd10 and %rd11, output %rd20.
 fn check64(text: &str, want: impl Fn(u64, u64, u32) -> u64) {
     for (part, shift) in [("%r20, _", 0), ("_, %r20", 32)] {
-        let whole = format!("mov.b64 %rd10, {{%r10, %r11}}; mov.b64 %rd11, {{%r11, %r12}};\n{text}\nmov.b64 {{{part}}}, %rd20;");
-        check(&whole, |a, b, c| (want(u64::from(b) << 32 | u64::from(a), u64::from(c) << 32 | u64::from(b), c) >> shift) as u32);
+        let whole = format!(
+            "mov.b64 %rd10, {{%r10, %r11}}; mov.b64 %rd11, {{%r11, %r12}};\n{text}\nmov.b64 {{{part}}}, %rd20;"
+        );
+        check(&whole, |a, b, c| {
+            (want(u64::from(b) << 32 | u64::from(a), u64::from(c) << 32 | u64::from(b), c) >> shift) as u32
+        });
     }
 }
 
@@ -65,8 +103,12 @@ fn integer_arithmetic() {
     check("mad.lo.s32 %r20, %r10, %r11, %r12;", |a, b, c| a.wrapping_mul(b).wrapping_add(c));
     check("mad.hi.u32 %r20, %r10, %r11, %r12;", |a, b, c| ((u64::from(a) * u64::from(b) >> 32) as u32).wrapping_add(c));
     check("mul24.lo.u32 %r20, %r10, %r11;", |a, b, _| (a & 0xff_ffff).wrapping_mul(b & 0xff_ffff));
-    check("mul24.hi.u32 %r20, %r10, %r11;", |a, b, _| (u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff) >> 16) as u32);
-    check("mad24.lo.s32 %r20, %r10, %r11, %r12;", |a, b, c| ((a << 8) as i32 >> 8).wrapping_mul((b << 8) as i32 >> 8).wrapping_add(c as i32) as u32);
+    check("mul24.hi.u32 %r20, %r10, %r11;", |a, b, _| {
+        (u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff) >> 16) as u32
+    });
+    check("mad24.lo.s32 %r20, %r10, %r11, %r12;", |a, b, c| {
+        ((a << 8) as i32 >> 8).wrapping_mul((b << 8) as i32 >> 8).wrapping_add(c as i32) as u32
+    });
     check("min.s32 %r20, %r10, %r11;", |a, b, _| (a as i32).min(b as i32) as u32);
     check("max.u32 %r20, %r10, %r11;", |a, b, _| a.max(b));
     check("abs.s32 %r20, %r10;", |a, _, _| (a as i32).wrapping_abs() as u32);
@@ -76,13 +118,17 @@ fn integer_arithmetic() {
     check("sad.s32 %r20, %r10, %r11, %r12;", |a, b, c| (a as i32).abs_diff(b as i32).wrapping_add(c));
     check64("mul.wide.u32 %rd20, %r10, %r11;", |a, _, _| (a & 0xffff_ffff) * (a >> 32));
     check64("mul.wide.s32 %rd20, %r10, %r11;", |a, _, _| (i64::from(a as i32) * i64::from((a >> 32) as i32)) as u64);
-    check64("mad.wide.s32 %rd20, %r10, %r11, %rd11;", |a, b, _| ((i64::from(a as i32) * i64::from((a >> 32) as i32)) as u64).wrapping_add(b));
+    check64("mad.wide.s32 %rd20, %r10, %r11, %rd11;", |a, b, _| {
+        ((i64::from(a as i32) * i64::from((a >> 32) as i32)) as u64).wrapping_add(b)
+    });
     check64("mul.lo.u64 %rd20, %rd10, %rd11;", |a, b, _| a.wrapping_mul(b));
     check64("mul.hi.s64 %rd20, %rd10, %rd11;", |a, b, _| (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64);
     check64("sub.s64 %rd20, %rd10, %rd11;", |a, b, _| a.wrapping_sub(b));
     check64("min.s64 %rd20, %rd10, %rd11;", |a, b, _| (a as i64).min(b as i64) as u64);
     check64("or.b64 %rd11, %rd11, 1; div.u64 %rd20, %rd10, %rd11;", |a, b, _| a / (b | 1));
-    check64("or.b64 %rd11, %rd11, 1; rem.s64 %rd20, %rd10, %rd11;", |a, b, _| (a as i64).wrapping_rem((b | 1) as i64) as u64);
+    check64("or.b64 %rd11, %rd11, 1; rem.s64 %rd20, %rd10, %rd11;", |a, b, _| {
+        (a as i64).wrapping_rem((b | 1) as i64) as u64
+    });
 }
 
 #[test]
@@ -106,7 +152,9 @@ fn sixteen_bits() {
 
 #[test]
 fn carries() {
-    check("add.cc.u32 %r1, %r10, %r11; addc.u32 %r20, %r12, 0;", |a, b, c| c.wrapping_add(u32::from(a.checked_add(b).is_none())));
+    check("add.cc.u32 %r1, %r10, %r11; addc.u32 %r20, %r12, 0;", |a, b, c| {
+        c.wrapping_add(u32::from(a.checked_add(b).is_none()))
+    });
     check("sub.cc.u32 %r1, %r10, %r11; subc.u32 %r20, %r12, 0;", |a, b, c| c.wrapping_sub(u32::from(a < b)));
     check("mad.lo.cc.u32 %r1, %r10, %r11, %r12; madc.hi.u32 %r20, %r10, %r11, 0;", |a, b, c| {
         ((u64::from(a) * u64::from(b) + u64::from(c)) >> 32) as u32
@@ -127,7 +175,8 @@ fn dot_products() {
             });
             for (half, first) in [("lo", 0), ("hi", 2)] {
                 check(&format!("dp2a.{half}.{at}.{bt} %r20, %r10, %r11, %r12;"), |a, b, c| {
-                    let x = [a as u16, (a >> 16) as u16].map(|h| if a_signed { i32::from(h as i16) } else { i32::from(h) });
+                    let x =
+                        [a as u16, (a >> 16) as u16].map(|h| if a_signed { i32::from(h as i16) } else { i32::from(h) });
                     let y = bytes(b, b_signed);
                     c.wrapping_add(x[0].wrapping_mul(y[first]).wrapping_add(x[1].wrapping_mul(y[first + 1])) as u32)
                 });
@@ -138,7 +187,9 @@ fn dot_products() {
 
 #[test]
 fn logic_and_bit_fields() {
-    check("and.b32 %r1, %r10, %r11; or.b32 %r2, %r1, %r12; xor.b32 %r3, %r2, %r10; not.b32 %r20, %r3;", |a, b, c| !((a & b | c) ^ a));
+    check("and.b32 %r1, %r10, %r11; or.b32 %r2, %r1, %r12; xor.b32 %r3, %r2, %r10; not.b32 %r20, %r3;", |a, b, c| {
+        !((a & b | c) ^ a)
+    });
     check("cnot.b32 %r20, %r10;", |a, _, _| u32::from(a == 0));
     for lut in [0x00u32, 0xea, 0x96, 0x6a, 0xca, 0xf8, 0x1b, 0x80, 0xe8, 0xff, 0xf0, 0xcc, 0xaa] {
         check(&format!("lop3.b32 %r20, %r10, %r11, %r12, {lut};"), |a, b, c| {
@@ -200,7 +251,9 @@ fn logic_and_bit_fields() {
         32.. => a,
         n => ((a << (32 - n)) as i32 >> (32 - n)) as u32,
     });
-    check("bmsk.clamp.b32 %r20, %r10, %r11;", |a, b, _| ((((1u64 << b.min(32)) - 1) << a.min(32)) & 0xffff_ffff) as u32);
+    check("bmsk.clamp.b32 %r20, %r10, %r11;", |a, b, _| {
+        ((((1u64 << b.min(32)) - 1) << a.min(32)) & 0xffff_ffff) as u32
+    });
 }
 
 #[test]
@@ -215,18 +268,23 @@ fn comparisons_and_selections() {
     check(&set("setp.gt.f32 %p1, %f10, %f11;"), |a, b, _| (f(a) > f(b)).into());
     check(&set("setp.nan.f32 %p1, %f10, %f11;"), |a, b, _| (f(a).is_nan() || f(b).is_nan()).into());
     check(&set("setp.eq.ftz.f32 %p1, %f10, 0f00000000;"), |a, _, _| (f(a) == 0.0 || f(a).is_subnormal()).into());
-    check(&set("setp.lt.s32 %p2, %r11, %r12; setp.gt.and.u32 %p1|%p3, %r10, %r11, %p2; @!%p1 mov.pred %p1, %p3;"), |a, b, c| {
-        let second = (b as i32) < c as i32;
-        (a > b && second || second).into()
-    });
+    check(
+        &set("setp.lt.s32 %p2, %r11, %r12; setp.gt.and.u32 %p1|%p3, %r10, %r11, %p2; @!%p1 mov.pred %p1, %p3;"),
+        |a, b, c| {
+            let second = (b as i32) < c as i32;
+            (a > b && second || second).into()
+        },
+    );
     check(&set("setp.eq.s32 %p2, %r12, 0; setp.ne.or.s32 %p1, %r10, %r11, !%p2;"), |a, b, c| (a != b || c != 0).into());
     check(&set("setp.lt.s16 %p1, %h10, %h11;"), |a, b, _| ((a as i16) < b as i16).into());
-    check(&set("mov.b64 %rd10, {%r10, %r11}; mov.b64 %rd11, {%r11, %r12}; setp.lt.s64 %p1, %rd10, %rd11;"), |a, b, c| {
-        ((u64::from(b) << 32 | u64::from(a)) as i64).lt(&((u64::from(c) << 32 | u64::from(b)) as i64)).into()
-    });
-    check(&set("setp.ne.u32 %p2, %r10, 0; setp.ne.u32 %p3, %r11, 0; xor.pred %p4, %p2, %p3; not.pred %p1, %p4;"), |a, b, _| {
-        ((a != 0) == (b != 0)).into()
-    });
+    check(
+        &set("mov.b64 %rd10, {%r10, %r11}; mov.b64 %rd11, {%r11, %r12}; setp.lt.s64 %p1, %rd10, %rd11;"),
+        |a, b, c| ((u64::from(b) << 32 | u64::from(a)) as i64).lt(&((u64::from(c) << 32 | u64::from(b)) as i64)).into(),
+    );
+    check(
+        &set("setp.ne.u32 %p2, %r10, 0; setp.ne.u32 %p3, %r11, 0; xor.pred %p4, %p2, %p3; not.pred %p1, %p4;"),
+        |a, b, _| ((a != 0) == (b != 0)).into(),
+    );
     check("set.lt.u32.s32 %r20, %r10, %r11;", |a, b, _| if (a as i32) < b as i32 { u32::MAX } else { 0 });
     check("set.gt.f32.f32 %f1, %f10, %f11; mov.b32 %r20, %f1;", |a, b, _| if f(a) > f(b) { 0x3f80_0000 } else { 0 });
     check("slct.b32.s32 %r20, %r10, %r11, %r12;", |a, b, c| if c as i32 >= 0 { a } else { b });
@@ -309,9 +367,15 @@ fn directed_rounding() {
             let (a, b, q) = (near(*a), near(*b), f(q));
             let product = |q: f32| f64::from(q) * f64::from(b.abs()) * f64::from(b.signum());
             let (x, next) = if mode == "rp" || mode == "rz" && q < 0.0 {
-                (product(q) * f64::from(b.signum()) - f64::from(a * b.signum()), product(q.next_down()) * f64::from(b.signum()) - f64::from(a * b.signum()))
+                (
+                    product(q) * f64::from(b.signum()) - f64::from(a * b.signum()),
+                    product(q.next_down()) * f64::from(b.signum()) - f64::from(a * b.signum()),
+                )
             } else {
-                (f64::from(a * b.signum()) - product(q) * f64::from(b.signum()), f64::from(a * b.signum()) - product(q.next_up()) * f64::from(b.signum()))
+                (
+                    f64::from(a * b.signum()) - product(q) * f64::from(b.signum()),
+                    f64::from(a * b.signum()) - product(q.next_up()) * f64::from(b.signum()),
+                )
             };
             assert!(x >= 0.0 && next < 0.0, "{mode} {a:e} / {b:e} = {q:e}");
         }
@@ -365,5 +429,8 @@ fn double_precision() {
     run("sqrt.rn.f64 %fd1, %fd10;", |a, _| a.sqrt());
     run("neg.f64 %fd1, %fd10;", |a, _| -a);
     run("abs.f64 %fd1, %fd10;", |a, _| a.abs());
-    run("max.f64 %fd1, %fd10, %fd11;", |a, b| if a.is_nan() || b > a || b == a && b.is_sign_positive() { b } else { a });
+    run(
+        "max.f64 %fd1, %fd10, %fd11;",
+        |a, b| if a.is_nan() || b > a || b == a && b.is_sign_positive() { b } else { a },
+    );
 }
