@@ -117,10 +117,10 @@ __device__ __forceinline__ void mat_tiled(const typename J::Params& p, const Seg
     chunks.load(s, 0);
     wait_for_inputs();
 
-    const u32 n_tokens = rows_in_use(p.step, p.in.of_outputs);
+    const u32 n_tokens = rows_in_use(p.step, p.input.of_outputs);
     const u32 first_token = blockIdx.x * TILED_TOKENS;
     if (first_token >= n_tokens) return;
-    const u32 steps = (p.in.n_cols + By::COLS - 1) / By::COLS;
+    const u32 steps = (p.input.n_cols + By::COLS - 1) / By::COLS;
 
     const auto copy_x = [&](u32 step) {
         if (step < steps) {
@@ -129,7 +129,7 @@ __device__ __forceinline__ void mat_tiled(const typename J::Params& p, const Seg
             for (u32 j = 0; j < TILED_TOKENS * PIECES / TILED_THREADS; j++) {
                 const u32 i = j * TILED_THREADS + threadIdx.x, t = i / PIECES, piece = i % PIECES * 8;
                 const u64 row = min(first_token + t, n_tokens - 1);
-                const u16* from = p.in.staged + (row * steps + step) * STAGE_COLS + piece;
+                const u16* from = p.input.staged + (row * steps + step) * STAGE_COLS + piece;
                 copy_async(&shared.tiles.x[step % TILED_STAGES][t][piece], from, first_token + t < n_tokens);
             }
         }
@@ -183,7 +183,7 @@ __device__ __forceinline__ void mat_tiled(const typename J::Params& p, const Seg
         const u32 t = i / TILED_PAIRS, pair = i % TILED_PAIRS, token = first_token + t;
         if (token >= n_tokens || s.first + pair >= s.n_pairs) continue;
         const float2 v = *(const float2*)&shared.results[t][2 * pair];
-        const float scale = p.in.row_scale[token];
+        const float scale = p.input.row_scale[token];
         J::finish(p, s.id, token, s.first + pair, v.x * scale, v.y * scale);
     }
 }

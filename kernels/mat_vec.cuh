@@ -60,25 +60,25 @@ __device__ __forceinline__ void mat_vec(const typename J::Params& p, const Segme
     now.load(s, row, 0);
     wait_for_inputs();
 
-    const u32 n_tokens = rows_in_use(p.step, p.in.of_outputs);
+    const u32 n_tokens = rows_in_use(p.step, p.input.of_outputs);
     const u32 first_token = blockIdx.x * TOKENS;
     if (first_token >= n_tokens) return;
     const u32 tokens = min(n_tokens - first_token, TOKENS);
-    const u32 n = p.in.n_cols / 4;
-    const float4* x = (const float4*)p.in.x + u64(first_token) * n;
-    const float4* norm = (const float4*)p.in.norm;
+    const u32 n = p.input.n_cols / 4;
+    const float4* x = (const float4*)p.input.x + u64(first_token) * n;
+    const float4* norm = (const float4*)p.input.norm;
 
     if (J::NORM) {
 #pragma unroll 1
         for (u32 t = 0; t < tokens; t++) {
-            const float scale = rms_scale<VEC_THREADS>(x + u64(t) * n, p.in.n_cols, p.in.eps, shared.scratch);
+            const float scale = rms_scale<VEC_THREADS>(x + u64(t) * n, p.input.n_cols, p.input.eps, shared.scratch);
             if (threadIdx.x == 0) shared.scale[t] = scale;
         }
         __syncthreads();  // scale: written by thread 0, read by all
     }
 
     float sum[2][TOKENS] = {};
-    const u32 tiles = (p.in.n_cols + COLS - 1) / COLS;
+    const u32 tiles = (p.input.n_cols + COLS - 1) / COLS;
     for (u32 tile = 0; tile < tiles; tile++) {
         if (tile + 1 < tiles) next.load(s, row, tile + 1);
 #pragma unroll 1

@@ -91,7 +91,7 @@ struct RmsNormParams {
 };
 
 struct MatMulParams {
-    Input       in;    // (rows, n_cols)
+    Input       input;   // (rows, n_cols)
     Planes      w;     // (first_row + n_rows or more, n_cols)
     float*      out;   // (rows, n_rows)
     const Step* step;  // 1
@@ -100,7 +100,7 @@ struct MatMulParams {
 };
 
 struct MatMulAddParams {
-    Input        in;        // (rows, n_cols)
+    Input        input;       // (rows, n_cols)
     Planes       w;         // (first_row + n_rows or more, n_cols)
     const float* residual;  // (rows, n_rows)
     float*       out;       // (rows, n_rows); may be residual
@@ -110,7 +110,7 @@ struct MatMulAddParams {
 };
 
 struct NormGateUpSwiGluParams {
-    Input       in;    // (n_tokens, n_cols), before the norm
+    Input       input;   // (n_tokens, n_cols), before the norm
     Planes      gate;  // (gate_row + n_rows or more, n_cols)
     Planes      up;    // (up_row + n_rows or more, n_cols)
     float*      out;   // (n_tokens, n_rows)
@@ -122,7 +122,7 @@ struct NormGateUpSwiGluParams {
 };
 
 struct NormQkvRopeStoreParams {
-    Input        in;     // (n_tokens, n_cols), before the norm
+    Input        input;    // (n_tokens, n_cols), before the norm
     Planes       q;      // (q_row + n_q_rows or more, n_cols)
     Planes       k;      // (k_row + n_kv_rows or more, n_cols)
     Planes       v;      // (v_row + n_kv_rows or more, n_cols)
