@@ -55,6 +55,34 @@ impl Counters {
         self.in_flight_sum as f64 / self.first_uses.max(1) as f64
     }
 
+    /// Adds what another launch did. Lines mean something only if both are of the same kernel.
+    pub fn add(&mut self, other: &Counters) {
+        for (class, n) in &other.instructions {
+            *self.instructions.entry(*class).or_default() += n;
+        }
+        for (class, n) in &other.lane_instructions {
+            *self.lane_instructions.entry(*class).or_default() += n;
+        }
+        for (line, (warps, lanes)) in &other.lines {
+            let at = self.lines.entry(*line).or_default();
+            at.0 += warps;
+            at.1 += lanes;
+        }
+        self.global_requests += other.global_requests;
+        self.sectors_asked += other.sectors_asked;
+        self.sectors_needed += other.sectors_needed;
+        self.dram_read_bytes += other.dram_read_bytes;
+        self.dram_write_bytes += other.dram_write_bytes;
+        self.shared_requests += other.shared_requests;
+        self.shared_wavefronts += other.shared_wavefronts;
+        self.shared_conflicts += other.shared_conflicts;
+        self.first_uses += other.first_uses;
+        self.in_flight_sum += other.in_flight_sum;
+        self.in_flight_max = self.in_flight_max.max(other.in_flight_max);
+        self.barriers += other.barriers;
+        self.warps += other.warps;
+    }
+
     pub fn dram_bytes(&self) -> u64 {
         self.dram_read_bytes + self.dram_write_bytes
     }
@@ -76,20 +104,7 @@ impl Stats {
             a.0 += b.0;
             a.1 += b.1;
         }
-        let (a, b) = (&mut self.c, &other.c);
-        a.global_requests += b.global_requests;
-        a.sectors_asked += b.sectors_asked;
-        a.sectors_needed += b.sectors_needed;
-        a.dram_read_bytes += b.dram_read_bytes;
-        a.dram_write_bytes += b.dram_write_bytes;
-        a.shared_requests += b.shared_requests;
-        a.shared_wavefronts += b.shared_wavefronts;
-        a.shared_conflicts += b.shared_conflicts;
-        a.first_uses += b.first_uses;
-        a.in_flight_sum += b.in_flight_sum;
-        a.in_flight_max = a.in_flight_max.max(b.in_flight_max);
-        a.barriers += b.barriers;
-        a.warps += b.warps;
+        self.c.add(&other.c);
     }
 
     pub fn finish(mut self, p: &Program) -> Counters {

@@ -188,7 +188,7 @@ impl Driver for Gpu {
         Some(Memory { total: total as u64, free: free as u64 })
     }
 
-    fn load(&mut self, name: &str, ptx: &str, entries: &[String]) -> Result<Vec<Kernel>, String> {
+    fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String> {
         self.current()?;
         let ptx = CString::new(ptx).map_err(|e| format!("{name}: {e}"))?;
         // SAFETY: the image is PTX text that ends in a zero.
@@ -197,7 +197,7 @@ impl Driver for Gpu {
         self.modules.push(module);
         let first = self.kernels.len();
         for entry in entries {
-            let symbol = CString::new(entry.as_str()).map_err(|e| format!("{entry}: {e}"))?;
+            let symbol = CString::new(*entry).map_err(|e| format!("{entry}: {e}"))?;
             // SAFETY: the module is loaded.
             let kernel = unsafe { result::module::get_function(module, symbol) };
             self.kernels.push(kernel.map_err(|e| format!("{name}: {entry}: {}", line(e)))?);
@@ -279,21 +279,16 @@ impl Driver for Gpu {
     fn replay(&mut self, graph: Graph) -> Result<(), String> {
         self.current()?;
         self.last = "the recorded step".to_string();
-        // SAFETY: the graph was instantiated by `record` and lives until `reset`; so do the buffers that it names.
+        // SAFETY: the graph was instantiated by `record` and lives until `forget`; so do the buffers that it names.
         unsafe { result::graph::launch(self.graphs[graph.0], self.stream) }.map_err(|e| self.late(e))
     }
 
-    fn reset(&mut self) {
-        // What fails here has no one to tell, and nothing is used afterwards.
+    fn forget(&mut self) {
+        // What fails here has no one to tell, and the graphs are not used afterwards.
         let _ = self.wait();
         for graph in self.graphs.drain(..) {
             // SAFETY: instantiated by `record`, and all work has ended.
             let _ = unsafe { result::graph::exec_destroy(graph) };
-        }
-        self.kernels.clear();
-        for module in self.modules.drain(..) {
-            // SAFETY: loaded by `load`; its kernels were just forgotten.
-            let _ = unsafe { result::module::unload(module) };
         }
     }
 
@@ -306,7 +301,11 @@ impl Driver for Gpu {
 
 impl Drop for Gpu {
     fn drop(&mut self) {
-        self.reset();
+        self.forget();
+        for module in self.modules.drain(..) {
+            // SAFETY: loaded by `load`; no kernel of it is used any more.
+            let _ = unsafe { result::module::unload(module) };
+        }
         for staging in &self.staging {
             // SAFETY: both were made by `create`, and all work has ended.
             unsafe {

@@ -51,7 +51,7 @@ pub trait Driver: Send {
     fn memory(&self) -> Option<Memory>;
 
     /// Loads PTX and finds `entries` in it.
-    fn load(&mut self, name: &str, ptx: &str, entries: &[String]) -> Result<Vec<Kernel>, String>;
+    fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String>;
 
     /// Memory of unknown content, aligned to 256 bytes.
     fn alloc(&mut self, bytes: u64) -> Result<Ptr, String>;
@@ -74,8 +74,8 @@ pub trait Driver: Send {
 
     fn replay(&mut self, graph: Graph) -> Result<(), String>;
 
-    /// Forgets all graphs and kernels.
-    fn reset(&mut self);
+    /// Forgets all graphs.
+    fn forget(&mut self);
 
     /// Waits for all work. The error names the launch that failed, where the device tells.
     fn wait(&mut self) -> Result<(), String>;

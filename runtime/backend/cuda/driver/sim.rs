@@ -1,7 +1,7 @@
 //! The simulator as a device: the same PTX on the CPU, every access checked. A finding of the checks is an error.
 
 use super::{Driver, Graph, Kernel, Launch, Properties, Ptr};
-use crate::backend::{Memory, device};
+use crate::backend::{Memory, device, gib};
 use ptx_sim::{Counters, Device, LaunchConfig, Limits, Module};
 use std::collections::BTreeMap;
 
@@ -37,6 +37,20 @@ impl Sim {
     pub fn counted(&self) -> &BTreeMap<String, (u64, Counters)> {
         &self.counted
     }
+
+    /// The same in one line.
+    pub fn summary(&self) -> String {
+        let mut all = Counters::default();
+        self.counted.values().for_each(|(_, counters)| all.add(counters));
+        format!(
+            "{} kernels, {} launches, {:.1} million warp instructions, {} read, {} written: checked by the simulator",
+            self.counted.len(),
+            self.counted.values().map(|(launches, _)| launches).sum::<u64>(),
+            all.total_instructions() as f64 / 1e6,
+            gib(all.dram_read_bytes),
+            gib(all.dram_write_bytes),
+        )
+    }
 }
 
 impl Driver for Sim {
@@ -48,7 +62,7 @@ impl Driver for Sim {
         Some(Memory { total: self.memory, free: self.memory.saturating_sub(self.device.allocated()) })
     }
 
-    fn load(&mut self, name: &str, ptx: &str, entries: &[String]) -> Result<Vec<Kernel>, String> {
+    fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String> {
         let module = Module::load(name, ptx).map_err(|e| e.to_string())?;
         let first = self.kernels.len();
         for entry in entries {
@@ -113,9 +127,8 @@ impl Driver for Sim {
         done
     }
 
-    fn reset(&mut self) {
+    fn forget(&mut self) {
         self.graphs.clear();
-        self.kernels.clear();
     }
 
     fn wait(&mut self) -> Result<(), String> {
