@@ -4,8 +4,8 @@
     build.py build    writes kernels/ptx/<stem>.<arch>.ptx and kernels/ptx/resources.md
     build.py check    builds again and fails if anything differs from what is checked in, or spills
 
-The first line of each PTX file carries the SHA-256 of the options and of every source that its stem includes, in the
-form that `source_hash` computes; tests/ptx.rs computes the same without these tools.
+The first line of each PTX file carries a hash of what it is made of, as `source_hash` computes it; tests/ptx.rs computes the
+same without these tools.
 """
 import ctypes
 import hashlib
@@ -20,14 +20,10 @@ KERNELS = pathlib.Path(__file__).resolve().parent
 PTX = KERNELS / "ptx"
 CACHE = KERNELS.parent / ".cache" / "cuda-tools"
 
-# 12.4 writes PTX 8.4, which every driver from CUDA 12.4 on loads: newer compilers' PTX would need newer drivers.
-WHEELS = [
-    "nvidia-cuda-nvrtc-cu12==12.4.127",
-    "nvidia-cuda-runtime-cu12==12.4.127",  # cuda_fp16.h and friends
-    "nvidia-cuda-nvcc-cu12==12.4.131",  # ptxas
-]
+TOOLCHAIN = [line for line in (KERNELS / "toolchain.txt").read_text().splitlines() if not line.startswith("#")]
+WHEELS = [line for line in TOOLCHAIN if not line.startswith("--")]
+OPTIONS = [line for line in TOOLCHAIN if line.startswith("--")]
 ARCHS = {"sm_80": "compute_80", "sm_90": "compute_90"}
-OPTIONS = ["--std=c++17"]
 # What ptxas is asked to assemble each PTX for.
 TARGETS = [("sm_80", "sm_80"), ("sm_80", "sm_89"), ("sm_90", "sm_90")]
 
@@ -58,13 +54,11 @@ def options(arch):
 
 
 def source_hash(stem, arch):
-    """SHA-256 of the compiler's and headers' pins, the options, and each source's name and bytes, each followed by a newline."""
-    sha = hashlib.sha256()
-    for part in [*WHEELS[:2], *options(arch)]:
-        sha.update(part.encode() + b"\n")
+    """SHA-256 of toolchain.txt, the architecture option, and each source's name and bytes, a newline after each."""
+    parts = [(KERNELS / "toolchain.txt").read_bytes(), options(arch)[0].encode()]
     for name in sources(stem):
-        sha.update(name.encode() + b"\n" + (KERNELS / name).read_bytes() + b"\n")
-    return sha.hexdigest()
+        parts += [name.encode(), (KERNELS / name).read_bytes()]
+    return hashlib.sha256(b"".join(part + b"\n" for part in parts)).hexdigest()
 
 
 class Nvrtc:

@@ -80,7 +80,7 @@ __device__ __forceinline__ void mat_vec(const typename J::Params& p, const Segme
     float sum[2][TOKENS] = {};
     const u32 tiles = (p.input.n_cols + COLS - 1) / COLS;
     for (u32 tile = 0; tile < tiles; tile++) {
-        if (tile + 1 < tiles) next.load(s, row, tile + 1);
+        next.load(s, row, tile + 1);  // zeros past the end
 #pragma unroll 1
         for (u32 i = threadIdx.x; i < TOKENS * (COLS / 4); i += VEC_THREADS) {
             const u32 t = i / (COLS / 4), c = i % (COLS / 4), col = tile * (COLS / 4) + c;

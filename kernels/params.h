@@ -17,8 +17,7 @@ struct StepRow {
     u32 kv_start;   // first slot that the token attends to
     u32 kv_len;     // slots that the token attends to, 1 or more
     u32 output;     // row i of an output buffer comes from token row rows[i].output
-    u32 reserved0;
-    u32 reserved1;
+    u32 reserved[2];
 };
 
 // The head of a step in device memory, followed by its rows (n_tokens). Kernels read here whatever varies from step to
