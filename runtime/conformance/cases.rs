@@ -347,8 +347,10 @@ fn fused() -> Vec<Case> {
             s.push(Rope { x: q, table, head_dim: 32 });
             s.push(Rope { x: k, table, head_dim: 32 });
             s.push(KvStore { k, v, layer: 1 });
-            // Small: types with large weights would make the softmax a choice, which turns on the last bit.
-            s.push(Attention { out, q, layer: 1, scale: 1e-5 });
+            // Large scores would magnify the rounding of q and k. Elements of q and k are as large as those of w times 9,
+            // the root of 256 times a norm's mean square of 1/3: scores of 32 of their products are to stay near 1.
+            let size = 9.0 * s.rms(wq);
+            s.push(Attention { out, q, layer: 1, scale: 1.0 / (32f32.sqrt() * size * size) });
             s.plain_step(tokens);
         }));
     }

@@ -12,7 +12,7 @@ pub use perf::{PerfCase, perf_cases, stream_bandwidth};
 use crate::backend::{Backend, Error, Precision, check_supported, cpu::Cpu};
 use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse};
 use crate::quant::GgmlType;
-use crate::quant::{Random, random_blocks};
+use crate::quant::{self, Random, random_blocks};
 use bytes::Bytes;
 
 /// Rows that every buffer has beyond the largest step of its case.
@@ -76,6 +76,14 @@ impl Setup {
     pub fn weight(&mut self, ty: GgmlType, rows: u64, cols: u64) -> Weight {
         self.weights.push(random_blocks(ty, rows * cols, &mut self.rng).into());
         self.plan.weight(WeightDecl { name: format!("w{}", self.weights.len()), ty, rows, cols })
+    }
+
+    /// Root mean square of a weight's elements.
+    pub fn rms(&self, w: Weight) -> f32 {
+        let decl = &self.plan[w];
+        let mut values = vec![0.0; decl.elements() as usize];
+        quant::decode(decl.ty, &self.weights[w.0 as usize], &mut values);
+        (values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32).sqrt()
     }
 
     /// An F32 weight of given values, one row per `cols`.
