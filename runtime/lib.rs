@@ -10,3 +10,4 @@ pub mod gguf;
 pub mod model;
 pub mod plan;
 pub mod quant;
+pub mod text;

@@ -54,3 +54,14 @@ fn every_operation_and_type_has_cases() {
 fn cpu() {
     assert!(run_all(&mut pronk::backend::cpu::Cpu::default()) > 200);
 }
+
+/// Shaders compiled with bounds checks.
+#[cfg(feature = "wgpu")]
+#[test]
+fn wgpu() {
+    use pronk::backend::wgpu::{Options, Wgpu};
+    let options = Options { checked: true, ..Options::default() };
+    if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None, options)) {
+        assert!(run_all(&mut device) > 200);
+    }
+}

@@ -68,7 +68,7 @@ pub(super) fn system_memory() -> Option<Memory> {
 
 /// Everything that [`open`] could open, the CPU first.
 pub fn available() -> Vec<DeviceInfo> {
-    let devices = vec![DeviceInfo {
+    let mut devices = vec![DeviceInfo {
         id: "cpu".to_string(),
         name: format!("{} threads, the reference", rayon::current_num_threads()),
         kind: "cpu".to_string(),
@@ -77,6 +77,8 @@ pub fn available() -> Vec<DeviceInfo> {
         limits: vec![],
         features: vec![],
     }];
+    #[cfg(feature = "wgpu")]
+    devices.extend(super::wgpu::available());
     devices
 }
 
@@ -88,6 +90,9 @@ pub fn open(choice: DeviceChoice) -> Result<Box<dyn Backend>, Error> {
             Some(gpu) => open(gpu.id.parse().map_err(|e: UnknownDevice| Error::Step(e.to_string()))?),
             None => open(DeviceChoice::Cpu),
         },
+        #[cfg(feature = "wgpu")]
+        DeviceChoice::Wgpu(index) => Ok(Box::new(super::wgpu::Wgpu::open(index, Default::default())?)),
+        #[cfg(not(feature = "wgpu"))]
         DeviceChoice::Wgpu(_) => {
             let what = "this build of pronk has no wgpu backend (feature wgpu)".to_string();
             Err(Error::Device { device: "--device wgpu".to_string(), what })

@@ -2,7 +2,8 @@
 
 pub mod cpu;
 mod device;
-// wgpu comes here
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 pub use device::{DeviceChoice, DeviceInfo, Memory, UnknownDevice, available, open};
 
@@ -35,6 +36,11 @@ pub trait Backend: Send {
     /// Whether the backend has a kernel for `op`, with the types and shapes that `plan` gives it.
     fn supports(&self, plan: &Plan, op: &Op, phase: Phase) -> Result<(), Unsupported>;
 
+    /// How the backend computes `op`: the conformance limits follow from it.
+    fn precision(&self, _plan: &Plan, _op: &Op, _phase: Phase) -> Precision {
+        Precision::F32
+    }
+
     /// The device's memory, where the system tells.
     fn memory(&self) -> Option<Memory>;
 
@@ -55,6 +61,14 @@ pub trait Backend: Send {
 
     /// Reads the first `v.len()` elements of a buffer (row-major f32; token ids as floats).
     fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error>;
+}
+
+/// The number format in which an operation's inputs are multiplied. Sums are f32 in any case.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Precision {
+    F32,
+    /// Weights and activations rounded to f16, as tensor cores take them.
+    F16,
 }
 
 /// Bytes that a loaded plan takes.

@@ -1,9 +1,9 @@
 //! The cases: what each operation is tried with, and how far from the reference it may be.
 
 use super::{Case, Setup, no_kv};
-use crate::gguf::GgmlType;
 use crate::plan::*;
 use crate::quant;
+use crate::quant::GgmlType;
 
 /// Results that are copied, not computed.
 const EXACT: f64 = 0.0;
@@ -81,7 +81,9 @@ fn rms_norm() -> Vec<Case> {
 
 fn mat_mul_case(ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
     let name = format!("{} {rows}x{cols} tokens={tokens}", ty.name());
-    case("mat_mul", name, Some(ty), DOT, move |s| {
+    // A single result may be a small difference of large sums: no others make up for it.
+    let limit = if rows * tokens == 1 { 1e4 * DOT } else { DOT };
+    case("mat_mul", name, Some(ty), limit, move |s| {
         s.size(no_kv(), tokens, 1);
         let x = s.input("x", Rows::Tokens, cols as u32, 1.0);
         let w = s.weight(ty, rows as u64, cols);

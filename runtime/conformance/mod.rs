@@ -4,18 +4,21 @@
 //! sentinels: an operation that writes outside its rows, or to a buffer that is not its own, fails.
 
 mod cases;
-mod data;
+mod perf;
 
 pub use cases::cases;
-pub use data::{Random, random_blocks};
+pub use perf::{PerfCase, perf_cases, stream_bandwidth};
 
-use crate::backend::{Backend, Error, cpu::Cpu};
-use crate::gguf::GgmlType;
+use crate::backend::{Backend, Error, Precision, check_supported, cpu::Cpu};
 use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse};
+use crate::quant::GgmlType;
+use crate::quant::{Random, random_blocks};
 use bytes::Bytes;
 
 /// Rows that every buffer has beyond the largest step of its case.
 const GUARD_ROWS: u32 = 2;
+/// For operations whose inputs are rounded to f16: 2^-12 relative on average, squared, for each of two factors.
+const F16_LIMIT: f64 = 1e-6;
 /// What unused elements hold: a value that no operation produces from the inputs.
 const SENTINEL: f32 = -12345.5;
 
@@ -27,7 +30,8 @@ pub struct Case {
     pub name: String,
     /// Weight type, where the case is about one.
     pub ty: Option<GgmlType>,
-    /// Largest allowed normalized squared error, `sum((a - b)^2) / sum(b^2)`. 0 asks for equality.
+    /// Largest allowed normalized squared error, `sum((a - b)^2) / sum(b^2)`, of a backend that computes in f32. 0 asks for
+    /// equality. What a backend declares as its [`Precision`] may widen it.
     pub limit: f64,
     build: Box<dyn Fn(&mut Setup) + Send + Sync>,
 }
@@ -114,7 +118,7 @@ impl Setup {
     }
 }
 
-/// A cache of one slot for cases without attention.
+/// The smallest cache whose slots cover every step, for cases without attention.
 pub fn no_kv() -> KvDecl {
     KvDecl { layers: 1, slots: 4096, heads: 1, head_dim: 2, ty: KvType::F32 }
 }
@@ -136,28 +140,15 @@ impl Case {
         let weights = Weights(weights);
         let mut tested = plan.clone();
         if fused(self.stem) {
-            let mut refusal = None;
-            fuse(&mut tested, |plan, op, phase| {
-                let verdict = backend.supports(plan, op, phase);
-                let wanted = op.stem() == self.stem;
-                if let (true, Err(e)) = (wanted, &verdict) {
-                    refusal = Some(e.to_string());
-                }
-                wanted && verdict.is_ok()
-            });
+            let refusal = fused_into(&mut tested, self.stem, backend);
             let used =
                 steps.iter().any(|s| tested.ops(tested.phase(s.n_tokens())).iter().any(|op| op.stem() == self.stem));
             if !used {
                 return Ok(Outcome::Unsupported(refusal.unwrap_or_else(|| "does not match the pattern".to_string())));
             }
         }
-        let unsupported = [tested.decode.as_slice(), tested.prefill.as_slice()]
-            .into_iter()
-            .zip([crate::plan::Phase::Decode, crate::plan::Phase::Prefill])
-            .flat_map(|(ops, phase)| ops.iter().map(move |op| (op, phase)))
-            .find_map(|(op, phase)| backend.supports(&tested, op, phase).err());
-        if let Some(why) = unsupported {
-            return Ok(Outcome::Unsupported(why.to_string()));
+        if let Err(Error::Unsupported { what, .. }) = check_supported(backend, &tested) {
+            return Ok(Outcome::Unsupported(what.to_string()));
         }
 
         let mut reference = Cpu::default();
@@ -165,7 +156,13 @@ impl Case {
         backend.load(&tested, &weights, &mut |_| {})?;
         let mut worst = 0.0f64;
         for (i, step) in steps.iter().enumerate() {
-            match self.run_step(&tested, &inputs, step, &mut reference, backend)? {
+            let phase = tested.phase(step.n_tokens());
+            let precision = tested.ops(phase).iter().map(|op| backend.precision(&tested, op, phase)).max();
+            let limit = match precision {
+                Some(Precision::F16) => self.limit.max(F16_LIMIT),
+                Some(Precision::F32) | None => self.limit,
+            };
+            match self.run_step(&tested, &inputs, step, limit, &mut reference, backend)? {
                 Ok(error) => worst = worst.max(error),
                 Err(what) => return Ok(Outcome::Failed(format!("step {i}: {what}"))),
             }
@@ -179,6 +176,7 @@ impl Case {
         plan: &Plan,
         inputs: &[(Buf, Vec<f32>)],
         step: &Step,
+        limit: f64,
         reference: &mut Cpu,
         backend: &mut dyn Backend,
     ) -> Result<Result<f64, String>, Error> {
@@ -238,13 +236,28 @@ impl Case {
                     used + i
                 )));
             }
-            match compare(&got[..used], &want[..used], self.limit) {
+            match compare(&got[..used], &want[..used], limit) {
                 Ok(error) => worst = worst.max(error),
                 Err(what) => return Ok(Err(format!("buffer {}: {what}", decl.name))),
             }
         }
         Ok(Ok(worst))
     }
+}
+
+/// Fuses `plan` for `backend`, but only into operations of this stem. Returns the backend's refusal, if it gave one.
+fn fused_into(plan: &mut Plan, stem: &str, backend: &dyn Backend) -> Option<String> {
+    let mut refusal = None;
+    fuse(plan, |plan, op, phase| {
+        let verdict = backend.supports(plan, op, phase);
+        if op.stem() == stem
+            && let Err(why) = &verdict
+        {
+            refusal = Some(why.to_string());
+        }
+        op.stem() == stem && verdict.is_ok()
+    });
+    refusal
 }
 
 fn fused(stem: &str) -> bool {

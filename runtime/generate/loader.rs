@@ -52,11 +52,19 @@ pub struct Loaded {
     pub notices: Vec<String>,
 }
 
-/// Opens the model file and the device, chooses the context, fuses the plan and loads the weights. `progress` is told the
-/// bytes of weights done and to do.
+/// Opens the model file, then [`load_model`].
 pub fn load(path: &Path, options: &LoadOptions, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, LoadError> {
     let gguf = Gguf::open(path).map_err(model::Error::from)?;
-    let model = Model::new(gguf)?;
+    load_model(Model::new(gguf)?, options, progress)
+}
+
+/// Opens the device, chooses the context, fuses the plan and loads the weights. `progress` is told the bytes of weights done
+/// and to do.
+pub fn load_model(
+    model: Model,
+    options: &LoadOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Loaded, LoadError> {
     let mut notices = vec![];
     // A plan of the smallest context finds what is wrong with the tensors before any device is opened.
     planned(&model, options, 1)?;

@@ -4,6 +4,6 @@ mod loader;
 mod sampler;
 mod session;
 
-pub use loader::{LoadError, LoadOptions, Loaded, load};
+pub use loader::{LoadError, LoadOptions, Loaded, load, load_model};
 pub use sampler::{Sampler, SamplerOptions};
 pub use session::{Outputs, Session};

@@ -163,21 +163,24 @@ mod tests {
         assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 0.015), "{got:?}, wanted {want:?}");
     }
 
-    const LOGITS: [f32; 4] = [0.0, 2.0794415, 1.0986123, 0.6931472]; // weights 1 8 3 2
+    /// Logits whose weights are 1, 8, 3 and 2.
+    fn logits() -> [f32; 4] {
+        [1.0f32, 8.0, 3.0, 2.0].map(f32::ln)
+    }
 
     #[test]
     fn frequencies_follow_the_softmax() {
-        close(&shares(options(|_| {}), &LOGITS), &[1.0 / 14.0, 8.0 / 14.0, 3.0 / 14.0, 2.0 / 14.0]);
-        close(&shares(options(|o| o.temperature = 0.5), &LOGITS), &[1.0 / 78.0, 64.0 / 78.0, 9.0 / 78.0, 4.0 / 78.0]);
+        close(&shares(options(|_| {}), &logits()), &[1.0 / 14.0, 8.0 / 14.0, 3.0 / 14.0, 2.0 / 14.0]);
+        close(&shares(options(|o| o.temperature = 0.5), &logits()), &[1.0 / 78.0, 64.0 / 78.0, 9.0 / 78.0, 4.0 / 78.0]);
     }
 
     #[test]
     fn truncation_keeps_the_likeliest() {
-        close(&shares(options(|o| o.top_k = 2), &LOGITS), &[0.0, 8.0 / 11.0, 3.0 / 11.0, 0.0]);
-        close(&shares(options(|o| o.top_p = 0.75), &LOGITS), &[0.0, 8.0 / 11.0, 3.0 / 11.0, 0.0]);
-        close(&shares(options(|o| o.top_p = 0.0), &LOGITS), &[0.0, 1.0, 0.0, 0.0]);
-        close(&shares(options(|o| o.min_p = 0.2), &LOGITS), &[0.0, 8.0 / 13.0, 3.0 / 13.0, 2.0 / 13.0]);
-        close(&shares(options(|o| o.min_p = 2.0), &LOGITS), &[0.0, 1.0, 0.0, 0.0]);
+        close(&shares(options(|o| o.top_k = 2), &logits()), &[0.0, 8.0 / 11.0, 3.0 / 11.0, 0.0]);
+        close(&shares(options(|o| o.top_p = 0.75), &logits()), &[0.0, 8.0 / 11.0, 3.0 / 11.0, 0.0]);
+        close(&shares(options(|o| o.top_p = 0.0), &logits()), &[0.0, 1.0, 0.0, 0.0]);
+        close(&shares(options(|o| o.min_p = 0.2), &logits()), &[0.0, 8.0 / 13.0, 3.0 / 13.0, 2.0 / 13.0]);
+        close(&shares(options(|o| o.min_p = 2.0), &logits()), &[0.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -195,7 +198,7 @@ mod tests {
     fn seeds_repeat_and_differ() {
         let draw = |seed| {
             let mut sampler = Sampler::new(options(|o| o.seed = seed));
-            (0..50).map(|_| sampler.sample(&mut LOGITS.to_vec())).collect::<Vec<_>>()
+            (0..50).map(|_| sampler.sample(&mut logits())).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));

@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
     /// The next `n` bytes.
     pub(super) fn take(&mut self, n: u64) -> Result<&'a [u8], String> {
         if n > self.remaining() {
-            return Err(self.too_short(&format!("{n} bytes")));
+            return Err(self.too_short(&format!("needs {n} bytes")));
         }
         let start = self.pos;
         self.pos += n as usize; // n <= remaining, which is a usize
@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
                 self.pos += N;
                 Ok(*chunk)
             }
-            None => Err(self.too_short(&format!("{N} bytes"))),
+            None => Err(self.too_short(&format!("needs {N} bytes"))),
         }
     }
 
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         // Every string has at least its own length.
         let min_bytes = len.checked_mul(element.size().unwrap_or(8) as u64);
         if min_bytes.is_none_or(|bytes| bytes > self.remaining()) {
-            return Err(self.too_short(&format!("an array of {len} {element}")));
+            return Err(self.too_short(&format!("has {len} elements of type {element}")));
         }
         let start = self.pos;
         match (element, min_bytes) {
@@ -168,14 +168,12 @@ pub(super) fn header(reader: &mut Reader) -> Result<Header, String> {
     }
     let header = Header { version, n_tensors: reader.u64()?, n_entries: reader.u64()? };
     let remaining = reader.remaining();
-    for (count, what, min) in
-        [(header.n_tensors, "tensors", MIN_TENSOR_BYTES), (header.n_entries, "metadata keys", MIN_ENTRY_BYTES)]
+    for (what, count, min_bytes) in
+        [("tensor count", header.n_tensors, MIN_TENSOR_BYTES), ("key count", header.n_entries, MIN_ENTRY_BYTES)]
     {
-        if count > remaining / min {
-            return Err(format!(
-                "the header counts {count} {what}, the {remaining} bytes after it hold at most {}",
-                remaining / min
-            ));
+        let most = remaining / min_bytes;
+        if count > most {
+            return Err(format!("{what} {count}, the {remaining} bytes after the header hold at most {most}"));
         }
     }
     Ok(header)

@@ -81,7 +81,7 @@ impl Planner<'_> {
     }
 
     fn push(&mut self, op: impl Into<Op>) -> Result<(), Error> {
-        self.plan.push(op).map_err(|error| Error::Plan { name: self.model.gguf.name().to_string(), error })
+        self.plan.push(op).map_err(|error| Error::Plan { name: self.model.name().to_string(), error })
     }
 
     fn mat_mul(&mut self, out: Buf, x: Buf, name: &str, rows: u64, cols: u64) -> Result<(), Error> {
@@ -98,11 +98,10 @@ impl Planner<'_> {
     }
 
     fn tensor(&mut self, name: &str, shape: &[u64], rows: u64, cols: u64) -> Result<Weight, Error> {
-        let gguf = &self.model.gguf;
-        let found = self.model.catalog.get(name).ok_or_else(|| gguf.tensor_error(name, "is missing"))?;
+        let found = self.model.catalog.get(name).ok_or_else(|| self.model.tensor_error(name, "is missing"))?;
         if found.1 != shape {
             let what = format!("shape {shape:?} expected from the metadata, {:?} found", found.1);
-            return Err(gguf.tensor_error(name, what).into());
+            return Err(self.model.tensor_error(name, what));
         }
         self.used.insert(name.to_string());
         Ok(self.plan.weight(WeightDecl { name: name.to_string(), ty: found.0, rows, cols }))
@@ -112,12 +111,11 @@ impl Planner<'_> {
     fn rope_table(&mut self, positions: u32) -> Result<Weight, Error> {
         let dim = self.model.config.rope_dim as u64;
         if self.has(ROPE_FREQS) {
-            let gguf = &self.model.gguf;
             let (ty, shape) = &self.model.catalog[ROPE_FREQS];
             if shape[..] != [dim / 2] || *ty != GgmlType::F32 {
                 let what =
                     format!("F32 of shape [{}] expected from the metadata, {} of {shape:?} found", dim / 2, ty.name());
-                return Err(gguf.tensor_error(ROPE_FREQS, what).into());
+                return Err(self.model.tensor_error(ROPE_FREQS, what));
             }
             self.used.insert(ROPE_FREQS.to_string());
         }
@@ -130,7 +128,7 @@ impl Planner<'_> {
         match self.model.catalog.keys().find(|name| !self.used.contains(*name)) {
             Some(name) => {
                 let what = "has no place in the Llama architecture, leaving it out would give wrong answers";
-                Err(self.model.gguf.tensor_error(name, what).into())
+                Err(self.model.tensor_error(name, what))
             }
             None => Ok(self.plan),
         }

@@ -3,12 +3,16 @@
 mod config;
 pub mod llama;
 mod rope;
+mod shapes;
 
 pub use config::Config;
+pub use shapes::{SHAPES, Shape};
 
 use crate::gguf::{self, GgmlType, Gguf};
-use crate::plan::{KvType, Plan, PlanError, Weights};
+use crate::plan::{KvType, Plan, PlanError, WeightDecl, Weights};
+use crate::quant::{self, Random};
 use bytes::Bytes;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -44,8 +48,17 @@ pub type Catalog = BTreeMap<String, (GgmlType, Vec<u64>)>;
 pub struct Model {
     pub config: Config,
     pub catalog: Catalog,
-    /// The file, for errors and data.
-    gguf: Gguf,
+    source: Source,
+}
+
+/// Where the data of a model's tensors comes from.
+#[derive(Clone, Debug)]
+enum Source {
+    File(Gguf),
+    /// Seeded random weights.
+    Random {
+        seed: u64,
+    },
 }
 
 impl Model {
@@ -53,11 +66,25 @@ impl Model {
     pub fn new(gguf: Gguf) -> Result<Model, Error> {
         let config = Config::from_gguf(&gguf)?;
         let catalog = gguf.tensors().iter().map(|t| (t.name.clone(), (t.ty, t.shape.clone()))).collect();
-        Ok(Model { config, catalog, gguf })
+        Ok(Model { config, catalog, source: Source::File(gguf) })
     }
 
-    pub fn gguf(&self) -> &Gguf {
-        &self.gguf
+    /// The file, if the model comes from one.
+    pub fn gguf(&self) -> Option<&Gguf> {
+        match &self.source {
+            Source::File(gguf) => Some(gguf),
+            Source::Random { .. } => None,
+        }
+    }
+
+    /// What errors call the model: its file, or its shape.
+    pub fn name(&self) -> &str {
+        self.gguf().map_or(&self.config.name, Gguf::name)
+    }
+
+    fn tensor_error(&self, tensor: &str, problem: impl ToString) -> Error {
+        let (file, tensor) = (self.name().to_string(), tensor.to_string());
+        gguf::Error::Tensor { file, tensor, problem: problem.to_string() }.into()
     }
 
     /// The model as a list of operations. Every tensor's shape is checked against the hyperparameters; a tensor that the
@@ -68,27 +95,35 @@ impl Model {
 
     /// The data of the plan's weights: views of the mapped file, and the rotation table.
     pub fn weights(&self, plan: &Plan) -> Result<Weights, Error> {
-        let data = |name: &str, rows: u64| -> Result<Bytes, Error> {
-            if name == ROPE_TABLE {
+        let data = |(i, w): (usize, &WeightDecl)| -> Result<Bytes, Error> {
+            if w.name == ROPE_TABLE {
                 let divisors = self.rope_factors()?;
-                return Ok(rope::table(&self.config, divisors.as_deref(), rows as u32));
+                return Ok(rope::table(&self.config, divisors.as_deref(), w.rows as u32));
             }
-            let tensor = self.gguf.tensor(name).ok_or_else(|| self.gguf.tensor_error(name, "is missing"))?;
-            Ok(tensor.data.clone())
+            match &self.source {
+                Source::File(gguf) => match gguf.tensor(&w.name) {
+                    Some(tensor) => Ok(tensor.data.clone()),
+                    None => Err(self.tensor_error(&w.name, "is missing")),
+                },
+                Source::Random { seed } => {
+                    let mut random = Random::new(seed.wrapping_add(i as u64));
+                    Ok(quant::random_blocks(w.ty, w.elements(), &mut random).into())
+                }
+            }
         };
-        let weights: Result<Vec<Bytes>, Error> = plan.weights.iter().map(|w| data(&w.name, w.rows)).collect();
+        let weights: Result<Vec<Bytes>, Error> = plan.weights.par_iter().enumerate().map(data).collect();
         Ok(Weights(weights?))
     }
 
     /// Llama 3.1's divisors of the rotation frequencies, where the file has them: (rope_dim / 2), positive.
     fn rope_factors(&self) -> Result<Option<Vec<f32>>, Error> {
-        let Some(tensor) = self.gguf.tensor(llama::ROPE_FREQS) else {
+        let Some(tensor) = self.gguf().and_then(|gguf| gguf.tensor(llama::ROPE_FREQS)) else {
             return Ok(None);
         };
         let mut factors = vec![0.0; tensor.n_elements() as usize];
-        crate::quant::decode(tensor.ty, &tensor.data, &mut factors);
+        quant::decode(tensor.ty, &tensor.data, &mut factors);
         match factors.iter().find(|f| !(f.is_finite() && **f > 0.0)) {
-            Some(f) => Err(self.gguf.tensor_error(&tensor.name, format!("holds {f}, expected positive numbers")))?,
+            Some(f) => Err(self.tensor_error(&tensor.name, format!("holds {f}, expected positive numbers"))),
             None => Ok(Some(factors)),
         }
     }

@@ -13,7 +13,7 @@ pub use fuse::{fuse, fused_stems};
 pub use op::*;
 pub use step::{Step, StepRow};
 
-use crate::gguf::GgmlType;
+use crate::quant::GgmlType;
 use bytes::Bytes;
 use thiserror::Error;
 

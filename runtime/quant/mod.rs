@@ -5,14 +5,17 @@
 
 mod iq4;
 mod k;
+pub mod pack;
+mod random;
 mod simple;
 
 use bytemuck::Pod;
 use multiversion::multiversion;
 
-use crate::gguf::GgmlType;
+pub use crate::gguf::GgmlType;
 pub use iq4::{IQ4_NL, IQ4_XS};
 pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+pub use random::{Random, random_blocks};
 pub use simple::{BF16, F16, F32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 
 /// One block as it lies in the file. Alignment 1: a block may begin at any byte.
@@ -35,7 +38,7 @@ pub struct Format {
 }
 
 /// Every tensor type that can be decoded.
-pub const FORMATS: [Format; 15] = [
+pub static FORMATS: [Format; 15] = [
     row::<F32>(),
     row::<F16>(),
     row::<BF16>(),
@@ -62,7 +65,7 @@ const fn row<B: Block>() -> Format {
 
 /// The format of a tensor type; None if the type cannot be decoded.
 pub fn format(ty: GgmlType) -> Option<&'static Format> {
-    const { &FORMATS }.iter().find(|format| format.ty == ty)
+    FORMATS.iter().find(|format| format.ty == ty)
 }
 
 /// Decodes whole blocks of `ty` to `out`, as [`Format::decode`].

@@ -193,8 +193,8 @@ impl Block for Q8_0 {
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
         let d = f16_to_f32(self.d);
-        for i in 0..32 {
-            out[i] = f32::from(self.qs[i]) * d;
+        for (out, q) in out.iter_mut().zip(self.qs) {
+            *out = f32::from(q) * d;
         }
     }
 }

@@ -1,6 +1,6 @@
-use crate::gguf::GgmlType;
 use crate::plan::StepRow;
 use crate::quant;
+use crate::quant::GgmlType;
 
 /// `out[t, :] = table[token[t], :]`.
 ///

@@ -1,5 +1,5 @@
-use crate::gguf::GgmlType;
 use crate::quant;
+use crate::quant::GgmlType;
 use rayon::prelude::*;
 
 /// Rows of weights that one task takes: small enough to balance, large enough that tasks cost nothing.

@@ -25,8 +25,9 @@ pub enum KvRows {
 impl KvRows {
     fn new(ty: KvType, len: usize) -> KvRows {
         match ty {
-            KvType::F32 => KvRows::F32(vec![0.0; len]),
-            KvType::F16 => KvRows::F16(vec![f16::ZERO; len]),
+            // Pages that no token has reached yet take no memory.
+            KvType::F32 => KvRows::F32(bytemuck::zeroed_vec(len)),
+            KvType::F16 => KvRows::F16(bytemuck::zeroed_vec(len)),
         }
     }
 

@@ -1,0 +1,84 @@
+//! Every operation at the shapes of SmolLM2 and of a Llama 3 8B layer, and a whole decode step, on every device that is here.
+//! Throughput is in bytes that the operation must move, whatever the kernel.
+//!
+//! `cargo bench` runs all; `cargo bench -- 'cpu/smollm2-135m/mat_mul'` some.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use pronk::backend::{self, Backend, DeviceChoice};
+use pronk::conformance::perf_cases;
+use pronk::generate::{Outputs, Session};
+use pronk::gguf::GgmlType;
+use pronk::model::{PlanOptions, Shape};
+use pronk::plan::{KvType, Load, fuse};
+use std::time::Duration;
+
+const SHAPES: [&str; 2] = ["smollm2-135m", "llama3-8b"];
+/// Slots that attention sees.
+const KV_LEN: u32 = 512;
+
+fn shape(name: &str) -> Shape {
+    Shape::find(name).expect("a known shape")
+}
+
+/// Every device that can be opened, with its name.
+fn devices() -> Vec<(String, DeviceChoice)> {
+    let ids = backend::available().into_iter().map(|d| d.id);
+    ids.map(|id| (id.clone(), id.parse().expect("a listed device's id is a choice"))).collect()
+}
+
+fn open(choice: DeviceChoice) -> Box<dyn Backend> {
+    backend::open(choice).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn operations(c: &mut Criterion) {
+    for (device, choice) in devices() {
+        for name in SHAPES {
+            let mut group = c.benchmark_group(format!("{device}/{name}"));
+            group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
+            for mut case in perf_cases(&shape(name), GgmlType::Q4_0, 1, KV_LEN) {
+                let mut backend = open(choice);
+                if let Err(e) = case.load(&mut *backend) {
+                    eprintln!("{device}/{name}/{}: not measured: {e}", case.stem);
+                    continue;
+                }
+                group.throughput(Throughput::Bytes(case.cost().bytes()));
+                group.bench_function(BenchmarkId::new(case.stem, &case.name), |b| {
+                    b.iter(|| case.run(&mut *backend).unwrap_or_else(|e| panic!("{e}")));
+                });
+            }
+        }
+    }
+}
+
+/// One token through the whole of SmolLM2, and through two layers and the head of Llama 3 8B.
+fn decode_step(c: &mut Criterion) {
+    let two_layers = Shape { n_layers: 2, ..shape("llama3-8b") };
+    let models = [("smollm2-135m", shape("smollm2-135m")), ("llama3-8b, 2 layers", two_layers)];
+    for (device, choice) in devices() {
+        let mut group = c.benchmark_group(format!("{device}/decode step"));
+        group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
+        for (name, shape) in &models {
+            let model = shape.model(GgmlType::Q4_0, 1);
+            let options = PlanOptions { n_ctx: KV_LEN, max_tokens: 64, max_outputs: 1, kv: KvType::F16 };
+            let mut plan = model.plan(&options).unwrap_or_else(|e| panic!("{e}"));
+            let mut backend = open(choice);
+            fuse(&mut plan, |plan, op, phase| backend.supports(plan, op, phase).is_ok());
+            let weights = model.weights(&plan).unwrap_or_else(|e| panic!("{e}"));
+            backend.load(&plan, &weights, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
+            let load = Load { n_tokens: 1, n_outputs: 1, kv_len: KV_LEN as u64 };
+            group.throughput(Throughput::Bytes(plan.cost(load).bytes()));
+            let mut session = Session::new(backend, plan);
+            session.feed(&vec![1; KV_LEN as usize - 1], Outputs::Last, |_, _| true).expect("prefill");
+            group.bench_function(*name, |b| {
+                b.iter(|| {
+                    session.truncate(KV_LEN - 1);
+                    session.decode(1).expect("decode");
+                    session.argmax().expect("argmax")
+                });
+            });
+        }
+    }
+}
+
+criterion_group!(benches, operations, decode_step);
+criterion_main!(benches);

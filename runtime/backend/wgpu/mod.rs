@@ -1,0 +1,241 @@
+//! The WGSL backend: the kernels of `shaders/`, run by wgpu on Vulkan, Metal, DX12 or GL.
+//!
+//! [`lower`] turns the plan into kernel calls, [`tensors`] brings weights into planes, [`kernels`] compiles; [`Wgpu::run`] then
+//! replays the calls in one compute pass. Activations have rows padded with zeros to [`crate::quant::pack::UNIT`] elements,
+//! which no kernel changes, so that kernels meet whole vectors only.
+
+mod adapters;
+mod kernels;
+mod lower;
+pub mod params;
+pub mod shaders;
+mod tensors;
+
+pub use adapters::available;
+
+use super::{Backend, Error, Memory, Unsupported, device};
+use crate::plan::{Buf, Elem, Op, Phase, Plan, Rows, Step, StepRow, Weights};
+use adapters::Gpu;
+use kernels::Dispatch;
+use wgpu::BufferUsages;
+
+/// How to open an adapter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Compile shaders with bounds checks, and clear workgroup memory: for tests.
+    pub checked: bool,
+    /// Bytes of a weight that one binding may hold at most, if that is less than the adapter's limit: for tests.
+    pub max_weight_binding: Option<u64>,
+}
+
+pub struct Wgpu {
+    gpu: Gpu,
+    loaded: Option<Loaded>,
+}
+
+struct Loaded {
+    plan: Plan,
+    /// One per buffer of the plan.
+    bufs: Vec<wgpu::Buffer>,
+    /// The step: a header, then one row per token.
+    step: wgpu::Buffer,
+    step_bytes: Vec<u8>,
+    decode: Vec<Dispatch>,
+    prefill: Vec<Dispatch>,
+    /// Where results are mapped for reading.
+    staging: wgpu::Buffer,
+}
+
+/// Bytes before the rows of the step buffer.
+const STEP_HEADER: usize = size_of::<StepRow>();
+
+impl Wgpu {
+    /// Opens the adapter with this index in [`available`], the first without one.
+    pub fn open(index: Option<usize>, options: Options) -> Result<Wgpu, Error> {
+        Ok(Wgpu { gpu: Gpu::open(index, options)?, loaded: None })
+    }
+
+    fn loaded(&mut self) -> Result<&mut Loaded, Error> {
+        let no_plan = self.gpu.error("no plan is loaded");
+        self.loaded.as_mut().ok_or(no_plan)
+    }
+}
+
+impl Backend for Wgpu {
+    fn name(&self) -> String {
+        self.gpu.name.clone()
+    }
+
+    /// wgpu does not tell; adapters that are CPUs have the system's.
+    fn memory(&self) -> Option<Memory> {
+        self.gpu.software.then(device::system_memory)?
+    }
+
+    fn supports(&self, plan: &Plan, op: &Op, _: Phase) -> Result<(), Unsupported> {
+        let limits = lower::Limits {
+            max_weight: self.gpu.max_weight,
+            max_buffers: self.gpu.device.limits().max_storage_buffers_per_shader_stage,
+        };
+        lower::supports(plan, op, limits)
+    }
+
+    fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        super::check_supported(self, plan)?;
+        self.loaded = None; // frees what it holds before more is taken
+        self.loaded = Some(Loaded::new(&self.gpu, plan, weights, progress)?);
+        Ok(())
+    }
+
+    fn run(&mut self, step: &Step) -> Result<(), Error> {
+        self.loaded()?.write_step(step)?;
+        let Wgpu { gpu, loaded: Some(loaded) } = self else { return Ok(()) };
+        gpu.queue.write_buffer(&loaded.step, 0, &loaded.step_bytes);
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let stop = step.stop_after.unwrap_or(usize::MAX);
+            let calls = match loaded.plan.phase(step.n_tokens()) {
+                Phase::Decode => &loaded.decode,
+                Phase::Prefill => &loaded.prefill,
+            };
+            for call in calls.iter().take_while(|call| call.op < stop) {
+                let rows = match call.rows {
+                    Rows::Tokens => step.n_tokens(),
+                    Rows::Outputs => step.n_outputs,
+                };
+                call.encode(&mut pass, rows);
+            }
+        }
+        gpu.queue.submit([encoder.finish()]);
+        gpu.check()
+    }
+
+    fn write(&mut self, b: Buf, v: &[f32]) -> Result<(), Error> {
+        let loaded = self.loaded()?;
+        let decl = loaded.plan[b].clone();
+        let stride = lower::stride(&loaded.plan, b) as u64;
+        let ids: Vec<u32>;
+        let words: &[u32] = match decl.elem {
+            Elem::F32 => bytemuck::cast_slice(v),
+            Elem::U32 => {
+                ids = v.iter().map(|id| *id as u32).collect();
+                &ids
+            }
+        };
+        let buffer = loaded.bufs[b.0 as usize].clone();
+        for (row, words) in words.chunks(decl.cols as usize).enumerate() {
+            self.gpu.queue.write_buffer(&buffer, 4 * stride * row as u64, bytemuck::cast_slice(words));
+        }
+        self.gpu.queue.submit([]);
+        self.gpu.check()
+    }
+
+    fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error> {
+        self.loaded()?;
+        let Wgpu { gpu, loaded: Some(loaded) } = self else { return Ok(()) };
+        let decl = &loaded.plan[b];
+        let (cols, stride) = (decl.cols as usize, lower::stride(&loaded.plan, b) as usize);
+        let bytes = 4 * (v.len().div_ceil(cols) * stride) as u64;
+        if bytes == 0 {
+            return Ok(());
+        }
+        if loaded.staging.size() < bytes {
+            loaded.staging = gpu.buffer("results", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+        }
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&loaded.bufs[b.0 as usize], 0, &loaded.staging, 0, bytes);
+        gpu.queue.submit([encoder.finish()]);
+        let mapped = loaded.staging.slice(..bytes);
+        mapped.map_async(wgpu::MapMode::Read, |_| {}); // get_mapped_range reports its failure
+        gpu.wait()?;
+        {
+            let view = mapped.get_mapped_range().map_err(|e| gpu.error(format!("reading {}: {e}", decl.name)))?;
+            let rows = view.chunks_exact(4 * stride);
+            for (v, row) in v.chunks_mut(cols).zip(rows) {
+                for (v, word) in v.iter_mut().zip(row.chunks_exact(4)) {
+                    let bits = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+                    *v = if decl.elem == Elem::U32 { bits as f32 } else { f32::from_bits(bits) };
+                }
+            }
+        }
+        loaded.staging.unmap();
+        Ok(())
+    }
+}
+
+impl Loaded {
+    fn new(gpu: &Gpu, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<Loaded, Error> {
+        let most_rows = gpu.device.limits().max_compute_workgroups_per_dimension;
+        if plan.max_tokens > most_rows {
+            return Err(gpu.error(format!("steps of {} tokens, at most {most_rows}", plan.max_tokens)));
+        }
+        let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        let mut bufs = vec![];
+        for (i, decl) in plan.bufs.iter().enumerate() {
+            let rows = plan.max_rows(decl.rows) as u64;
+            let bytes = 4 * rows * lower::stride(plan, Buf(i as u32)) as u64;
+            bufs.push(gpu.buffer(&format!("buffer {}", decl.name), bytes, storage)?);
+        }
+        let kv = plan.kv;
+        let unit_bytes = lower::KV_UNIT as u64 * kv.ty.bytes();
+        let kv_units = kv.slots as u64 * kv.heads as u64 * kv.head_dim.div_ceil(lower::KV_UNIT) as u64;
+        let cache = |what: &str| -> Result<Vec<wgpu::Buffer>, Error> {
+            let of = |layer| gpu.buffer(&format!("{what} of layer {layer}"), kv_units * unit_bytes, storage);
+            (0..kv.layers).map(of).collect()
+        };
+        let step_len = STEP_HEADER + plan.max_tokens as usize * size_of::<StepRow>();
+
+        let tensors = tensors::Tensors::new(plan, gpu)?;
+        let mut done = 0;
+        let mut progress = |bytes: u64| {
+            done += bytes;
+            progress(done);
+        };
+        let mut chunks = vec![];
+        for tensor in &tensors.all {
+            chunks.push(tensor.upload(plan, weights, gpu, &mut progress)?);
+        }
+
+        let memory = kernels::Memory {
+            bufs: &bufs,
+            keys: cache("keys")?,
+            values: cache("values")?,
+            step: gpu.buffer("step", step_len as u64, storage)?,
+            chunks,
+            nothing: gpu.buffer("nothing", 16, storage)?,
+        };
+        let calls = |ops: &[Op]| {
+            let calls = ops.iter().enumerate().flat_map(|(i, op)| lower::lower(plan, &tensors, i, op));
+            calls.collect::<Vec<_>>()
+        };
+        let mut compiler = kernels::Compiler::new(gpu, plan.max_tokens);
+        let decode = compiler.dispatches(&calls(&plan.decode), &memory)?;
+        let prefill = match plan.max_tokens > crate::plan::DECODE_TOKENS {
+            true => compiler.dispatches(&calls(&plan.prefill), &memory)?,
+            false => vec![],
+        };
+        let step = memory.step.clone();
+        let staging = gpu.buffer("results", 4 << 10, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+        gpu.wait()?;
+        Ok(Loaded {
+            plan: plan.clone(),
+            bufs,
+            step,
+            step_bytes: Vec::with_capacity(step_len),
+            decode,
+            prefill,
+            staging,
+        })
+    }
+
+    /// Checks the step and lays it out as kernels read it.
+    fn write_step(&mut self, step: &Step) -> Result<(), Error> {
+        step.check(&self.plan).map_err(Error::Step)?;
+        let mut header = [0u32; STEP_HEADER / 4];
+        (header[0], header[1]) = (step.n_tokens(), step.n_outputs);
+        self.step_bytes.clear();
+        self.step_bytes.extend_from_slice(bytemuck::cast_slice(&header));
+        self.step_bytes.extend_from_slice(bytemuck::cast_slice(&step.rows));
+        Ok(())
+    }
+}

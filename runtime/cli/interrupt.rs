@@ -1,0 +1,44 @@
+//! Ctrl-C: during work that can end cleanly the first asks it to, the second ends the program. At other times the first does.
+
+use anyhow::Result;
+use std::process;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static WORKING: AtomicBool = AtomicBool::new(false);
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Exit code of a program that Ctrl-C ended: 128 and the signal's number.
+const INTERRUPTED: i32 = 130;
+
+/// Work that ends cleanly when [`asked`]. It lasts until this is dropped.
+pub struct Work(());
+
+impl Work {
+    pub fn begin() -> Result<Work> {
+        static LISTEN: Once = Once::new();
+        let mut listening = Ok(());
+        LISTEN.call_once(|| {
+            listening = ctrlc::set_handler(|| {
+                if !WORKING.load(Ordering::SeqCst) || ASKED.swap(true, Ordering::SeqCst) {
+                    process::exit(INTERRUPTED);
+                }
+            });
+        });
+        listening?;
+        ASKED.store(false, Ordering::SeqCst);
+        WORKING.store(true, Ordering::SeqCst);
+        Ok(Work(()))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        WORKING.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Whether the work should end.
+pub fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}

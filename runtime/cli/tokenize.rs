@@ -1,0 +1,45 @@
+use super::args::{FileArgs, TextArgs};
+use super::output::{plain_table, print};
+use anyhow::{Context, Result};
+use pronk::text::{EncodeOptions, Tokenizer};
+use std::io::{self, Write};
+
+/// Show the tokens of a text
+#[derive(clap::Args)]
+#[command(mut_group("TextArgs", |group| group.required(true)))]
+pub struct Args {
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    text: TextArgs,
+    /// Only the ids, separated by spaces
+    #[arg(long)]
+    ids: bool,
+    /// No beginning-of-text token, even where the model expects one
+    #[arg(long)]
+    no_bos: bool,
+    /// Recognize control tokens such as <|eot_id|> in the text
+    #[arg(long)]
+    special: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let text = args.text.text()?.unwrap_or_default();
+    let tokenizer = Tokenizer::from_gguf(&args.file.gguf()?)?;
+    let options = EncodeOptions { add_bos: tokenizer.add_bos() && !args.no_bos, parse_special: args.special };
+    let ids = tokenizer.encode(&text, options).with_context(|| args.file.model.display().to_string())?;
+    if args.ids {
+        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+        writeln!(io::stdout(), "{}", ids.join(" "))?;
+        return Ok(());
+    }
+    let mut table = plain_table(&["id", "piece"]);
+    for id in ids {
+        // Part of a character is shown as bytes.
+        let bytes = tokenizer.token_bytes(id, true);
+        let piece =
+            str::from_utf8(bytes).map_or_else(|_| format!("\"{}\"", bytes.escape_ascii()), |text| format!("{text:?}"));
+        table.add_row([id.to_string(), piece]);
+    }
+    Ok(print(&table)?)
+}

@@ -1,0 +1,29 @@
+//! Which tokens end a reply.
+
+use std::collections::BTreeSet;
+
+use super::Vocab;
+
+/// Tokens that end a reply by their text, for files that do not name them all. The list is llama.cpp's
+/// (`llama-vocab.cpp`, its end-of-generation set), fill-in-the-middle's document boundaries included.
+#[rustfmt::skip]
+const END_TEXTS: [&str; 28] = [
+    "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>",          // Llama 3
+    "<|im_end|>", "<|endoftext|>",                          // SmolLM2, Qwen
+    "<|end|>", "<end_of_turn>", "<end_of_utterance>", "</s>", "<eos>",
+    "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<｜end▁of▁sentence｜>",
+    "<|return|>", "<|call|>",
+    "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]",
+    "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>",
+];
+
+/// The file's end of text, of turn and of message, and the tokens of [`END_TEXTS`].
+pub(super) fn ends(vocab: &Vocab) -> BTreeSet<u32> {
+    let by_text = (0..).zip(&vocab.tokens).filter(|(_, text)| is_end_text(text)).map(|(id, _)| id);
+    [vocab.eos, vocab.eot, vocab.eom].into_iter().flatten().chain(by_text).collect()
+}
+
+/// Whether a token of this text ends a reply in whatever vocabulary it is.
+pub(super) fn is_end_text(text: &str) -> bool {
+    END_TEXTS.contains(&text)
+}

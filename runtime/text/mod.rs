@@ -1,0 +1,59 @@
+//! Text in, tokens out, and back: the vocabulary of a GGUF file, its tokenizer, its chat template, and streams of
+//! generated text.
+
+mod bpe;
+mod ends;
+mod pretokenizer;
+mod stop;
+mod template;
+mod tokenizer;
+mod utf8;
+mod vocab;
+
+pub use stop::StopMatcher;
+pub use template::{ChatTemplate, Message};
+pub use tokenizer::{EncodeOptions, Tokenizer};
+pub use utf8::Detokenizer;
+pub use vocab::{TokenType, Vocab};
+
+use crate::gguf::{self, Gguf};
+
+/// What can be wrong with a vocabulary, a text or a chat template. One line each; [`Error::in_file`] adds the file's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A metadata key that describes the vocabulary.
+    #[error("key {key}: {problem}")]
+    Key { key: &'static str, problem: String },
+    /// A text that the tokenizer cannot encode.
+    #[error("cannot tokenize: {0}")]
+    Encode(String),
+    /// A chat template that does not parse or does not render.
+    #[error("chat template: {0}")]
+    Template(String),
+    /// A stop string that would stop everything.
+    #[error("stop string {0} is empty")]
+    EmptyStop(usize),
+}
+
+impl Error {
+    /// The same error with the file's name in front.
+    pub fn in_file(self, gguf: &Gguf) -> gguf::Error {
+        match self {
+            Error::Key { key, problem } => gguf.key_error(key, problem),
+            other => gguf.error(other),
+        }
+    }
+
+    fn key(key: &'static str, problem: impl Into<String>) -> Error {
+        let problem = problem.into();
+        Error::Key { key, problem }
+    }
+}
+
+/// Text from a file, fit for one line of a message: quoted, escaped, at most 40 characters.
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}

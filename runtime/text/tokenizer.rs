@@ -1,0 +1,257 @@
+//! Text to token ids and back.
+
+use std::collections::{BTreeSet, HashMap};
+
+use tokenizers::models::bpe::BPE;
+
+use super::vocab::{TokenType, byte_of};
+use super::{Error, Vocab, bpe, ends, pretokenizer, quoted, vocab};
+use crate::gguf::{self, Gguf};
+
+/// How to read a text. The default is plain text: nothing added, nothing special in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// Put the beginning-of-text token first. [`Tokenizer::add_bos`] says whether the model expects it.
+    pub add_bos: bool,
+    /// Recognize control tokens in the text, as in a rendered chat template. Text that a user typed must not get this.
+    pub parse_special: bool,
+}
+
+/// How text between special tokens is encoded.
+enum Algorithm {
+    /// Words, then merges within each over an alphabet of bytes.
+    ByteLevel { splitter: pretokenizer::Splitter, model: BPE },
+    /// Merges over the whole text, in which "▁" stands for a space.
+    SentencePiece { model: BPE, add_space_prefix: bool },
+}
+
+/// A token that is recognized in text as a whole.
+struct Special {
+    id: u32,
+    /// Only if asked for: [`EncodeOptions::parse_special`].
+    hidden: bool,
+}
+
+/// A piece of a text that is being encoded.
+#[derive(Clone, Copy)]
+enum Fragment<'t> {
+    Text(&'t str),
+    Token(u32),
+}
+
+/// Encodes and decodes with the vocabulary of a model.
+pub struct Tokenizer {
+    algorithm: Algorithm,
+    /// (n_vocab). Texts as in the file.
+    pieces: Vec<String>,
+    /// The bytes of all tokens, one after the other.
+    bytes: Vec<u8>,
+    /// (n_vocab). Where each token's bytes end in `bytes`.
+    byte_ends: Vec<usize>,
+    /// (n_vocab). Whether the token shows in output only if asked for.
+    hidden: Vec<bool>,
+    /// Longest text first.
+    specials: Vec<Special>,
+    ends: BTreeSet<u32>,
+    bos: Option<u32>,
+    add_bos: bool,
+}
+
+impl Tokenizer {
+    /// The tokenizer of a file.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, gguf::Error> {
+        Tokenizer::new(&Vocab::from_gguf(gguf)?).map_err(|e| e.in_file(gguf))
+    }
+
+    /// Builds the tokenizer.
+    ///
+    /// Errors: what [`Vocab::check`] refuses; an unknown algorithm or pre-tokenizer; merges or scores that are missing
+    /// or do not fit the tokens.
+    pub fn new(vocab: &Vocab) -> Result<Tokenizer, Error> {
+        vocab.check()?;
+        let (algorithm, add_bos) = match vocab.model.as_str() {
+            "gpt2" => {
+                let row = pretokenizer::row(vocab.pre.as_deref().unwrap_or("default"))?;
+                let algorithm = Algorithm::ByteLevel {
+                    splitter: pretokenizer::Splitter::new(row)?,
+                    model: bpe::byte_level(vocab, row.ignore_merges)?,
+                };
+                (algorithm, row.add_bos)
+            }
+            "llama" => {
+                let algorithm = Algorithm::SentencePiece {
+                    model: bpe::sentence_piece(vocab)?,
+                    add_space_prefix: vocab.add_space_prefix.unwrap_or(true),
+                };
+                (algorithm, true)
+            }
+            other => {
+                let problem = format!("unknown tokenizer {}, known are gpt2, llama", quoted(other));
+                return Err(Error::key(vocab::MODEL, problem));
+            }
+        };
+        let mut tokenizer = Tokenizer {
+            algorithm,
+            pieces: vocab.tokens.clone(),
+            bytes: Vec::new(),
+            byte_ends: Vec::with_capacity(vocab.tokens.len()),
+            hidden: Vec::with_capacity(vocab.tokens.len()),
+            specials: Vec::new(),
+            ends: ends::ends(vocab),
+            bos: vocab.bos,
+            add_bos: vocab.add_bos.unwrap_or(add_bos) && vocab.bos.is_some(),
+        };
+        tokenizer.read_tokens(vocab);
+        Ok(tokenizer)
+    }
+
+    /// Fills in what is kept per token.
+    fn read_tokens(&mut self, vocab: &Vocab) {
+        let byte_of_char: HashMap<char, u8> = bpe::BYTE_ALPHABET.into_iter().zip(0..=255).collect();
+        for (id, (text, ty)) in (0..).zip(vocab.tokens.iter().zip(&vocab.types)) {
+            // Some files leave well-known end tokens normal; they are control tokens nevertheless.
+            let hidden = matches!(ty, TokenType::Control | TokenType::Unknown) || ends::is_end_text(text);
+            let special = hidden || *ty == TokenType::UserDefined;
+            if special && !text.is_empty() {
+                self.specials.push(Special { id, hidden });
+            }
+            let spelled = || text.chars().map(|c| byte_of_char.get(&c).copied()).collect::<Option<Vec<u8>>>();
+            match (byte_of(text), &self.algorithm) {
+                (Some(byte), _) if *ty == TokenType::Byte => self.bytes.push(byte),
+                (_, Algorithm::ByteLevel { .. }) if !special => {
+                    self.bytes.extend(spelled().unwrap_or_else(|| text.as_bytes().to_vec()));
+                }
+                (_, Algorithm::SentencePiece { .. }) if !special => {
+                    self.bytes.extend(text.replace(bpe::SPACE, " ").into_bytes());
+                }
+                _ => self.bytes.extend(text.as_bytes()),
+            }
+            self.byte_ends.push(self.bytes.len());
+            self.hidden.push(hidden);
+        }
+        let pieces = &self.pieces;
+        self.specials.sort_by_key(|special| std::cmp::Reverse(pieces[special.id as usize].len()));
+    }
+
+    /// The ids of a text.
+    ///
+    /// Byte-level BPE drops a byte that its vocabulary has no token for, as llama.cpp does; Llama 3's has all 256.
+    ///
+    /// Errors: `add_bos` without a beginning-of-text token; a run of a million spaces.
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, Error> {
+        let mut ids = Vec::new();
+        if options.add_bos {
+            let missing = || Error::Encode("the vocabulary has no beginning-of-text token".to_string());
+            ids.push(self.bos.ok_or_else(missing)?);
+        }
+        let mut after_token = true; // the start counts
+        for fragment in self.fragments(text, options.parse_special) {
+            match fragment {
+                Fragment::Token(id) => ids.push(id),
+                Fragment::Text(text) => self.encode_text(text, after_token, &mut ids)?,
+            }
+            after_token = matches!(fragment, Fragment::Token(_));
+        }
+        Ok(ids)
+    }
+
+    fn encode_text(&self, text: &str, after_token: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
+        match &self.algorithm {
+            Algorithm::ByteLevel { splitter, model } => {
+                for word in splitter.split(text)? {
+                    let word: String = word.bytes().map(|b| bpe::BYTE_ALPHABET[usize::from(b)]).collect();
+                    bpe::encode_word(model, &word, ids)?;
+                }
+                Ok(())
+            }
+            Algorithm::SentencePiece { model, add_space_prefix } => {
+                let prefix = if *add_space_prefix && after_token { bpe::SPACE } else { "" };
+                let text = prefix.to_string() + &text.replace(' ', bpe::SPACE);
+                bpe::encode_word(model, &text, ids)
+            }
+        }
+    }
+
+    /// Cuts a text at its special tokens. Where two overlap, the longer one counts.
+    fn fragments<'t>(&self, text: &'t str, parse_special: bool) -> Vec<Fragment<'t>> {
+        let mut fragments = vec![Fragment::Text(text)];
+        for special in self.specials.iter().filter(|s| parse_special || !s.hidden) {
+            let token = self.piece(special.id);
+            if !text.contains(token) {
+                continue;
+            }
+            let mut finer = Vec::with_capacity(fragments.len() + 2);
+            for fragment in fragments {
+                let Fragment::Text(text) = fragment else {
+                    finer.push(fragment);
+                    continue;
+                };
+                for (i, part) in text.split(token).enumerate() {
+                    finer.extend((i > 0).then_some(Fragment::Token(special.id)));
+                    finer.push(Fragment::Text(part));
+                }
+            }
+            fragments = finer;
+        }
+        fragments.retain(|f| !matches!(f, Fragment::Text("")));
+        fragments
+    }
+
+    /// The bytes of a token, part of a UTF-8 character maybe. Without `special`, control tokens have none; neither have
+    /// ids outside the vocabulary.
+    pub fn token_bytes(&self, id: u32, special: bool) -> &[u8] {
+        let i = id as usize;
+        match self.byte_ends.get(i) {
+            Some(&end) if special || !self.hidden[i] => {
+                let start = if i == 0 { 0 } else { self.byte_ends[i - 1] };
+                &self.bytes[start..end]
+            }
+            _ => &[],
+        }
+    }
+
+    /// The bytes of a text from its beginning: [`Tokenizer::token_bytes`] of each, without the space that
+    /// SentencePiece puts in front of a text. Bytes, because models can produce broken UTF-8.
+    pub fn decode(&self, ids: &[u32], special: bool) -> Vec<u8> {
+        let mut bytes: Vec<u8> = ids.iter().flat_map(|&id| self.token_bytes(id, special)).copied().collect();
+        if let Algorithm::SentencePiece { add_space_prefix: true, .. } = self.algorithm {
+            let is_text = |id: u32| !self.hidden.get(id as usize).is_some_and(|hidden| *hidden);
+            let lead: usize =
+                ids.iter().take_while(|&&id| !is_text(id)).map(|&id| self.token_bytes(id, special).len()).sum();
+            if bytes.get(lead) == Some(&b' ') {
+                bytes.remove(lead);
+            }
+        }
+        bytes
+    }
+
+    /// The text of a token as the file has it, empty for ids outside the vocabulary.
+    pub fn piece(&self, id: u32) -> &str {
+        self.pieces.get(id as usize).map_or("", |piece| piece)
+    }
+
+    /// How many tokens; ids are below.
+    pub fn n_vocab(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// The beginning-of-text token.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// Whether the model expects prompts to start with [`Tokenizer::bos`]. A chat template writes it itself.
+    pub fn add_bos(&self) -> bool {
+        self.add_bos
+    }
+
+    /// Whether this token ends a reply.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.ends.contains(&id)
+    }
+
+    /// The tokens that end a reply: end of text, of turn, of message.
+    pub fn ends(&self) -> &BTreeSet<u32> {
+        &self.ends
+    }
+}

@@ -1,0 +1,40 @@
+//! Bytes that come in pieces, as text.
+
+/// Turns the bytes of generated tokens into text without splitting a character: a character that is not complete yet is
+/// kept back, bytes that cannot be UTF-8 become U+FFFD. All output together is `String::from_utf8_lossy` of all input.
+#[derive(Debug, Clone, Default)]
+pub struct Detokenizer {
+    /// The beginning of a character, at most 3 bytes.
+    pending: Vec<u8>,
+}
+
+impl Detokenizer {
+    pub fn new() -> Detokenizer {
+        Detokenizer::default()
+    }
+
+    /// Takes the next token's bytes ([`Tokenizer::token_bytes`](super::Tokenizer::token_bytes)), returns the text that is complete.
+    pub fn push(&mut self, bytes: &[u8]) -> String {
+        self.pending.extend_from_slice(bytes);
+        let mut text = String::with_capacity(self.pending.len());
+        let mut done = 0;
+        for chunk in self.pending.utf8_chunks() {
+            text.push_str(chunk.valid());
+            done += chunk.valid().len();
+            let invalid = chunk.invalid();
+            let at_end = done + invalid.len() == self.pending.len();
+            let incomplete = at_end && str::from_utf8(invalid).is_err_and(|e| e.error_len().is_none());
+            if !invalid.is_empty() && !incomplete {
+                text.push(char::REPLACEMENT_CHARACTER);
+                done += invalid.len();
+            }
+        }
+        self.pending.drain(..done);
+        text
+    }
+
+    /// Ends the text: U+FFFD if a character was left incomplete, else nothing.
+    pub fn finish(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()
+    }
+}

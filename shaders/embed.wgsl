@@ -1,0 +1,26 @@
+// Embedding:  out[t, :] = table[token[t], :]
+//
+// Grid     x: COLS columns of out, a unit of 32 per invocation; y: tokens
+// Layout   table in planes of one chunk of rows (decode of the type); rows of out padded to 32 elements
+// Traffic  reads one row of the table per token, writes out once
+struct Params {
+    units: u32,      // 32-element units per row
+    first_row: u32,  // token id of the chunk's first row: tokens outside the chunk are left to its neighbours
+    n_rows: u32,     // rows of the chunk
+}
+
+@group(0) @binding(1) var<uniform>             p: Params;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;  // (n_tokens, units, 8)
+
+const COLS: u32 = 1024;  // 32 invocations: a row of 4096 is spread over 4 workgroups
+
+@compute @workgroup_size(COLS / 32)
+fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let unit = group.x * (COLS / 32u) + thread;
+    let row = now.rows[group.y].token - p.first_row;  // wraps above n_rows for tokens below first_row
+    if unit >= p.units || row >= p.n_rows { return; }
+
+    var w = decode(row * p.units + unit);
+    let at = (group.y * p.units + unit) * 8u;
+    for (var i = 0u; i < 8u; i++) { out[at + i] = w[i]; }
+}

@@ -1,0 +1,21 @@
+// How the first half of the feed-forward network ends (mat_mul.wgsl, mat_mul_tiled.wgsl):
+//   out[t, i] = g / (1 + exp(-g)) * u,  g, u = v[t, i], v[t, n_ff + i]
+//
+// Layout   w holds the rows of gate, then those of up
+struct Params {
+    n_pairs: u32,     // n_ff: a pair is a row of gate and a row of up
+    units: u32,       // 32-element units per row of w
+    first_row: u32,   // 0
+    of_outputs: u32,  // 1: rows of x are outputs, 0: tokens
+    stride: u32,      // elements per row of out, padding included
+}
+
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;  // (rows, stride)
+
+fn pair_rows(i: u32) -> vec2<u32> {
+    return vec2<u32>(i, p.n_pairs + i);
+}
+
+fn finish(token: u32, i: u32, v: vec2<f32>) {
+    out[token * p.stride + i] = v.x / (1.0 + exp(-v.x)) * v.y;
+}

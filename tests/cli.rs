@@ -1,0 +1,344 @@
+//! The program as a user runs it, on tiny models.
+
+mod common;
+#[path = "common/gguf_builder.rs"]
+mod gguf_builder;
+
+use common::program::{fails, pronk, run, usage_error};
+use gguf_builder::GgufBuilder;
+use pronk::conformance::nmse;
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+fn tiny() -> String {
+    common::data("models/tiny-llama3.q4_0.gguf").display().to_string()
+}
+
+fn folder() -> TempDir {
+    TempDir::new().expect("a temporary folder")
+}
+
+fn file(folder: &TempDir, name: &str, bytes: &[u8]) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).expect("a writable folder");
+    path.display().to_string()
+}
+
+const GREEDY: [&str; 3] = ["--temp", "0", "--ignore-eos"];
+
+#[test]
+fn run_continues_a_text() {
+    let folder = folder();
+    let text = file(&folder, "prompt.txt", b"Hello the world\n");
+    let model = tiny();
+    let from_text = run(&[&["run", "-m", &model, "-p", "Hello the world", "-n", "12"], &GREEDY[..]].concat());
+    let from_file = run(&[&["run", "-m", &model, "-f", &text, "-n", "12"], &GREEDY[..]].concat());
+    assert_eq!(from_text.stdout, from_file.stdout);
+    assert!(from_text.stdout.len() > 12, "{}", from_text.stdout);
+    assert!(from_text.stderr.contains("reply 12 tokens"), "{}", from_text.stderr);
+    assert!(from_text.stderr.contains("seed "), "{}", from_text.stderr);
+    assert_eq!(run(&["run", "-m", &model, "-p", "Hello", "-n", "0", "-q"]).stdout, "");
+    assert_eq!(run(&["run", "-m", &model, "-p", "Hello", "-n", "3", "-q"]).stderr, "");
+}
+
+#[test]
+fn seeds_repeat() {
+    let draw = |seed| run(&["run", "-m", &tiny(), "-p", "Hello", "-n", "24", "--ignore-eos", "--seed", seed]).stdout;
+    assert_eq!(draw("7"), draw("7"));
+    assert_ne!(draw("7"), draw("8"));
+}
+
+#[test]
+fn threads_do_not_change_the_result() {
+    let with = |n| run(&[&["run", "-m", &tiny(), "-p", "Hello", "-n", "24", "-t", n], &GREEDY[..]].concat()).stdout;
+    assert_eq!(with("1"), with("3"));
+}
+
+#[test]
+fn a_stop_string_ends_the_text_and_is_left_out() {
+    let args = ["run", "-m", &tiny(), "-p", "Hello the world", "-n", "40"];
+    let all = run(&[&args[..], &GREEDY[..]].concat()).stdout;
+    let stop: String = all.chars().skip(20).take(3).collect();
+    let (before, _) = all.split_once(&stop).expect("part of it");
+    let got = run(&[&args[..], &GREEDY[..], &["--stop", "not in there", "--stop", &stop]].concat()).stdout;
+    assert_eq!(got.trim_end_matches('\n'), before.trim_end_matches('\n'));
+}
+
+#[test]
+fn a_full_context_ends_the_text() {
+    let done = run(&[&["run", "-m", &tiny(), "-p", "Hello", "-c", "16"], &GREEDY[..]].concat());
+    assert!(done.stderr.contains("the context is full: 16 tokens"), "{}", done.stderr);
+}
+
+#[test]
+fn chat_answers_once_or_line_by_line() {
+    let once = run(&["chat", "-m", &tiny(), "--system", "Be brief.", "-p", "Hello", "-n", "8", "--seed", "1"]);
+    assert!(!once.stdout.is_empty());
+    let mut child = pronk(&["chat", "-m", &tiny(), "-n", "8", "--seed", "1"]);
+    let mut child = child.stdin(Stdio::piped()).spawn().expect("the program starts");
+    child.stdin.take().expect("piped").write_all(b"Hello\n\nAnd the world?\n").expect("it reads");
+    let done = common::program::finish(child);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(done.stderr.matches("reply ").count(), 2, "{}", done.stderr);
+    assert!(done.stderr.contains(" cached)"), "the second turn feeds only what is new: {}", done.stderr);
+}
+
+#[test]
+fn info_shows_keys_tensors_and_memory() {
+    let shown = run(&["info", "-m", &tiny()]).stdout;
+    for part in ["llama.context_length", "8192", "blk.0.attn_q.weight", "Q4_0", "KV cache f16"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let folder = folder();
+    let other = GgufBuilder::default().str("general.architecture", "gpt2").tensor_f32("wte", &[2, 3], &[0.5; 6]);
+    let other = file(&folder, "other.gguf", &other.build());
+    let shown = run(&["info", "-m", &other]).stdout;
+    assert!(shown.contains("cannot be run") && shown.contains("wte") && shown.contains("2 x 3"), "{shown}");
+    fails(&["run", "-m", &other, "-p", "x"], &["other.gguf", "general.architecture", "gpt2", "only llama can be run"]);
+}
+
+#[test]
+fn devices_lists_the_cpu() {
+    let shown = run(&["devices"]).stdout;
+    assert!(shown.lines().any(|line| line.starts_with("cpu ")), "{shown}");
+}
+
+#[test]
+fn tokenize_prints_ids_and_pieces() {
+    let args = ["tokenize", "-m", &tiny(), "-p", "Hello<|eot_id|>"];
+    let ids = |more: &[&str]| run(&[&args[..], &["--ids"], more].concat()).stdout;
+    let plain = ids(&["--no-bos"]);
+    assert_eq!(ids(&[]), format!("504 {plain}"));
+    assert_eq!(ids(&["--special", "--no-bos"]), "39 301 385 508\n");
+    assert!(plain.starts_with("39 301 385 ") && !plain.contains("508"), "{plain}");
+    let table = run(&args).stdout;
+    assert!(table.lines().any(|line| line.split_whitespace().eq(["301", "\"el\""])), "{table}");
+}
+
+/// The golden tokens and logits of the tiny model, and their number of columns.
+fn golden() -> (Vec<u32>, Vec<f32>, usize) {
+    let index = fs::read(common::data("models/index.json")).expect("an index");
+    let index: Value = serde_json::from_slice(&index).expect("JSON");
+    let tokens = serde_json::from_value(index["tiny-llama3.q4_0.gguf"]["tokens"].clone()).expect("tokens");
+    let (logits, n_vocab) = common::npy(&common::data("models/tiny-llama3.q4_0.logits.npy"));
+    (tokens, logits, n_vocab)
+}
+
+fn comma_separated(tokens: &[u32]) -> String {
+    tokens.iter().map(u32::to_string).collect::<Vec<String>>().join(",")
+}
+
+#[test]
+fn logits_are_the_golden_ones() {
+    let (tokens, want, n_vocab) = golden();
+    let folder = folder();
+    let out = folder.path().join("logits.npy");
+    let write = |kv| {
+        let (tokens, path) = (comma_separated(&tokens), out.display().to_string());
+        run(&["logits", "-m", &tiny(), "--device", "cpu", "--kv", kv, "--tokens", &tokens, "--out", &path]);
+        common::npy(&out)
+    };
+    for (kv, limit) in [("f16", 1e-5), ("f32", 1e-6)] {
+        let (got, cols) = write(kv);
+        assert_eq!((got.len(), cols), (want.len(), n_vocab));
+        assert!(nmse(&got, &want) < limit, "{kv}: {:.1e}", nmse(&got, &want));
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_file_that_failed() {
+    let folder = folder();
+    let out = folder.path().join("logits.npy").display().to_string();
+    let with = |model: &str, tokens: &str, more: &[&str], parts: &[&str]| {
+        fails(&[&["logits", "-m", model, "--tokens", tokens, "--out", &out], more].concat(), parts);
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0, "{tokens}");
+    };
+    with(&tiny(), "1,2,512", &[], &["--tokens", "512", "below 512"]);
+    with(&tiny(), "1,2,3", &["-c", "2"], &["3 tokens", "holds 2"]);
+    with("nowhere.gguf", "1", &[], &["nowhere.gguf", "cannot read"]);
+    let missing = folder.path().join("no/such.npy").display().to_string();
+    fails(&["logits", "-m", &tiny(), "--tokens", "1", "--out", &missing], &["no/such.npy", "cannot write"]);
+    let this = folder.path().display().to_string();
+    fails(&["logits", "-m", &tiny(), "--tokens", "1", "--out", &this], &["not a regular file"]);
+}
+
+#[test]
+fn perplexity_is_that_of_the_logits() {
+    const TEXT: &str = "the world is with the man and there is nothing";
+    let args = ["perplexity", "-m", &tiny(), "-p", TEXT, "--device", "cpu"];
+    let shown = run(&args).stdout;
+    let ids = run(&["tokenize", "-m", &tiny(), "-p", TEXT, "--ids"]).stdout;
+    let tokens: Vec<u32> = ids.split_whitespace().map(|id| id.parse().expect("an id")).collect();
+    let folder = folder();
+    let out = folder.path().join("logits.npy");
+    run(&["logits", "-m", &tiny(), "--tokens", &comma_separated(&tokens), "--out", &out.display().to_string()]);
+    let (logits, n_vocab) = common::npy(&out);
+    let nll = |(row, token): (&[f32], &u32)| {
+        let sum: f64 = row.iter().map(|l| (*l as f64).exp()).sum();
+        sum.ln() - row[*token as usize] as f64
+    };
+    let total: f64 = logits.chunks(n_vocab).zip(&tokens[1..]).map(nll).sum();
+    let want = (total / (tokens.len() - 1) as f64).exp();
+    let got = common::program::perplexity(&shown);
+    assert!((got / want - 1.0).abs() < 1e-3, "{got}, {want} from the logits");
+    // Windows of 7 tokens and the beginning-of-text token.
+    let windows = run(&[&args[..], &["-c", "8"]].concat()).stdout;
+    assert_eq!(windows.matches('[').count(), (tokens.len() - 1).div_ceil(7), "{windows}");
+}
+
+#[test]
+fn bench_reports_in_four_forms() {
+    let args = ["bench", "-m", &tiny(), "-p", "12", "-n", "3", "-d", "0,5", "-r", "2", "-q"];
+    let form = |form| run(&[&args[..], &["-o", form]].concat()).stdout;
+    let table = form("md");
+    for part in ["t/s", "GB/s", "backend", "pp12 ", "tg3 @ d5", "±"] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+    let rows: Vec<Value> = serde_json::from_str(&form("json")).expect("JSON");
+    assert_eq!(rows.len(), 4);
+    for row in &rows {
+        assert!(row["avg_ts"].as_f64().is_some_and(|v| v > 0.0), "{row}");
+        assert!(row["bytes"].as_u64().is_some_and(|v| v > 100_000), "{row}");
+        assert_eq!(row["samples_ns"].as_array().map(Vec::len), Some(2));
+    }
+    assert_eq!(rows[3]["n_depth"], 5);
+    let lines = form("jsonl");
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()) && lines.lines().count() == 4);
+    let csv = form("csv");
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    assert!(reader.headers().expect("a header").iter().any(|name| name == "avg_ts"));
+    assert_eq!(reader.records().filter(Result::is_ok).count(), 4);
+}
+
+#[test]
+fn errors_are_one_line() {
+    let folder = folder();
+    let whole = fs::read(tiny()).expect("the model");
+    let cut = file(&folder, "cut.gguf", &whole[..whole.len() / 2]);
+    fails(&["run", "-m", &cut, "-p", "x"], &["cut.gguf", "ends at byte", "truncated download?"]);
+    let text = file(&folder, "text.gguf", b"not a model");
+    fails(&["run", "-m", &text, "-p", "x"], &["text.gguf", "not a GGUF file"]);
+    let this = folder.path().display().to_string();
+    fails(&["run", "-m", &this, "-p", "x"], &["is a directory"]);
+    let bytes = file(&folder, "bytes.txt", b"ab\xff");
+    fails(&["run", "-m", &tiny(), "-f", &bytes], &["bytes.txt", "not UTF-8"]);
+    fails(&["run", "-m", &tiny(), "-f", &this], &[&this, "cannot read"]);
+    fails(&["run", "-m", &tiny(), "-p", "x", "-c", "16777217"], &["-c 16777217", "16777216"]);
+    fails(&["run", "-m", &tiny(), "-p", "Hello the world", "-c", "4"], &["prompt has 9 tokens", "holds 4"]);
+    fails(&["perplexity", "-m", &tiny(), "-p", ""], &["0 tokens"]);
+    fails(&["run", "-m", &tiny(), "-p", "x", "--device", "wgpu:99"], &["wgpu"]);
+    let missing = folder.path().join("no/such.gguf");
+    for subcommand in [&["run", "-p", "x"][..], &["chat", "-p", "x"], &["info"], &["tokenize", "-p", "x"], &["bench"]] {
+        fails(&[subcommand, &["-m", &missing.display().to_string()]].concat(), &["no/such.gguf", "cannot read"]);
+    }
+}
+
+/// Permissions do not stop a superuser, a link that leads nowhere does.
+#[cfg(unix)]
+#[test]
+fn a_dangling_link_is_one_line() {
+    let folder = folder();
+    let link = folder.path().join("link.gguf");
+    std::os::unix::fs::symlink(folder.path().join("nowhere"), &link).expect("a link");
+    fails(&["run", "-m", &link.display().to_string(), "-p", "x"], &["link.gguf", "cannot read"]);
+}
+
+#[test]
+fn check_tensors_finds_a_bad_scale() {
+    run(&["run", "-m", &tiny(), "-p", "x", "-n", "1", "--check-tensors"]);
+    let gguf = pronk::gguf::Gguf::open(tiny().as_ref()).expect("the model");
+    let tensor = gguf.tensor("blk.1.ffn_up.weight").expect("a tensor");
+    let mut bytes = fs::read(tiny()).expect("the model");
+    let block = tensor.offset as usize + 18 * (tensor.shape[0] as usize / 32); // the first of the second row
+    bytes[block..block + 2].copy_from_slice(&0x7e00u16.to_le_bytes()); // its scale: NaN in f16
+    let folder = folder();
+    let bad = file(&folder, "nan.gguf", &bytes);
+    let parts = ["tensor blk.1.ffn_up.weight: row 1, column 0: NaN"];
+    fails(&["run", "-m", &bad, "-p", "x", "--check-tensors"], &parts);
+}
+
+/// A model of one layer without the layer, and a vocabulary of `tokens` tokens, at most 4.
+fn vocabulary_of(tokens: usize) -> GgufBuilder {
+    let counts = [("block_count", 1), ("context_length", 8), ("embedding_length", 2), ("feed_forward_length", 2)];
+    let keys = GgufBuilder::default().str("general.architecture", "llama").u32("llama.attention.head_count", 1);
+    let keys = counts.iter().fold(keys, |keys, (name, n)| keys.u32(&format!("llama.{name}"), *n));
+    keys.f32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+        .str("tokenizer.ggml.model", "gpt2")
+        .str("tokenizer.ggml.pre", "llama-bpe")
+        .strings("tokenizer.ggml.tokens", &["x", "y", "xy", "z"][..tokens])
+        .i32s("tokenizer.ggml.token_type", &vec![1; tokens])
+        .strings("tokenizer.ggml.merges", &["x y"])
+        .tensor_f32("token_embd.weight", &[2, 3], &[0.5; 6])
+}
+
+#[test]
+fn the_vocabulary_is_as_long_as_the_embedding() {
+    let folder = folder();
+    let long = file(&folder, "long.gguf", &vocabulary_of(4).build());
+    fails(&["run", "-m", &long, "-p", "x"], &["tokenizer.ggml.tokens", "4 tokens", "token_embd.weight has 3 rows"]);
+    let silent = file(&folder, "silent.gguf", &vocabulary_of(3).build());
+    fails(&["chat", "-m", &silent, "-p", "x"], &["tokenizer.chat_template", "is missing"]);
+    fails(&["run", "-m", &silent, "-p", "x"], &["silent.gguf: tensor ", "is missing"]);
+}
+
+#[test]
+fn usage_errors_name_the_limit() {
+    let with = |more: &[&str], part: &str| usage_error(&[&["run", "-m", "x", "-p", "x"], more].concat(), part);
+    with(&["--temp", "-1"], "at least 0");
+    with(&["--temp", "nan"], "at least 0");
+    with(&["--top-p", "1.5"], "0 to 1");
+    with(&["--min-p", "-0.5"], "0 to 1");
+    with(&["--repeat-penalty", "0"], "above 0");
+    with(&["--presence-penalty", "inf"], "finite");
+    with(&["--repeat-last-n", "-2"], "-1");
+    with(&["-n", "-2"], "-1");
+    with(&["-t", "0"], "1..=");
+    with(&["-c", "0"], "1..=");
+    with(&["--kv", "q8"], "f16");
+    with(&["--device", "gpu"], "wgpu");
+    with(&["--stop", ""], "--stop");
+    usage_error(&["run", "-m", "x"], "--prompt");
+    usage_error(&["run", "-m", "x", "-p", "a", "-f", "b"], "cannot be used with");
+    usage_error(&["logits", "-m", "x", "--tokens", "1,x", "--out", "y"], "--tokens");
+    usage_error(&["bench", "-m", "x", "-p", "0", "-n", "0"], "nothing to measure");
+    usage_error(&["bench", "-m", "x", "-r", "0"], "1..");
+    usage_error(&["leap"], "leap");
+}
+
+/// A reply that takes seconds, as its first byte has come.
+fn long_reply() -> std::process::Child {
+    let args = ["run", "-m", &tiny(), "-p", "Hello", "--seed", "1", "--ignore-eos", "-c", "8000"];
+    let mut child = pronk(&args).spawn().expect("the program starts");
+    child.stdout.as_mut().expect("piped").read_exact(&mut [0]).expect("a byte of text");
+    child
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let mut child = long_reply();
+    drop(child.stdout.take());
+    let done = common::program::finish(child);
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_the_reply_and_the_timings_come() {
+    let child = long_reply();
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.is_ok_and(|status| status.success()));
+    let done = common::program::finish(child); // its text is UTF-8 to the last byte, else this fails
+    assert_eq!(done.code, Some(0));
+    assert!(done.stderr.contains("interrupted") && done.stderr.contains("tok/s"), "{}", done.stderr);
+}
+
+#[test]
+fn help_is_there_for_every_subcommand() {
+    for subcommand in ["run", "chat", "info", "devices", "tokenize", "logits", "perplexity", "bench"] {
+        let usage = format!("Usage: pronk {subcommand}");
+        assert!(run(&[subcommand, "--help"]).stdout.contains(&usage), "{subcommand}");
+    }
+}

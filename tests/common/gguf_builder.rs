@@ -1,0 +1,169 @@
+//! Writes GGUF files for tests, broken ones included: every count, id and offset can be given a false value.
+//!
+//! Included with `#[path = "common/gguf_builder.rs"] mod gguf_builder;`.
+#![allow(dead_code)] // no test file uses all of it
+
+use pronk::gguf::GgmlType;
+
+/// Ids of value types in the file.
+pub mod id {
+    pub const U8: u32 = 0;
+    pub const I8: u32 = 1;
+    pub const U16: u32 = 2;
+    pub const I16: u32 = 3;
+    pub const U32: u32 = 4;
+    pub const I32: u32 = 5;
+    pub const F32: u32 = 6;
+    pub const BOOL: u32 = 7;
+    pub const STRING: u32 = 8;
+    pub const ARRAY: u32 = 9;
+    pub const U64: u32 = 10;
+    pub const I64: u32 = 11;
+    pub const F64: u32 = 12;
+}
+
+/// A tensor info and its data. [`GgufBuilder::tensor`] fills it in truthfully.
+#[derive(Clone)]
+pub struct TensorInfo {
+    pub name: Vec<u8>,
+    /// Contiguous dimension first.
+    pub shape: Vec<u64>,
+    pub ty: u32,
+    /// From the start of the data section; None: where `data` lies.
+    pub offset: Option<u64>,
+    pub data: Vec<u8>,
+}
+
+/// Collects keys and tensors, then emits the file.
+#[derive(Clone)]
+pub struct GgufBuilder {
+    pub magic: [u8; 4],
+    pub version: u32,
+    /// What tensor data is padded to. The key `general.alignment` is not written for it.
+    pub alignment: usize,
+    /// What the header says instead of the true number of tensors.
+    pub n_tensors: Option<u64>,
+    /// What the header says instead of the true number of keys.
+    pub n_entries: Option<u64>,
+    pub tensors: Vec<TensorInfo>,
+    /// Keys with their values, encoded.
+    pub entries: Vec<Vec<u8>>,
+}
+
+impl Default for GgufBuilder {
+    fn default() -> Self {
+        GgufBuilder {
+            magic: *b"GGUF",
+            version: 3,
+            alignment: 32,
+            n_tensors: None,
+            n_entries: None,
+            tensors: Vec::new(),
+            entries: Vec::new(),
+        }
+    }
+}
+
+/// Length, then the bytes.
+pub fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
+    let text = text.as_ref();
+    [&(text.len() as u64).to_le_bytes(), text].concat()
+}
+
+/// Element type, length, elements.
+pub fn array(element: u32, len: u64, elements: &[u8]) -> Vec<u8> {
+    [&element.to_le_bytes()[..], &len.to_le_bytes(), elements].concat()
+}
+
+impl GgufBuilder {
+    /// What tensor data is padded to; see [`GgufBuilder::alignment`].
+    pub fn aligned_to(self, alignment: usize) -> Self {
+        GgufBuilder { alignment, ..self }
+    }
+
+    /// Bytes that stand where an entry would: not even a key need be whole.
+    pub fn raw(mut self, entry: &[u8]) -> Self {
+        self.entries.push(entry.to_vec());
+        self
+    }
+
+    /// A key with a value of the given type id and bytes, true or not.
+    pub fn kv(self, key: impl AsRef<[u8]>, ty: u32, value: &[u8]) -> Self {
+        let entry = [&string(key)[..], &ty.to_le_bytes(), value].concat();
+        self.raw(&entry)
+    }
+
+    pub fn u32(self, key: &str, value: u32) -> Self {
+        self.kv(key, id::U32, &value.to_le_bytes())
+    }
+
+    pub fn f32(self, key: &str, value: f32) -> Self {
+        self.kv(key, id::F32, &value.to_le_bytes())
+    }
+
+    pub fn bool(self, key: &str, value: bool) -> Self {
+        self.kv(key, id::BOOL, &[value.into()])
+    }
+
+    pub fn str(self, key: &str, value: &str) -> Self {
+        self.kv(key, id::STRING, &string(value))
+    }
+
+    pub fn strings<S: AsRef<[u8]>>(self, key: &str, values: &[S]) -> Self {
+        let elements: Vec<u8> = values.iter().flat_map(string).collect();
+        self.kv(key, id::ARRAY, &array(id::STRING, values.len() as u64, &elements))
+    }
+
+    pub fn i32s(self, key: &str, values: &[i32]) -> Self {
+        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.kv(key, id::ARRAY, &array(id::I32, values.len() as u64, &elements))
+    }
+
+    pub fn f32s(self, key: &str, values: &[f32]) -> Self {
+        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.kv(key, id::ARRAY, &array(id::F32, values.len() as u64, &elements))
+    }
+
+    /// A tensor, its contiguous dimension first, with its blocks.
+    pub fn tensor(mut self, name: &str, ty: GgmlType, shape: &[u64], data: &[u8]) -> Self {
+        let (name, shape, data) = (name.into(), shape.to_vec(), data.to_vec());
+        self.tensors.push(TensorInfo { name, shape, ty: ty as u32, offset: None, data });
+        self
+    }
+
+    /// An F32 tensor.
+    pub fn tensor_f32(self, name: &str, shape: &[u64], values: &[f32]) -> Self {
+        let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.tensor(name, GgmlType::F32, shape, &data)
+    }
+
+    /// Changes the last tensor.
+    pub fn edit(mut self, change: impl FnOnce(&mut TensorInfo)) -> Self {
+        change(self.tensors.last_mut().expect("a tensor to edit"));
+        self
+    }
+
+    /// The file.
+    pub fn build(&self) -> Vec<u8> {
+        let mut file = self.magic.to_vec();
+        file.extend(self.version.to_le_bytes());
+        file.extend(self.n_tensors.unwrap_or(self.tensors.len() as u64).to_le_bytes());
+        file.extend(self.n_entries.unwrap_or(self.entries.len() as u64).to_le_bytes());
+        file.extend(self.entries.concat());
+        let mut data = Vec::new();
+        for tensor in &self.tensors {
+            data.resize(data.len().next_multiple_of(self.alignment), 0);
+            file.extend(string(&tensor.name));
+            file.extend((tensor.shape.len() as u32).to_le_bytes());
+            file.extend(tensor.shape.iter().flat_map(|dim| dim.to_le_bytes()));
+            file.extend(tensor.ty.to_le_bytes());
+            file.extend(tensor.offset.unwrap_or(data.len() as u64).to_le_bytes());
+            data.extend(&tensor.data);
+        }
+        if !data.is_empty() {
+            file.resize(file.len().next_multiple_of(self.alignment), 0);
+        }
+        file.extend(data);
+        file
+    }
+}

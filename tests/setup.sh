@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Brings what the build and the tests need beyond a Rust toolchain: a Vulkan driver in software (Mesa lavapipe) and Python's pip.
+# On Debian and Ubuntu it installs them; elsewhere it says what is missing.
+set -euo pipefail
+
+missing=()
+command -v cargo >/dev/null || { echo "setup: cargo not found: install a Rust toolchain (https://rustup.rs)" >&2; exit 1; }
+command -v cc >/dev/null || missing+=(gcc)
+python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+ls /usr/share/vulkan/icd.d/lvp_icd*.json >/dev/null 2>&1 || missing+=(mesa-vulkan-drivers)
+ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1' || missing+=(libvulkan1)
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+root=()
+[ "$(id -u)" -eq 0 ] || root=(sudo)
+if ! command -v apt-get >/dev/null || { [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; }; then
+    echo "setup: missing, by their Debian names: ${missing[*]}. Install them with your system's package manager." >&2
+    exit 1
+fi
+echo "setup: installing ${missing[*]}" >&2
+"${root[@]}" apt-get update -qq
+"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
