@@ -144,6 +144,12 @@ fn sixteen_bits() {
     check(&wide("shr.s16 %h1, %h10, %r11;"), |a, b, _| u32::from((a as i16 >> b.min(15)) as u16));
     check("mul.wide.s16 %r20, %h10, %h11;", |a, b, _| (i32::from(a as i16) * i32::from(b as i16)) as u32);
     check("mul.wide.u16 %r20, %h10, %h11;", |a, b, _| u32::from(a as u16) * u32::from(b as u16));
+    let halves = |a: u32, b: u32, f: &dyn Fn(u16, u16) -> u16| {
+        u32::from(f((a >> 16) as u16, (b >> 16) as u16)) << 16 | u32::from(f(a as u16, b as u16))
+    };
+    check("add.u16x2 %r20, %r10, %r11;", |a, b, _| halves(a, b, &u16::wrapping_add));
+    check("max.u16x2 %r20, %r10, %r11;", |a, b, _| halves(a, b, &|x, y| x.max(y)));
+    check("min.s16x2 %r20, %r10, %r11;", |a, b, _| halves(a, b, &|x, y| (x as i16).min(y as i16) as u16));
     check("cvt.s32.s16 %r20, %h10;", |a, _, _| a as i16 as i32 as u32);
     check("cvt.s16.s8 %h1, %r10; cvt.u32.u16 %r20, %h1;", |a, _, _| a as i8 as i16 as u16 as u32);
     check("mov.b32 %r20, {%h11, %h10};", |a, b, _| a << 16 | b & 0xffff);

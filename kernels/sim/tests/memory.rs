@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Params, clean, device, kernel, lanes32, wrap};
+use common::{Params, clean, device, kernel, wrap};
 use ptx_sim::{Class, Counters, Device, Gpu, Kernel, LaunchConfig, Roofline};
 
 fn u32s(bytes: &[u8]) -> Vec<u32> {
@@ -233,14 +233,4 @@ fn host_memory() {
     // Larger than one slot of 4 GiB would be refused by the limit, and freed space is used again.
     let c = dev.alloc(16).unwrap();
     assert_eq!(c, a);
-}
-
-/// Thousands of launches on one device: the numbers that mark memory wrap without false findings.
-#[test]
-fn many_launches() {
-    let (mut dev, k, params) = copy_kernel();
-    for _ in 0..300 {
-        clean(&dev.launch(&k, LaunchConfig { dependent: false, ..LaunchConfig::linear(1, 32) }, &params).unwrap());
-    }
-    assert_eq!(lanes32("mov.u32 %r20, 4;", &[[0; 3]]), [4]);
 }
