@@ -113,7 +113,7 @@ fn a_lane_may_wait_for_another_of_its_warp() {
 fn indirect_branches() {
     let text = "and.b32 %r5, %r1, 3;\ntab: .branchtargets A, B, C, D;\nbrx.idx %r5, tab;\nA:\nmov.u32 %r20, 10;\nbra E;\n\
                 B:\nmov.u32 %r20, 11;\nbra E;\nC:\nmov.u32 %r20, 12;\nbra E;\nD:\nmov.u32 %r20, 13;\nE:\nshfl.sync.bfly.b32 %r20, %r20, 1, 31, -1;";
-    assert_eq!(warp(text), per_lane(|l| 10 + (l % 4 ^ 1)));
+    assert_eq!(warp(text), per_lane(|l| 10 + ((l % 4) ^ 1)));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn special_registers() {
     let (got, _) = grid(packed, config);
     for (i, v) in got.iter().enumerate() {
         let (block, t) = (i as u32 / 60, i as u32 % 60);
-        assert_eq!(*v, t % 5 | t / 5 % 4 << 4 | t / 20 << 8 | block << 12);
+        assert_eq!(*v, (t % 5) | ((t / 5 % 4) << 4) | (t / 20) << 8 | block << 12);
     }
     let clock =
         "mov.u64 %rd5, %clock64; mov.u64 %rd6, %clock64; setp.lt.u64 %p1, %rd5, %rd6; selp.b32 %r20, 1, 0, %p1;";
