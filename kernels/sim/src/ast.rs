@@ -35,6 +35,8 @@ pub(crate) struct Var {
 #[derive(Debug, Clone)]
 pub(crate) enum Init {
     Bits(u64),
+    /// A decimal float, by its bits as f64.
+    Float(u64),
     /// Address of a module variable plus an offset.
     Symbol(String, i64),
 }

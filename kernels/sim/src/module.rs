@@ -122,6 +122,13 @@ fn load(name: &str, ptx: &str) -> Result<Module, At> {
             let (at, n) = (k * v.elem as usize, v.elem as usize);
             match init {
                 Init::Bits(bits) => bytes[at..at + n.min(8)].copy_from_slice(&bits.to_le_bytes()[..n.min(8)]),
+                Init::Float(bits) if n == 4 => {
+                    bytes[at..at + 4].copy_from_slice(&(f64::from_bits(*bits) as f32).to_le_bytes());
+                }
+                Init::Float(bits) if n == 8 => bytes[at..at + 8].copy_from_slice(&bits.to_le_bytes()),
+                Init::Float(_) => {
+                    return Err(At::new(v.line, format!("variable {}: a float in {n} bytes is not supported", v.name)));
+                }
                 Init::Symbol(s, off) => match index.get(s) {
                     Some(&g) if n == 8 => pointers.push((at, g, *off)),
                     _ => {

@@ -163,7 +163,7 @@ impl<'a> Parser<'a> {
         let mut out = Vec::new();
         let mut var = self.var_name(first)?;
         loop {
-            let shape = (var.space, var.align, var.elem, var.line);
+            let shape = first;
             out.push(var);
             if !self.eat(',') {
                 break;
@@ -174,8 +174,8 @@ impl<'a> Parser<'a> {
         Ok(out)
     }
 
-    /// Space, alignment, bytes of one element (all components of a vector), line.
-    fn var_head(&mut self) -> Result<(Space, u32, u32, u32), At> {
+    /// Space, alignment, bytes and number of the components of one element, line.
+    fn var_head(&mut self) -> Result<(Space, u32, [u32; 2], u32), At> {
         let line = self.line();
         let space = match self.word()? {
             ".global" => Space::Global,
@@ -206,13 +206,12 @@ impl<'a> Parser<'a> {
         if elem == 0 {
             return self.fail("a type");
         }
-        let elem = elem * lanes;
-        Ok((space, if align == 0 { elem } else { align }, elem, line))
+        Ok((space, if align == 0 { elem * lanes } else { align }, [elem, lanes], line))
     }
 
-    fn var_name(&mut self, (space, align, elem, line): (Space, u32, u32, u32)) -> Result<Var, At> {
+    fn var_name(&mut self, (space, align, [elem, lanes], line): (Space, u32, [u32; 2], u32)) -> Result<Var, At> {
         let name = self.word()?.to_string();
-        let mut size = u64::from(elem);
+        let mut size = u64::from(elem * lanes);
         let mut unsized_array = false;
         while self.eat('[') {
             if self.eat(']') {
@@ -266,7 +265,7 @@ impl<'a> Parser<'a> {
                 match number(n) {
                     Some(Arg::Int(v)) => out.push(Init::Bits(if negative { v.wrapping_neg() } else { v })),
                     Some(Arg::F32(v)) => out.push(Init::Bits(u64::from(v) ^ (u64::from(negative) << 31))),
-                    Some(Arg::F64(v)) => out.push(Init::Bits(v ^ (u64::from(negative) << 63))),
+                    Some(Arg::F64(v)) => out.push(Init::Float(v ^ (u64::from(negative) << 63))),
                     _ => return self.fail("a constant"),
                 }
                 self.next();
