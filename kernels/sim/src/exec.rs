@@ -167,7 +167,7 @@ impl Exec<'_> {
             .min_by_key(|&i| (order[parts[i].pc as usize], parts[i].pc));
         if let Some(best) = best {
             self.warp.switches += 1;
-            if self.warp.switches % PATIENCE == 0 {
+            if self.warp.switches.is_multiple_of(PATIENCE) {
                 let turn = (self.warp.switches / PATIENCE) as usize;
                 let ready: Vec<usize> = (0..parts.len()).filter(|&i| runnable(&parts[i])).collect();
                 return Some(ready[turn % ready.len()]);
@@ -537,7 +537,7 @@ impl Exec<'_> {
             Op::Match { all, d, p, a, mask } => {
                 return self.matching((*all, *d, *p, *a, *mask), m, forced);
             }
-            Op::Redux { f, d, a, mask } => return self.redux((*f, *d, *a, *mask), m, forced),
+            Op::Redux { f, d, a, mask } => return self.redux(*f, (*d, *a, *mask), m, forced),
             Op::Elect { d, p, mask } => return self.elect(*d, *p, *mask, m, forced),
             Op::ActiveMask { d } => self.warp.put_w(*d, m, &[m; LANES]),
             Op::WarpSync { mask } => return self.warp_sync(*mask, m, forced),

@@ -55,7 +55,12 @@ impl Exec<'_> {
 
     /// Drops lanes whose address is not a multiple of the access.
     pub fn aligned(&mut self, a: &Row64, bytes: u32, m: u32) -> u32 {
-        let bad = lanes(m).filter(|&l| a[l] % u64::from(bytes) != 0).fold(0, |acc, l| acc | 1 << l);
+        // Accesses have a power of two of bytes.
+        let low = u64::from(bytes) - 1;
+        if a.iter().fold(0, |acc, a| acc | a) & low == 0 {
+            return m;
+        }
+        let bad = lanes(m).filter(|&l| a[l] & low != 0).fold(0, |acc, l| acc | 1 << l);
         for l in lanes(bad) {
             self.report(Check::Misaligned, l as u32, || format!("address {:#x} of an access of {bytes} bytes", a[l]));
         }

@@ -446,6 +446,9 @@ pub(crate) enum Special {
     MaskGt,
     DynamicShared,
     TotalShared,
+    /// `%envreg1` and `%envreg2`: high and low half of the address of a cooperative grid's workspace
+    WorkspaceHigh,
+    WorkspaceLow,
     /// 1-block clusters, which is what a launch without clusters has: zero and one.
     Zero,
     One,

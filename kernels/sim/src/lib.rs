@@ -3,6 +3,8 @@
 //! [`Module::load`] decodes PTX text and refuses what it does not know, with the line. [`Device::launch`] runs a grid of
 //! blocks, warp by warp in lockstep with reconvergence, and returns a [`Report`]: counters and findings.
 #![forbid(unsafe_code)]
+// Loops over lanes index several rows at once.
+#![allow(clippy::needless_range_loop)]
 
 mod ast;
 mod atomics;
@@ -22,6 +24,7 @@ mod ir;
 mod launch;
 mod lex;
 mod lower;
+mod lower_cmp;
 mod lower_cvt;
 mod lower_float;
 mod lower_int;

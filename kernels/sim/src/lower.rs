@@ -352,7 +352,7 @@ impl<'a> Lower<'a> {
         }
         let (line, end) = (self.line, self.labels.len());
         self.labels.push(None);
-        let saved = std::mem::replace(&mut self.scopes, Vec::new());
+        let saved = std::mem::take(&mut self.scopes);
         self.scopes = vec![saved[0].clone(), scope];
         self.calls.push(name.clone());
         self.returns.push(end);
@@ -657,6 +657,8 @@ fn special_register(name: &str) -> Option<Special> {
         ("%lanemask_lt", 3) => Special::MaskLt,
         ("%lanemask_ge", 3) => Special::MaskGe,
         ("%lanemask_gt", 3) => Special::MaskGt,
+        ("%envreg1", 3) => Special::WorkspaceHigh,
+        ("%envreg2", 3) => Special::WorkspaceLow,
         ("%dynamic_smem_size", 3) => Special::DynamicShared,
         ("%total_smem_size", 3) => Special::TotalShared,
         _ => return None,

@@ -225,6 +225,18 @@ impl Lower<'_> {
                 };
                 return self.any(i, Class::Convert, pack_small, t | s << 4 | flags, to, [Ty::F32; 3]);
             }
+            if from == Ty::F16x2 && to.size() == 2 && sat {
+                let f: Any = |a, _, _, imm| {
+                    let one = |v: u64| {
+                        let x = F16.decode(v as u32 & 0xffff);
+                        let x = if imm & CVT_RELU != 0 && x < 0.0 { 0.0 } else { x };
+                        u64::from(small(TYPES[(imm & 15) as usize]).encode(x, Rnd::Rn, true))
+                    };
+                    one(a >> 16) << 8 | one(a)
+                };
+                let Some(t) = code(to) else { return m.unknown() };
+                return self.any(i, Class::Convert, f, t | flags, to, [from; 3]);
+            }
             let (Some(s), Ty::F16x2) = (code(from), to) else {
                 return m.unknown();
             };

@@ -195,7 +195,7 @@ impl Lower<'_> {
                     self.emit(Class::Integer, op);
                     return Ok(true);
                 }
-                let imm = 8 * ty.size() | u32::from(ty.signed()) << 8;
+                let imm = (8 * ty.size()) | (u32::from(ty.signed()) << 8);
                 self.any(i, Class::Integer, bit_field_extract, imm, ty, [ty, Ty::U32, Ty::U32])
             }
             "bfi" => {
@@ -459,7 +459,7 @@ impl Lower<'_> {
         let temps = to.iter().map(|_| self.new_reg(Ty::B32)).collect::<Result<Vec<_>, At>>()?;
         for (k, t) in temps.iter().enumerate() {
             let f: Any = |a, _, _, imm| (a >> (imm & 0xff)) & ((1 << (imm >> 8)) - 1);
-            self.emit(Class::Move, Op::Any { f, imm: k as u32 * bits | bits << 8, d: *t, s: [s; 3] });
+            self.emit(Class::Move, Op::Any { f, imm: (k as u32 * bits) | (bits << 8), d: *t, s: [s; 3] });
         }
         for (t, to) in temps.iter().zip(to) {
             let (Reg::W(a), false) = (*t, sink(to)) else {
