@@ -34,12 +34,14 @@ mod lower_warp;
 mod mem;
 mod mma;
 mod module;
+mod operands;
 mod parse;
 mod parse_body;
 mod printf;
 mod roofline;
 mod rows;
 mod shared;
+mod step;
 mod ty;
 mod warp;
 

@@ -4,7 +4,8 @@ use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::fp::{self, BF16, E4M3, E5M2, F16, Format, NAN32, Rnd, canon, f, ftz, h, to_h};
 use crate::ir::*;
-use crate::lower::{Item, Lower, Mods};
+use crate::lower::{Item, Lower};
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 

@@ -39,6 +39,11 @@ fn refuses_with_the_line() {
     refused(".version 8.4\n.target sm_80\n.address_size 32\n", 3, "address_size 64");
     refused(".version 8.4\n.target sm_80\n.visible .entry k()\n{\nret;\n", 4, "without an end");
     refused(".version 8.4\n.target sm_80\n.wibble\n", 3, "directive '.wibble'");
+    let deep = wrap("", &"{".repeat(100_000));
+    assert!(Module::load("m", &deep).is_err());
+    let huge = wrap("", ".local .align 4 .b8 a[16000000]; .local .align 4 .b8 b[16000000]; // here");
+    refused(&huge, line_of(&huge, "// here"), "more than 16777216 bytes");
+    refused(&wrap(".param .align 3 .b8 p[3]", ""), 4, "alignment 3");
     let recursive = ".version 8.4\n.target sm_80\n.func f()\n{\ncall.uni f;\nret;\n}\n.visible .entry k()\n{\ncall.uni f;\nret;\n}\n";
     refused(recursive, 5, "recursive");
 }
@@ -47,7 +52,8 @@ fn refuses_with_the_line() {
 fn never_panics_on_damaged_text() {
     let good = include_str!("ptx/kernels.ptx");
     let mut rng = common::Rng(17);
-    for _ in 0..150 {
+    let rounds = std::env::var("DAMAGE").ok().and_then(|v| v.parse().ok()).unwrap_or(150);
+    for _ in 0..rounds {
         let mut bytes = good.as_bytes()[..20_000].to_vec();
         for _ in 0..3 {
             let at = rng.u32() as usize % bytes.len();
