@@ -52,3 +52,8 @@ pub use finding::{Check, Checks, Finding};
 pub use ir::Class;
 pub use module::{Kernel, Module, Param};
 pub use roofline::{GPUS, Gpu, Roofline};
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -257,6 +257,8 @@ impl Lower<'_> {
             return m.unknown();
         }
         let (dst, src) = (self.dst(d, to)?, self.src(a, from)?);
+        self.fits(d, dst, to, true)?;
+        self.fits(a, src, from, true)?;
         let plain = flags & (CVT_FTZ | CVT_SAT | CVT_RELU) == 0;
         if let (Reg::W(d), Reg::W(a), true) = (dst, src, plain) {
             let fast: Option<W1> = match (to, from, mode, whole != 0) {

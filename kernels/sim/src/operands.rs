@@ -192,6 +192,16 @@ impl Lower<'_> {
         Ok(Reg::W(self.intern_w(bits as u32 & mask)?))
     }
 
+    /// Is the register of the file that values of a type live in? `wider`: it may also be of 64 bits (`ld`, `st`, `cvt`).
+    pub fn fits(&self, arg: &Arg, reg: Reg, ty: Ty, wider: bool) -> Result<Reg, At> {
+        let ok = match reg {
+            Reg::W(_) => ty != Ty::Pred && ty.size() <= 4,
+            Reg::D(_) => ty != Ty::Pred && (wider || ty.size() == 8),
+            Reg::P(_) => ty == Ty::Pred,
+        };
+        if ok { Ok(reg) } else { self.err(format!("operand {arg:?} does not have the size of the instruction's type")) }
+    }
+
     pub fn w(&mut self, arg: &Arg, ty: Ty) -> Result<R, At> {
         match self.src(arg, ty)? {
             Reg::W(r) => Ok(r),
