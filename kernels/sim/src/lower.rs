@@ -73,6 +73,7 @@ pub(crate) fn lower(ast: &Ast, func: &Func, globals: &HashMap<String, usize>) ->
         code: vec![],
         lines: vec![],
         classes: vec![],
+        helpers: vec![],
         order: vec![],
         block_start: vec![],
         rows: [0; 3],
@@ -132,6 +133,7 @@ impl<'a> Lower<'a> {
         self.prog.code.push(Inst { op, guard: self.guard.0, negated: self.guard.1 });
         self.prog.lines.push(self.line);
         self.prog.classes.push(class);
+        self.prog.helpers.push(false);
     }
 
     pub fn new_reg(&mut self, ty: Ty) -> Result<Reg, At> {
@@ -316,6 +318,7 @@ impl<'a> Lower<'a> {
             }
         }
         let mut m = Mods { line: i.line, op: i.op.join("."), rest: i.op[1..].iter().map(String::as_str).collect() };
+        let first = self.prog.code.len();
         let known = self.control(i, &mut m)?
             || self.integer(i, &mut m)?
             || self.logic(i, &mut m)?
@@ -325,6 +328,11 @@ impl<'a> Lower<'a> {
             || self.warp(i, &mut m)?
             || self.matrix(i, &mut m)?;
         self.guard = (NO_GUARD, false);
+        // An instruction made of several steps counts as one; a call's body was counted by itself.
+        if i.op[0] != "call" {
+            let steps = self.prog.helpers.len() - first;
+            self.prog.helpers[first..].iter_mut().take(steps.saturating_sub(1)).for_each(|h| *h = true);
+        }
         if known { m.done() } else { self.err(format!("instruction '{}' is not known", m.op)) }
     }
 
