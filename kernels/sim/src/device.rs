@@ -243,7 +243,7 @@ impl Device {
                 limit: product(req),
             });
         }
-        limit("blocks:", ctas, 1 << 22)?;
+        limit("blocks:", ctas, (1 << 22) - 2)?;
         let shared = u64::from(p.static_shared) + u64::from(config.dynamic_shared);
         limit("bytes of shared memory:", shared, self.limits.shared_bytes.into())?;
         if params.len() != p.param_bytes as usize {

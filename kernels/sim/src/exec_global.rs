@@ -237,7 +237,7 @@ impl<'a> Exec<'a> {
     pub fn store_global(&mut self, a: &Row64, bytes: u32, m: u32, words: &Words, mem: &Mem) {
         if mem.strong {
             for l in lanes(m) {
-                self.release(a[l], mem.release);
+                self.release(a[l], mem.release, l == m.trailing_zeros() as usize);
             }
         } else {
             self.warp.fenced = false;
@@ -328,7 +328,9 @@ impl<'a> Exec<'a> {
     }
 
     /// Publishes what this block did so far at a synchronizing address, if a fence (or `.release`) allows it.
-    pub fn release(&mut self, address: u64, release: bool) {
+    ///
+    /// The lanes of one instruction publish the same point in time: only the first advances it.
+    pub fn release(&mut self, address: u64, release: bool, first: bool) {
         if !(release || self.warp.fenced) || self.launch.ctas == 1 {
             return;
         }
@@ -340,7 +342,7 @@ impl<'a> Exec<'a> {
         for (o, s) in o.epochs.iter_mut().zip(&self.cta.seen) {
             *o = (*o).max(*s);
         }
-        self.cta.epoch += 1;
+        self.cta.epoch += u64::from(first);
         o.epochs[self.cta.id as usize] = self.cta.epoch as u32;
         o.version += 1;
         self.launch.released.store(true, Relaxed);
@@ -372,7 +374,7 @@ impl<'a> Exec<'a> {
             x.sectors(alloc, offs, bytes, m, true);
             for l in lanes(m) {
                 let address = alloc.base + offs[l];
-                x.release(address, atom.release);
+                x.release(address, atom.release, l == m.trailing_zeros() as usize);
                 let (at, shift) = ((offs[l] / 4) as usize, (offs[l] % 4) as u32);
                 let touched = u64::from(touched_bytes(bytes, shift));
                 for k in 0..bytes.div_ceil(4) as usize {

@@ -461,6 +461,8 @@ pub(crate) struct Program {
     pub code: Vec<Inst>,
     pub lines: Vec<u32>,
     pub classes: Vec<Class>,
+    /// Steps towards the next instruction of the text, which alone is counted.
+    pub helpers: Vec<bool>,
     /// Among the divergent parts of a warp the one with the lowest order runs first (see `cfg`).
     pub order: Vec<u32>,
     pub block_start: Vec<bool>,

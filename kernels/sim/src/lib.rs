@@ -34,12 +34,14 @@ mod lower_warp;
 mod mem;
 mod mma;
 mod module;
+mod operands;
 mod parse;
 mod parse_body;
 mod printf;
 mod roofline;
 mod rows;
 mod shared;
+mod step;
 mod ty;
 mod warp;
 
@@ -50,3 +52,8 @@ pub use finding::{Check, Checks, Finding};
 pub use ir::Class;
 pub use module::{Kernel, Module, Param};
 pub use roofline::{GPUS, Gpu, Roofline};
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,7 +7,8 @@ use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::fp::{b, f, ftz, h};
 use crate::ir::*;
-use crate::lower::{Lower, Mods};
+use crate::lower::Lower;
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 

@@ -4,7 +4,8 @@ use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::fp::{self, BF16, E4M3, E5M2, F16, Format, NAN32, Rnd, canon, f, ftz, h, to_h};
 use crate::ir::*;
-use crate::lower::{Item, Lower, Mods};
+use crate::lower::{Item, Lower};
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 
@@ -256,6 +257,8 @@ impl Lower<'_> {
             return m.unknown();
         }
         let (dst, src) = (self.dst(d, to)?, self.src(a, from)?);
+        self.fits(d, dst, to, true)?;
+        self.fits(a, src, from, true)?;
         let plain = flags & (CVT_FTZ | CVT_SAT | CVT_RELU) == 0;
         if let (Reg::W(d), Reg::W(a), true) = (dst, src, plain) {
             let fast: Option<W1> = match (to, from, mode, whole != 0) {

@@ -8,7 +8,8 @@ use crate::ast::AstInst;
 use crate::error::At;
 use crate::fp::{self, BF16, F16, FTZ, Rnd, SAT, b, canon, f, ftz, h, to_b, to_h};
 use crate::ir::*;
-use crate::lower::{Lower, Mods};
+use crate::lower::Lower;
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 

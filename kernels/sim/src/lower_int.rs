@@ -5,7 +5,8 @@
 use crate::ast::AstInst;
 use crate::error::At;
 use crate::ir::*;
-use crate::lower::{Lower, Mods};
+use crate::lower::Lower;
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 

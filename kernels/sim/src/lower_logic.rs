@@ -3,7 +3,8 @@
 use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::ir::*;
-use crate::lower::{Lower, Mods};
+use crate::lower::Lower;
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 
@@ -73,16 +74,18 @@ fn find_msb(a: u64, imm: u32) -> u64 {
 impl Lower<'_> {
     /// A rarely used instruction, one lane at a time.
     pub fn any(&mut self, i: &AstInst, class: Class, f: Any, imm: u32, d: Ty, s: [Ty; 3]) -> Result<bool, At> {
-        let n = i.args.len() - 1;
+        let n = i.args.len().saturating_sub(1);
         let mut regs = [None; 3];
         for (k, r) in regs.iter_mut().enumerate().take(n.min(3)) {
-            *r = Some(self.src(&i.args[k + 1], s[k])?);
+            let reg = self.src(&i.args[k + 1], s[k])?;
+            *r = Some(self.fits(&i.args[k + 1], reg, s[k], false)?);
         }
         let Some(first) = regs[0] else {
             return self.err("operands missing");
         };
         let regs = regs.map(|r| r.unwrap_or(first));
-        let d = self.dst(&i.args[0], d)?;
+        let reg = self.dst(&i.args[0], d)?;
+        let d = self.fits(&i.args[0], reg, d, false)?;
         self.emit(class, Op::Any { f, imm, d, s: regs });
         Ok(true)
     }

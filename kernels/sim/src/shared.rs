@@ -37,17 +37,24 @@ pub(crate) fn wavefronts(a: &crate::ir::Row64, bytes: u32, m: u32) -> (u64, u64)
     let group = (128 / unit) as usize;
     let (mut total, mut fewest) = (0, 0);
     for first in (0..32).step_by(group) {
-        let mut seen = [[u64::MAX; 32]; 32];
-        let mut depth = [0usize; 32];
+        // The first unit of each bank, then those that collide with it.
+        let mut firsts = [u64::MAX; 32];
+        let mut more = [u64::MAX; 32];
+        let (mut collisions, mut depth) = (0, [0u64; 32]);
         for l in (first..first + group).filter(|l| m >> l & 1 != 0) {
             let (u, bank) = (a[l] / unit, (a[l] / unit) as usize % group);
-            if !seen[bank][..depth[bank]].contains(&u) {
-                seen[bank][depth[bank]] = u;
+            if depth[bank] == 0 {
+                firsts[bank] = u;
+                depth[bank] = 1;
+            } else if firsts[bank] != u && !more[..collisions].contains(&u) {
+                more[collisions] = u;
+                collisions += 1;
                 depth[bank] += 1;
             }
         }
-        total += depth.iter().copied().max().unwrap_or(0) as u64;
-        fewest += u64::from(depth.iter().any(|&d| d > 0));
+        let deepest = depth.iter().copied().max().unwrap_or(0);
+        total += deepest;
+        fewest += deepest.min(1);
     }
     (total, fewest)
 }

@@ -177,6 +177,10 @@ fn bytes_in_flight() {
 #[test]
 fn instruction_counts() {
     let text = "setp.lt.u32 %p1, %r1, 8; @%p1 add.s32 %r5, %r1, 1; mul.f32 %f1, 0f3f800000, 0f40000000; ex2.approx.f32 %f2, %f1; dp4a.u32.u32 %r6, %r1, %r1, 0;";
+    // Some instructions take the simulator several steps; they count once.
+    let steps = "bfi.b32 %r5, %r1, %r1, 4, 4; mov.b32 {%h1, %h2}, %r5; mov.b32 %r6, {%h2, %h1}; madc.hi.u32 %r7, %r1, %r1, %r1;";
+    let c = counters(steps, LaunchConfig::linear(1, 32));
+    assert_eq!((c.instructions[&Class::Integer], c.instructions[&Class::Move], c.total_instructions()), (2, 4, 8));
     let c = counters(text, LaunchConfig::linear(2, 64));
     assert_eq!((c.instructions[&Class::Integer], c.lane_instructions[&Class::Integer]), (4, 16));
     assert_eq!((c.instructions[&Class::DotProduct], c.lane_instructions[&Class::Special], c.warps), (4, 128, 4));
