@@ -39,12 +39,12 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op) -> Result<(), Unsupport
         }
         Op::KvStore(_) => {
             let n = plan.kv.head_dim;
-            refuse(n % 2 != 0, || format!("cannot store heads of {n} elements, which is odd"))
+            refuse(!n.is_multiple_of(2), || format!("cannot store heads of {n} elements, which is odd"))
         }
         Op::Attention(_) => {
             let n = plan.kv.head_dim;
             let wanted = format!("a multiple of 8 up to {MOST_HEAD_DIM}");
-            refuse(n % 8 != 0 || n > MOST_HEAD_DIM, || {
+            refuse(!n.is_multiple_of(8) || n > MOST_HEAD_DIM, || {
                 format!("cannot attend with heads of {n} elements, only {wanted}")
             })
         }

@@ -19,6 +19,12 @@ pub struct Sim {
     counted: BTreeMap<String, (u64, Counters)>,
 }
 
+impl Default for Sim {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Sim {
     pub fn new() -> Sim {
         // What the simulated GPU may hold follows from the memory of the host.
