@@ -68,7 +68,7 @@ fn atomics() {
     let text = "mad.lo.u32 %r3, %r2, 64, %r1; cvt.u64.u32 %rd5, %r3; cvt.rn.f32.u32 %f1, %r1;\n\
                 red.global.add.u32 [%rd1], 1; red.global.max.u32 [%rd1+4], %r3; red.global.min.s32 [%rd1+8], %r3; red.global.and.b32 [%rd1+12], %r1;\n\
                 red.global.or.b32 [%rd1+16], %r3; red.global.xor.b32 [%rd1+20], %r3; red.relaxed.gpu.global.add.f32 [%rd1+24], %f1;\n\
-                red.global.inc.u32 [%rd1+28], 9; red.global.dec.u32 [%rd1+32], 9; red.global.add.noftz.f16x2 [%rd1+36], 0x3c004000; red.global.add.u64 [%rd1+40], 0x100000001;";
+                red.global.inc.u32 [%rd1+28], 9; red.global.dec.u32 [%rd1+32], 9; mov.b32 %r9, 0x3c004000; red.global.add.noftz.f16x2 [%rd1+36], %r9; red.global.add.u64 [%rd1+40], 0x100000001;";
     let w = u32s(&run(text, config, &data).0);
     assert_eq!(w[..6], [7 + 256, 255, 0, 0, 255, u32::MAX]);
     assert_eq!(f32::from_bits(w[6]), 4.0 * 2016.0);
