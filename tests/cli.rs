@@ -229,7 +229,7 @@ fn errors_are_one_line() {
     fails(&["run", "-m", &tiny(), "-p", "x", "-c", "16777217"], &["-c 16777217", "16777216"]);
     fails(&["run", "-m", &tiny(), "-p", "Hello the world", "-c", "4"], &["prompt has 9 tokens", "holds 4"]);
     fails(&["perplexity", "-m", &tiny(), "-p", ""], &["0 tokens"]);
-    fails(&["run", "-m", &tiny(), "-p", "x", "--device", "wgpu:99"], &["wgpu"]);
+    fails(&["run", "-m", &tiny(), "-p", "x", "--device", "wgpu:99"], &["wgpu", "--device cpu can run it"]);
     let missing = folder.path().join("no/such.gguf");
     for subcommand in [&["run", "-p", "x"][..], &["chat", "-p", "x"], &["info"], &["tokenize", "-p", "x"], &["bench"]] {
         fails(&[subcommand, &["-m", &missing.display().to_string()]].concat(), &["no/such.gguf", "cannot read"]);
