@@ -3,14 +3,14 @@
 mod common;
 #[path = "common/gguf_builder.rs"]
 mod gguf_builder;
+#[path = "cli/replies.rs"]
+mod replies;
 
-use common::program::{fails, pronk, run, usage_error};
+use common::program::{fails, run, usage_error};
 use gguf_builder::GgufBuilder;
 use pronk::conformance::nmse;
 use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 fn tiny() -> String {
@@ -25,65 +25,6 @@ fn file(folder: &TempDir, name: &str, bytes: &[u8]) -> String {
     let path = folder.path().join(name);
     fs::write(&path, bytes).expect("a writable folder");
     path.display().to_string()
-}
-
-const GREEDY: [&str; 3] = ["--temp", "0", "--ignore-eos"];
-
-#[test]
-fn run_continues_a_text() {
-    let folder = folder();
-    let text = file(&folder, "prompt.txt", b"Hello the world\n");
-    let model = tiny();
-    let from_text = run(&[&["run", "-m", &model, "-p", "Hello the world", "-n", "12"], &GREEDY[..]].concat());
-    let from_file = run(&[&["run", "-m", &model, "-f", &text, "-n", "12"], &GREEDY[..]].concat());
-    assert_eq!(from_text.stdout, from_file.stdout);
-    assert!(from_text.stdout.len() > 12, "{}", from_text.stdout);
-    assert!(from_text.stderr.contains("reply 12 tokens"), "{}", from_text.stderr);
-    assert!(from_text.stderr.contains("seed "), "{}", from_text.stderr);
-    assert_eq!(run(&["run", "-m", &model, "-p", "Hello", "-n", "0", "-q"]).stdout, "");
-    assert_eq!(run(&["run", "-m", &model, "-p", "Hello", "-n", "3", "-q"]).stderr, "");
-}
-
-#[test]
-fn seeds_repeat() {
-    let draw = |seed| run(&["run", "-m", &tiny(), "-p", "Hello", "-n", "24", "--ignore-eos", "--seed", seed]).stdout;
-    assert_eq!(draw("7"), draw("7"));
-    assert_ne!(draw("7"), draw("8"));
-}
-
-#[test]
-fn threads_do_not_change_the_result() {
-    let with = |n| run(&[&["run", "-m", &tiny(), "-p", "Hello", "-n", "24", "-t", n], &GREEDY[..]].concat()).stdout;
-    assert_eq!(with("1"), with("3"));
-}
-
-#[test]
-fn a_stop_string_ends_the_text_and_is_left_out() {
-    let args = ["run", "-m", &tiny(), "-p", "Hello the world", "-n", "40"];
-    let all = run(&[&args[..], &GREEDY[..]].concat()).stdout;
-    let stop: String = all.chars().skip(20).take(3).collect();
-    let (before, _) = all.split_once(&stop).expect("part of it");
-    let got = run(&[&args[..], &GREEDY[..], &["--stop", "not in there", "--stop", &stop]].concat()).stdout;
-    assert_eq!(got.trim_end_matches('\n'), before.trim_end_matches('\n'));
-}
-
-#[test]
-fn a_full_context_ends_the_text() {
-    let done = run(&[&["run", "-m", &tiny(), "-p", "Hello", "-c", "16"], &GREEDY[..]].concat());
-    assert!(done.stderr.contains("the context is full: 16 tokens"), "{}", done.stderr);
-}
-
-#[test]
-fn chat_answers_once_or_line_by_line() {
-    let once = run(&["chat", "-m", &tiny(), "--system", "Be brief.", "-p", "Hello", "-n", "8", "--seed", "1"]);
-    assert!(!once.stdout.is_empty());
-    let mut child = pronk(&["chat", "-m", &tiny(), "-n", "8", "--seed", "1"]);
-    let mut child = child.stdin(Stdio::piped()).spawn().expect("the program starts");
-    child.stdin.take().expect("piped").write_all(b"Hello\n\nAnd the world?\n").expect("it reads");
-    let done = common::program::finish(child);
-    assert_eq!(done.code, Some(0), "{}", done.stderr);
-    assert_eq!(done.stderr.matches("reply ").count(), 2, "{}", done.stderr);
-    assert!(done.stderr.contains(" cached)"), "the second turn feeds only what is new: {}", done.stderr);
 }
 
 #[test]
@@ -296,43 +237,16 @@ fn usage_errors_name_the_limit() {
     with(&["--repeat-last-n", "-2"], "-1");
     with(&["-n", "-2"], "-1");
     with(&["-t", "0"], "1..=");
-    with(&["-c", "0"], "1..=");
+    with(&["-s", "-2"], "-1");
     with(&["--kv", "q8"], "f16");
     with(&["--device", "gpu"], "wgpu");
     with(&["--stop", ""], "--stop");
-    usage_error(&["run", "-m", "x"], "--prompt");
+    usage_error(&["perplexity", "-m", "x"], "--prompt");
     usage_error(&["run", "-m", "x", "-p", "a", "-f", "b"], "cannot be used with");
     usage_error(&["logits", "-m", "x", "--tokens", "1,x", "--out", "y"], "--tokens");
     usage_error(&["bench", "-m", "x", "-p", "0", "-n", "0"], "nothing to measure");
     usage_error(&["bench", "-m", "x", "-r", "0"], "1..");
     usage_error(&["leap"], "leap");
-}
-
-/// A reply that takes seconds, as its first byte has come.
-fn long_reply() -> std::process::Child {
-    let args = ["run", "-m", &tiny(), "-p", "Hello", "--seed", "1", "--ignore-eos", "-c", "8000"];
-    let mut child = pronk(&args).spawn().expect("the program starts");
-    child.stdout.as_mut().expect("piped").read_exact(&mut [0]).expect("a byte of text");
-    child
-}
-
-#[test]
-fn a_closed_pipe_ends_quietly() {
-    let mut child = long_reply();
-    drop(child.stdout.take());
-    let done = common::program::finish(child);
-    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_the_reply_and_the_timings_come() {
-    let child = long_reply();
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(kill.is_ok_and(|status| status.success()));
-    let done = common::program::finish(child); // its text is UTF-8 to the last byte, else this fails
-    assert_eq!(done.code, Some(0));
-    assert!(done.stderr.contains("interrupted") && done.stderr.contains("tok/s"), "{}", done.stderr);
 }
 
 #[test]

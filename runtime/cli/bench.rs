@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> Result<()> {
         command.error(ErrorKind::ValueValidation, "-p and -n are both 0: nothing to measure").exit();
     };
     let model = model(args)?;
-    let options = args.on.options();
+    let options = args.on.options(None);
     let n_ctx = u32::try_from(longest).with_context(|| format!("-d, -p, -n: {longest} tokens in all"))?;
     let options = LoadOptions { n_ctx: options.n_ctx.or(Some(n_ctx)), ..options };
     let Loaded { model, mut session, .. } = args.on.load(model, &options)?;

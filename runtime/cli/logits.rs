@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(token) = args.tokens.iter().find(|token| **token >= n_vocab) {
         bail!("--tokens: {token}, expected ids below {n_vocab}, the length of the vocabulary");
     }
-    let options = args.model.on.options();
+    let options = args.model.on.options(None);
     let n_ctx = options.n_ctx.unwrap_or(u32::try_from(n_tokens)?);
     if n_tokens > n_ctx as usize {
         bail!("--tokens: {n_tokens} tokens, the context holds {n_ctx} (-c)");

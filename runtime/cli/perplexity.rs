@@ -1,6 +1,7 @@
-use super::args::{ModelArgs, TextArgs, tokenizer};
+use super::args::{ModelArgs, tokenizer};
 use super::logits::ROWS_PER_STEP;
 use super::output::notice;
+use super::text::TextArgs;
 use anyhow::{Context, Result, bail};
 use pronk::generate::{LoadOptions, Outputs};
 use pronk::text::EncodeOptions;
@@ -32,7 +33,7 @@ pub fn run(args: &Args) -> Result<()> {
     if n_all < 2 {
         bail!("the text has {} tokens, nothing to predict", tokens.len());
     }
-    let options = args.model.on.options();
+    let options = args.model.on.options(None);
     // A short text needs no more than its own length of the model's context.
     let short = u32::try_from(n_all).ok().filter(|n| *n < model.config.n_ctx_train);
     let options = LoadOptions { n_ctx: options.n_ctx.or(short), max_outputs: ROWS_PER_STEP, ..options };
