@@ -126,8 +126,13 @@ fn perplexity_is_that_of_the_logits() {
     let got = common::program::perplexity(&shown);
     assert!((got / want - 1.0).abs() < 1e-3, "{got}, {want} from the logits");
     // Windows of 7 tokens and the beginning-of-text token.
-    let windows = run(&[&args[..], &["-c", "8"]].concat()).stdout;
-    assert_eq!(windows.matches('[').count(), (tokens.len() - 1).div_ceil(7), "{windows}");
+    let windows = run(&[&args[..], &["-c", "8"]].concat());
+    let n = (tokens.len() - 1).div_ceil(7);
+    assert_eq!(windows.stdout.matches('[').count(), n, "{}", windows.stdout);
+    let notice = format!("perplexity: {n} windows of 8 tokens, every token but the first scored");
+    assert!(windows.stderr.contains(&notice), "{}", windows.stderr);
+    let long = run(&["perplexity", "-m", &tiny(), "-p", &TEXT.repeat(40)]).stderr;
+    assert!(long.contains(" windows of 512 tokens"), "{long}");
 }
 
 #[test]
