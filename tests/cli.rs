@@ -182,6 +182,44 @@ fn errors_are_one_line() {
     }
 }
 
+#[test]
+fn token_ids_are_separated_by_commas_or_white_space() {
+    let folder = folder();
+    let write = |ids: &str| {
+        let out = folder.path().join("logits.npy");
+        let done = run(&["logits", "-m", &tiny(), "--tokens", ids, "--out", &out.display().to_string()]);
+        let wrote = format!("pronk: wrote {}: float32 (3, 512)\n", out.display());
+        assert!(done.stderr.ends_with(&wrote), "{}", done.stderr);
+        common::npy(&out)
+    };
+    let want = write("1,2,3");
+    assert_eq!(write("1 2\n3\n"), want);
+    assert_eq!(write(" 1, 2, 3"), want);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn write_errors_name_what_is_written() {
+    use std::process::Command;
+    let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
+    let mut command = common::program::pronk(&["info", "-m", &tiny()]);
+    let done = common::program::finish(command.stdout(full).spawn().expect("the program starts"));
+    assert_eq!(done.code, Some(1));
+    assert!(done.stderr.starts_with("pronk: stdout: cannot write: No space left"), "{}", done.stderr);
+
+    // Files may have one block only; the signal that says so is ignored, the error remains.
+    let folder = folder();
+    let out = folder.path().join("logits.npy").display().to_string();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_pronk")]);
+    command.args(["logits", "-m", &tiny(), "--tokens", "1,2,3,4,5,6", "--out", &out]);
+    let limited = command.output().expect("a shell");
+    let stderr = String::from_utf8_lossy(&limited.stderr);
+    assert_eq!(limited.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("logits.npy: cannot write: File too large") && !stderr.contains(".pronk-"), "{stderr}");
+    assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
+}
+
 /// Permissions do not stop a superuser, a link that leads nowhere does.
 #[cfg(unix)]
 #[test]
@@ -248,8 +286,11 @@ fn usage_errors_name_the_limit() {
     with(&["--stop", ""], "--stop");
     usage_error(&["perplexity", "-m", "x"], "--prompt");
     usage_error(&["run", "-m", "x", "-p", "a", "-f", "b"], "cannot be used with");
-    usage_error(&["logits", "-m", "x", "--tokens", "1,x", "--out", "y"], "--tokens");
+    for ids in ["1,x", "-1", "", ","] {
+        usage_error(&["logits", "-m", "x", "--tokens", ids, "--out", "y"], "expected token ids such as 1,2,3");
+    }
     usage_error(&["bench", "-m", "x", "-p", "0", "-n", "0"], "nothing to measure");
+    usage_error(&["bench", "-m", "x", "-p", "0", "-n", "0"], "Usage: pronk bench");
     usage_error(&["bench", "-m", "x", "-r", "0"], "1..");
     usage_error(&["leap"], "leap");
 }
