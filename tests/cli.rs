@@ -30,15 +30,34 @@ fn file(folder: &TempDir, name: &str, bytes: &[u8]) -> String {
 #[test]
 fn info_shows_keys_tensors_and_memory() {
     let shown = run(&["info", "-m", &tiny()]).stdout;
-    for part in ["llama.context_length", "8192", "blk.0.attn_q.weight", "Q4_0", "KV cache f16"] {
+    for part in ["llama.context_length", "8192", "Q4_0", "KV cache f16", "RoPE table", "2 layers", "\nruns on: cpu"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
+    assert!(!shown.contains("blk.0.attn_q.weight"), "{shown}");
+    let all = run(&["info", "-m", &tiny(), "--tensors"]).stdout;
+    let gguf = pronk::gguf::Gguf::open(tiny().as_ref()).expect("the model");
+    let listed: Vec<&str> = all.lines().rev().map_while(|line| line.split_whitespace().next()).collect();
+    let listed = listed.into_iter().rev().skip(2); // the title and the header
+    assert!(listed.eq(gguf.tensors().iter().map(|t| t.name.as_str())), "{all}");
+    let bytes: u64 = gguf.tensors().iter().map(|t| t.data.len() as u64).sum();
+    let size = pronk::backend::gib(bytes);
+    assert_eq!(shown.matches(&size).count(), 3, "the file's and the weights' of two contexts are {size}: {shown}");
     let folder = folder();
     let other = GgufBuilder::default().str("general.architecture", "gpt2").tensor_f32("wte", &[2, 3], &[0.5; 6]);
     let other = file(&folder, "other.gguf", &other.build());
-    let shown = run(&["info", "-m", &other]).stdout;
+    let shown = run(&["info", "-m", &other, "--tensors"]).stdout;
     assert!(shown.contains("cannot be run") && shown.contains("wte") && shown.contains("2 x 3"), "{shown}");
     fails(&["run", "-m", &other, "-p", "x"], &["other.gguf", "general.architecture", "gpt2", "only llama can be run"]);
+}
+
+#[test]
+fn info_prints_a_value_in_full() {
+    let value = |key: &str| run(&["info", "-m", &tiny(), "--key", key]).stdout;
+    assert_eq!(value("general.architecture"), "llama\n");
+    assert_eq!(value("llama.context_length"), "8192\n");
+    assert_eq!(value("tokenizer.ggml.tokens").lines().count(), 512);
+    assert!(value("tokenizer.ggml.tokens").contains("\"<|eot_id|>\"\n"));
+    fails(&["info", "-m", &tiny(), "--key", "no.such"], &["key no.such", "is missing"]);
 }
 
 #[test]
@@ -158,6 +177,12 @@ fn bench_reports_in_four_forms() {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     assert!(reader.headers().expect("a header").iter().any(|name| name == "avg_ts"));
     assert_eq!(reader.records().filter(Result::is_ok).count(), 4);
+}
+
+#[test]
+fn bench_fits_into_the_context_asked_for() {
+    let args = ["bench", "-m", &tiny(), "-p", "300", "-n", "5", "-d", "0,200", "-c", "400"];
+    fails(&args, &["pp300 @ d200", "needs 500 tokens", "-c is 400"]);
 }
 
 #[test]
