@@ -101,7 +101,14 @@ impl<'a> Compiler<'a> {
             let kernels = self.kernels(call)?;
             let params = binding(&buffer, offset, size);
             let groups = self.bind(call, &kernels, params, memory)?;
-            dispatches.push(Dispatch { op: call.op, rows: call.rows, per_row: call.per_row, cols: call.cols, kernels, groups });
+            dispatches.push(Dispatch {
+                op: call.op,
+                rows: call.rows,
+                per_row: call.per_row,
+                cols: call.cols,
+                kernels,
+                groups,
+            });
         }
         Ok(dispatches)
     }

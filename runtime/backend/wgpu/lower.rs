@@ -72,9 +72,11 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
         Op::Embed(op) => readable(op.table, Use::Blocks),
         Op::RmsNorm(op) => readable(op.w, Use::Floats),
         Op::MatMul(op) => readable(op.w, Use::Blocks),
-        Op::Rope(op) if op.head_dim % 2 != 0 => no(format!("cannot rotate heads of {} elements", op.head_dim)),
+        Op::Rope(op) if !op.head_dim.is_multiple_of(2) => {
+            no(format!("cannot rotate heads of {} elements", op.head_dim))
+        }
         Op::Rope(op) => readable(op.table, Use::Floats),
-        Op::KvStore(_) | Op::Attention(_) if plan.kv.head_dim > MAX_HEAD_DIM || plan.kv.head_dim % 2 != 0 => {
+        Op::KvStore(_) | Op::Attention(_) if plan.kv.head_dim > MAX_HEAD_DIM || !plan.kv.head_dim.is_multiple_of(2) => {
             no(format!("cannot keep heads of {} elements, an even number to {MAX_HEAD_DIM}", plan.kv.head_dim))
         }
         Op::Fused(fused) => {
@@ -85,7 +87,15 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
                     let alike = (act.gate, act.up) == (gate.out, up.out);
                     stackable(plan, norm.out, &[gate, up], alike, limits)
                 }
-                [Op::RmsNorm(norm), Op::MatMul(q), Op::MatMul(k), Op::MatMul(v), Op::Rope(a), Op::Rope(b), Op::KvStore(kv)] => {
+                [
+                    Op::RmsNorm(norm),
+                    Op::MatMul(q),
+                    Op::MatMul(k),
+                    Op::MatMul(v),
+                    Op::Rope(a),
+                    Op::Rope(b),
+                    Op::KvStore(kv),
+                ] => {
                     let table = &plan[a.table];
                     let floats = pack::layout(GgmlType::F32).map_or(0, |l| l.plane_bytes(0, table.rows, table.cols));
                     let alike = (a.x, b.x, kv.k, kv.v) == (q.out, k.out, k.out, v.out)
@@ -116,7 +126,8 @@ fn stackable(plan: &Plan, x: Buf, products: &[&MatMul], alike: bool, limits: Lim
         && rows <= tensors::rows_per_binding(layout, first.cols, limits.max_weight)
         && products.iter().all(|m| {
             let w = &plan[m.w];
-            let whole = m.first_row == 0 && plan[m.out].cols as u64 == w.rows && w.rows.is_multiple_of(tensors::ROW_STEP);
+            let whole =
+                m.first_row == 0 && plan[m.out].cols as u64 == w.rows && w.rows.is_multiple_of(tensors::ROW_STEP);
             (w.ty, w.cols, m.x) == (first.ty, first.cols, x) && whole
         });
     if alike {
@@ -345,7 +356,15 @@ impl Lowering<'_> {
                 calls.push(self.gate_up_swi_glu(gate, act));
                 calls
             }
-            [norm @ Op::RmsNorm(_), Op::MatMul(q), Op::MatMul(k), Op::MatMul(_), Op::Rope(rope), _, Op::KvStore(kv)] => {
+            [
+                norm @ Op::RmsNorm(_),
+                Op::MatMul(q),
+                Op::MatMul(k),
+                Op::MatMul(_),
+                Op::Rope(rope),
+                _,
+                Op::KvStore(kv),
+            ] => {
                 let mut calls = self.op(norm);
                 calls.push(self.qkv_rope_store(q, k, rope, kv));
                 calls
