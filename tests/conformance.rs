@@ -65,3 +65,21 @@ fn wgpu() {
         assert!(run_all(&mut device) > 200);
     }
 }
+
+/// The CUDA kernels on the simulator, with all of its checks.
+#[cfg(feature = "cuda")]
+#[test]
+fn sim() {
+    let mut device = pronk::backend::cuda::Cuda::sim();
+    let passed = run_all(&mut device);
+    println!("{}", device.driver().summary());
+    assert!(passed > 200);
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda() {
+    if let Some(mut device) = common::is_here("cuda", pronk::backend::cuda::Cuda::open(None)) {
+        assert!(run_all(&mut device) > 200);
+    }
+}

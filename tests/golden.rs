@@ -93,3 +93,25 @@ fn wgpu() {
         }
     }
 }
+
+/// The CUDA kernels: prefill on tensor cores, which take f16, and decode in f32; one token, and as many as count as decode.
+#[cfg(feature = "cuda")]
+fn compare_cuda(device: DeviceChoice) {
+    for (kv, chunk) in [(KvType::F32, 64), (KvType::F16, 64), (KvType::F16, 1), (KvType::F32, 1), (KvType::F16, 7)] {
+        assert!(compare_all(device, kv, chunk, 1e-5) >= 4);
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn sim() {
+    compare_cuda(DeviceChoice::Sim);
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda() {
+    if common::is_here("cuda", pronk::backend::open(DeviceChoice::Cuda(None))).is_some() {
+        compare_cuda(DeviceChoice::Cuda(None));
+    }
+}

@@ -9,12 +9,16 @@ pub enum DeviceChoice {
     /// The first real GPU, else the CPU.
     Auto,
     Cpu,
+    /// A CUDA GPU by its ordinal; the first without one.
+    Cuda(Option<usize>),
+    /// The CUDA kernels on the simulator.
+    Sim,
     /// A wgpu adapter by its index; the first without one.
     Wgpu(Option<usize>),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, ThisError)]
-#[error("{0}: not a device, expected auto, cpu, wgpu or wgpu:N")]
+#[error("{0}: not a device, expected auto, cpu, cuda, cuda:N, sim, wgpu or wgpu:N")]
 pub struct UnknownDevice(String);
 
 impl std::str::FromStr for DeviceChoice {
@@ -24,7 +28,10 @@ impl std::str::FromStr for DeviceChoice {
         match s.split_once(':') {
             None if s == "auto" => Ok(DeviceChoice::Auto),
             None if s == "cpu" => Ok(DeviceChoice::Cpu),
+            None if s == "cuda" => Ok(DeviceChoice::Cuda(None)),
+            None if s == "sim" => Ok(DeviceChoice::Sim),
             None if s == "wgpu" => Ok(DeviceChoice::Wgpu(None)),
+            Some(("cuda", n)) => Ok(DeviceChoice::Cuda(Some(n.parse().map_err(|_| unknown())?))),
             Some(("wgpu", n)) => Ok(DeviceChoice::Wgpu(Some(n.parse().map_err(|_| unknown())?))),
             _ => Err(unknown()),
         }
@@ -66,7 +73,7 @@ pub(super) fn system_memory() -> Option<Memory> {
     (total > 0).then_some(Memory { total, free })
 }
 
-/// Everything that [`open`] could open, the CPU first.
+/// Everything that [`open`] could open, the CPU first. A GPU that several backends drive is listed by each: CUDA first.
 pub fn available() -> Vec<DeviceInfo> {
     let mut devices = vec![DeviceInfo {
         id: "cpu".to_string(),
@@ -77,9 +84,29 @@ pub fn available() -> Vec<DeviceInfo> {
         limits: vec![],
         features: vec![],
     }];
+    #[cfg(feature = "cuda")]
+    devices.extend(super::cuda::available());
     #[cfg(feature = "wgpu")]
     devices.extend(super::wgpu::available());
+    #[cfg(feature = "cuda")]
+    devices.push(super::cuda::simulator());
     devices
+}
+
+/// The available devices in one line, for errors.
+fn listing() -> String {
+    let describe = |d: DeviceInfo| match d.id.contains(':') {
+        true => format!("{} ({}, {})", d.id, d.name, d.kind),
+        false => d.id,
+    };
+    available().into_iter().map(describe).collect::<Vec<_>>().join(", ")
+}
+
+/// A backend that this build left out.
+#[cfg(not(all(feature = "cuda", feature = "wgpu")))]
+fn left_out(device: &str, feature: &str) -> Result<Box<dyn Backend>, Error> {
+    let what = format!("this build of pronk has no {feature} backend (feature {feature})");
+    Err(Error::Device { device: format!("--device {device}"), what })
 }
 
 /// Opens the chosen device. The error says what was looked for and what there is.
@@ -90,12 +117,24 @@ pub fn open(choice: DeviceChoice) -> Result<Box<dyn Backend>, Error> {
             Some(gpu) => open(gpu.id.parse().map_err(|e: UnknownDevice| Error::Step(e.to_string()))?),
             None => open(DeviceChoice::Cpu),
         },
+        #[cfg(feature = "cuda")]
+        DeviceChoice::Cuda(ordinal) => match super::cuda::Cuda::open(ordinal) {
+            Ok(gpu) => Ok(Box::new(gpu)),
+            Err(what) => {
+                let n = ordinal.map_or(String::new(), |n| format!(":{n}"));
+                let what = format!("{what}; available: {}", listing());
+                Err(Error::Device { device: format!("--device cuda{n}"), what })
+            }
+        },
+        #[cfg(feature = "cuda")]
+        DeviceChoice::Sim => Ok(Box::new(super::cuda::Cuda::sim())),
+        #[cfg(not(feature = "cuda"))]
+        DeviceChoice::Cuda(_) => left_out("cuda", "cuda"),
+        #[cfg(not(feature = "cuda"))]
+        DeviceChoice::Sim => left_out("sim", "cuda"),
         #[cfg(feature = "wgpu")]
         DeviceChoice::Wgpu(index) => Ok(Box::new(super::wgpu::Wgpu::open(index, Default::default())?)),
         #[cfg(not(feature = "wgpu"))]
-        DeviceChoice::Wgpu(_) => {
-            let what = "this build of pronk has no wgpu backend (feature wgpu)".to_string();
-            Err(Error::Device { device: "--device wgpu".to_string(), what })
-        }
+        DeviceChoice::Wgpu(_) => left_out("wgpu", "wgpu"),
     }
 }

@@ -1,7 +1,11 @@
 //! What executes a plan. The CPU backend is the definition of every operation; the others are checked against it.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod device;
+#[cfg(feature = "cuda")]
+pub mod params;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
 

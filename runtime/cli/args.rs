@@ -42,6 +42,13 @@ impl FileArgs {
 pub struct ModelArgs {
     #[command(flatten)]
     pub file: FileArgs,
+    #[command(flatten)]
+    pub on: DeviceArgs,
+}
+
+/// What a model runs on.
+#[derive(Args)]
+pub struct DeviceArgs {
     /// auto (the first GPU, else the CPU), or what `pronk devices` lists: cpu, wgpu, wgpu:1, ...
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -71,7 +78,7 @@ enum Kv {
     F32,
 }
 
-impl ModelArgs {
+impl DeviceArgs {
     /// How the command line wants the model loaded.
     pub fn options(&self) -> LoadOptions {
         let kv = match self.kv {
@@ -87,8 +94,8 @@ impl ModelArgs {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
             pool.build_global().with_context(|| format!("-t {threads}"))?;
         }
-        if self.check_tensors {
-            check_tensors(&self.file.gguf()?)?;
+        if let (true, Some(gguf)) = (self.check_tensors, model.gguf()) {
+            check_tensors(gguf)?;
         }
         let bar = ProgressBar::new(0);
         bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")?);

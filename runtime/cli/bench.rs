@@ -1,25 +1,37 @@
-use super::args::ModelArgs;
+use super::args::DeviceArgs;
 use super::output::notice;
 use super::stream;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, ValueEnum};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use pronk::backend::gib;
-use pronk::generate::{LoadOptions, Outputs, Session};
+use pronk::generate::{LoadOptions, Loaded, Outputs, Session};
 use pronk::gguf::Gguf;
+use pronk::model::{Model, Shape};
 use pronk::plan::{Load, Plan};
+use pronk::quant::GgmlType;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Measure the speed of prompts (pp) and of generated text (tg), with llama-bench's columns
 #[derive(clap::Args)]
 pub struct Args {
+    /// GGUF file
+    #[arg(short, long, value_name = "FILE", required_unless_present = "synth")]
+    model: Option<PathBuf>,
+    /// Instead of a file, a well-known shape with random weights of a type: llama3-8b:Q4_0
+    #[arg(long, value_name = "SHAPE:TYPE", conflicts_with = "model", value_parser = synthetic)]
+    synth: Option<(Shape, GgmlType)>,
+    /// Layers of the --synth model, if not all
+    #[arg(long, value_name = "N", requires = "synth", value_parser = clap::value_parser!(u32).range(1..))]
+    layers: Option<u32>,
     #[command(flatten)]
-    model: ModelArgs,
+    on: DeviceArgs,
     /// Lengths of prompts, separated by commas; 0: none
     #[arg(short = 'p', long, value_name = "N", value_delimiter = ',', default_value = "512")]
     n_prompt: Vec<u32>,
@@ -93,29 +105,59 @@ pub fn run(args: &Args) -> Result<()> {
         let mut command = super::Cli::command();
         command.error(ErrorKind::ValueValidation, "-p and -n are both 0: nothing to measure").exit();
     };
-    let (file, model) = args.model.file.model()?;
-    let options = args.model.options();
+    let model = model(args)?;
+    let options = args.on.options();
     let n_ctx = u32::try_from(longest).with_context(|| format!("-d, -p, -n: {longest} tokens in all"))?;
     let options = LoadOptions { n_ctx: options.n_ctx.or(Some(n_ctx)), ..options };
-    let mut session = args.model.load(model, &options)?.session;
+    let Loaded { model, mut session, .. } = args.on.load(model, &options)?;
     let device = session.device();
     let stream = if device == "cpu" { stream::read_bandwidth() } else { None };
 
-    if let Some(stream) = stream.filter(|_| !args.model.quiet) {
+    if let Some(stream) = stream.filter(|_| !args.on.quiet) {
         notice(format!("stream: {:.1} GB/s read by {} threads", stream / 1e9, rayon::current_num_threads()));
     }
     let mut rows = vec![];
     for (i, test) in tests.iter().enumerate() {
-        if !args.model.quiet {
+        if !args.on.quiet {
             notice(format!("{} of {}: {test}", i + 1, tests.len()));
         }
-        rows.push(measure(*test, args.repetitions, &mut session, &file, stream)?);
+        rows.push(measure(*test, args.repetitions, &mut session, &model, stream)?);
     }
     match args.output {
         Form::Md => write_table(&rows),
         Form::Csv => write_csv(&rows),
         Form::Json => Ok(writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&rows)?)?),
         Form::Jsonl => rows.iter().try_for_each(|row| Ok(writeln!(io::stdout(), "{}", serde_json::to_string(row)?)?)),
+    }
+}
+
+/// `SHAPE:TYPE`, both of those that are known.
+fn synthetic(text: &str) -> Result<(Shape, GgmlType), String> {
+    let (name, ty) = text.split_once(':').ok_or("expected SHAPE:TYPE, for example llama3-8b:Q4_0")?;
+    Ok((super::ops::shape(name)?, super::ops::tensor_type(ty)?))
+}
+
+/// The model to measure.
+fn model(args: &Args) -> Result<Model> {
+    match (&args.synth, &args.model) {
+        (Some((shape, ty)), _) => {
+            let n_layers = args.layers.unwrap_or(shape.n_layers);
+            let columns = [shape.n_embd, shape.n_ff, shape.n_heads * shape.head_dim];
+            if let Some(n) = columns.iter().find(|n| !(**n as u64).is_multiple_of(ty.block_size())) {
+                bail!(
+                    "--synth {}:{}: rows of {n} elements are no whole blocks of {}",
+                    shape.name,
+                    ty.name(),
+                    ty.block_size()
+                );
+            }
+            if n_layers > shape.n_layers {
+                bail!("--layers {n_layers}: {} has {}", shape.name, shape.n_layers);
+            }
+            Ok(Shape { n_layers, ..*shape }.model(*ty, 1))
+        }
+        (None, Some(path)) => Ok(Model::new(Gguf::open(path)?)?),
+        (None, None) => unreachable!("the command line asks for one of them"),
     }
 }
 
@@ -186,7 +228,7 @@ impl Test {
 }
 
 /// One run to warm up, then `n` that count.
-fn measure(test: Test, n: u32, session: &mut Session, file: &Gguf, stream: Option<f64>) -> Result<Row> {
+fn measure(test: Test, n: u32, session: &mut Session, model: &Model, stream: Option<f64>) -> Result<Row> {
     test.run(session)?;
     let seconds = (0..n).map(|_| test.run(session)).collect::<Result<Vec<f64>>>()?;
     let samples_ns: Vec<f64> = seconds.iter().map(|s| s * 1e9).collect();
@@ -197,11 +239,11 @@ fn measure(test: Test, n: u32, session: &mut Session, file: &Gguf, stream: Optio
     let bytes = test.bytes(plan);
     let avg_gbs = bytes as f64 / avg_ns;
     let kv = format!("{:?}", plan.kv.ty).to_lowercase();
-    let (model_type, model_size, model_n_params) = describe(file);
+    let (model_type, model_size, model_n_params) = describe(model);
     Ok(Row {
         build_version: env!("CARGO_PKG_VERSION"),
         test_time: jiff::Timestamp::now().round(jiff::Unit::Second)?.to_string(),
-        model_filename: file.name().to_string(),
+        model_filename: model.name().to_string(),
         model_type,
         model_size,
         model_n_params,
@@ -234,15 +276,16 @@ fn mean_and_deviation(samples: &[f64]) -> (f64, f64) {
 }
 
 /// `llama 135M Q4_1`, with the type that most bytes are in; bytes and elements of all tensors.
-fn describe(file: &Gguf) -> (String, u64, u64) {
-    let mut types = BTreeMap::new();
-    for tensor in file.tensors() {
-        *types.entry(tensor.ty).or_default() += tensor.data.len() as u64;
+fn describe(model: &Model) -> (String, u64, u64) {
+    let mut types: BTreeMap<GgmlType, u64> = BTreeMap::new();
+    let mut elements = 0;
+    for (ty, shape) in model.catalog.values() {
+        let n: u64 = shape.iter().product();
+        elements += n;
+        *types.entry(*ty).or_default() += n / ty.block_size() * ty.block_bytes();
     }
-    let (ty, _) = types.iter().max_by_key(|(_, bytes): &(_, &u64)| **bytes).map_or(("-", 0), |(ty, n)| (ty.name(), *n));
-    let elements: u64 = file.tensors().iter().map(|t| t.n_elements()).sum();
-    let arch = file.str("general.architecture").ok().flatten().unwrap_or("-");
-    (format!("{arch} {} {ty}", count(elements, 0)), types.values().sum(), elements)
+    let ty = types.iter().max_by_key(|(_, bytes)| **bytes).map_or("-", |(ty, _)| ty.name());
+    (format!("llama {} {ty}", count(elements, 0)), types.values().sum(), elements)
 }
 
 /// `135M`, `8.03B`.

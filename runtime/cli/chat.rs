@@ -32,13 +32,13 @@ pub fn run(args: &Args) -> Result<()> {
     let in_file = || args.model.file.model.display().to_string();
     let template = ChatTemplate::from_vocab(&Vocab::from_gguf(&gguf)?).with_context(in_file)?;
     let tokenizer = tokenizer(&gguf, &model)?;
-    let loaded = args.model.load(model, &args.model.options())?;
+    let loaded = args.model.on.load(model, &args.model.on.options())?;
     let mut chat = Chat {
         replier: Replier::new(loaded.session, tokenizer, &args.sampling),
         template,
         messages: args.system.iter().map(|text| Message::new("system", text)).collect(),
         path: args.model.file.model.clone(),
-        quiet: args.model.quiet,
+        quiet: args.model.on.quiet,
     };
     if !chat.quiet {
         let load_time = begin.elapsed().as_secs_f64();

@@ -29,13 +29,13 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(token) = args.tokens.iter().find(|token| **token >= n_vocab) {
         bail!("--tokens: {token}, expected ids below {n_vocab}, the length of the vocabulary");
     }
-    let options = args.model.options();
+    let options = args.model.on.options();
     let n_ctx = options.n_ctx.unwrap_or(u32::try_from(n_tokens)?);
     if n_tokens > n_ctx as usize {
         bail!("--tokens: {n_tokens} tokens, the context holds {n_ctx} (-c)");
     }
     let options = LoadOptions { n_ctx: Some(n_ctx), max_outputs: ROWS_PER_STEP, ..options };
-    let mut session = args.model.load(model, &options)?.session;
+    let mut session = args.model.on.load(model, &options)?.session;
 
     let _work = Work::begin()?; // an interrupted run removes what it has written
     let failed = || format!("{}: cannot write", args.out.display());

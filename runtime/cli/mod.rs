@@ -9,6 +9,7 @@ mod devices;
 mod info;
 mod interrupt;
 mod logits;
+mod ops;
 mod output;
 mod perplexity;
 mod reply;
@@ -38,6 +39,7 @@ enum Command {
     Logits(logits::Args),
     Perplexity(perplexity::Args),
     Bench(bench::Args),
+    Ops(ops::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Logits(args) => logits::run(&args),
         Command::Perplexity(args) => perplexity::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Ops(args) => ops::run(&args),
     };
     match done {
         Err(e) if !is_closed_pipe(&e) => {

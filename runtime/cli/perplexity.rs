@@ -32,11 +32,11 @@ pub fn run(args: &Args) -> Result<()> {
     if n_all < 2 {
         bail!("the text has {} tokens, nothing to predict", tokens.len());
     }
-    let options = args.model.options();
+    let options = args.model.on.options();
     // A short text needs no more than its own length of the model's context.
     let short = u32::try_from(n_all).ok().filter(|n| *n < model.config.n_ctx_train);
     let options = LoadOptions { n_ctx: options.n_ctx.or(short), max_outputs: ROWS_PER_STEP, ..options };
-    let mut session = args.model.load(model, &options)?.session;
+    let mut session = args.model.on.load(model, &options)?.session;
     let window = session.plan().kv.slots as usize;
     if window < 2 {
         bail!("-c {window}: expected at least 2");
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     writeln!(out, "\nFinal estimate: PPL = {:.4} +/- {:.5}", total.perplexity(), total.error())?;
-    if !args.model.quiet {
+    if !args.model.on.quiet {
         let rate = tokens.len() as f64 / begin.elapsed().as_secs_f64();
         notice(format!("{}: {} tokens scored, {rate:.1} tok/s", session.device(), total.n));
     }

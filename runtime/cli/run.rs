@@ -28,11 +28,11 @@ pub fn run(args: &Args) -> Result<()> {
     let tokenizer = tokenizer(&gguf, &model)?;
     let options = EncodeOptions { add_bos: tokenizer.add_bos(), parse_special: args.special };
     let prompt = tokenizer.encode(&prompt, options).with_context(|| args.model.file.model.display().to_string())?;
-    let loaded = args.model.load(model, &args.model.options())?;
+    let loaded = args.model.on.load(model, &args.model.on.options())?;
     let mut replier = Replier::new(loaded.session, tokenizer, &args.sampling);
     let load_time = begin.elapsed().as_secs_f64();
     let reply = replier.reply(&prompt, &mut io::stdout().lock())?;
-    if !args.model.quiet {
+    if !args.model.on.quiet {
         notice(format!("{}: load {load_time:.2} s; {reply}; seed {}", replier.device(), replier.seed()));
     }
     Ok(())

@@ -7,12 +7,12 @@ mod cases;
 mod perf;
 
 pub use cases::cases;
-pub use perf::{PerfCase, perf_cases};
+pub use perf::{PerfCase, perf_cases, stream_bandwidth};
 
 use crate::backend::{Backend, Error, Precision, check_supported, cpu::Cpu};
 use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse};
 use crate::quant::GgmlType;
-use crate::quant::{Random, random_blocks};
+use crate::quant::{self, Random, random_blocks};
 use bytes::Bytes;
 
 /// Rows that every buffer has beyond the largest step of its case.
@@ -78,6 +78,14 @@ impl Setup {
         self.plan.weight(WeightDecl { name: format!("w{}", self.weights.len()), ty, rows, cols })
     }
 
+    /// Root mean square of a weight's elements.
+    pub fn rms(&self, w: Weight) -> f32 {
+        let decl = &self.plan[w];
+        let mut values = vec![0.0; decl.elements() as usize];
+        quant::decode(decl.ty, &self.weights[w.0 as usize], &mut values);
+        (values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32).sqrt()
+    }
+
     /// An F32 weight of given values, one row per `cols`.
     pub fn weight_of(&mut self, values: &[f32], cols: u64) -> Weight {
         self.weights.push(Bytes::copy_from_slice(bytemuck::cast_slice(values)));
@@ -118,7 +126,7 @@ impl Setup {
     }
 }
 
-/// A cache of one slot for cases without attention.
+/// The smallest cache whose slots cover every step, for cases without attention.
 pub fn no_kv() -> KvDecl {
     KvDecl { layers: 1, slots: 4096, heads: 1, head_dim: 2, ty: KvType::F32 }
 }

@@ -1,0 +1,54 @@
+//! What can go wrong before a kernel runs, and what stops one that runs.
+
+use thiserror::Error;
+
+/// PTX text that cannot be loaded. The line is the one of the text, counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{module}:{line}: {message}")]
+pub struct LoadError {
+    /// The name given to [`crate::Module::load`].
+    pub module: String,
+    pub line: u32,
+    pub message: String,
+}
+
+/// An error without the module's name, which only `Module::load` knows.
+#[derive(Debug)]
+pub(crate) struct At {
+    pub line: u32,
+    pub message: String,
+}
+
+impl At {
+    pub fn new(line: u32, message: impl Into<String>) -> At {
+        At { line, message: message.into() }
+    }
+}
+
+/// A host call that cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum HostError {
+    #[error("address {address:#x}: {bytes} bytes are not inside one live allocation")]
+    BadRange { address: u64, bytes: u64 },
+    #[error("allocation of {bytes} bytes: {allocated} of the limit {limit} are in use")]
+    OutOfMemory { bytes: u64, allocated: u64, limit: u64 },
+    #[error("address {address:#x}: {bytes} bytes are read by the host and byte {first} of them was never written")]
+    Uninitialized { address: u64, bytes: u64, first: u64 },
+}
+
+/// A launch that was refused or that could not run to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Fault {
+    #[error("{kernel}: {what} {value}, the limit is {limit}")]
+    Limit { kernel: String, what: &'static str, value: u64, limit: u64 },
+    #[error("{kernel}: parameters are {given} bytes, the kernel takes {expected}")]
+    Params { kernel: String, given: usize, expected: usize },
+    #[error("{kernel}: a cooperative grid of {ctas} blocks does not fit, {resident} can be resident")]
+    Cooperative { kernel: String, ctas: u64, resident: u64 },
+    #[error("{kernel}:{line}: trap, block {block:?} thread {thread:?}")]
+    Trap { kernel: String, line: u32, block: [u32; 3], thread: [u32; 3] },
+    #[error("{kernel}:{line}: more than {limit} warp instructions in block {block:?} (an endless loop?)")]
+    Endless { kernel: String, line: u32, block: [u32; 3], limit: u64 },
+    #[error("{kernel}:{line}: deadlock in block {block:?}: {message}")]
+    Deadlock { kernel: String, line: u32, block: [u32; 3], message: String },
+}

@@ -1,0 +1,304 @@
+//! Loads and stores: addresses to spaces, registers to words, and the spaces that belong to one thread.
+
+use crate::ast::Space;
+use crate::exec::Exec;
+use crate::finding::Check;
+use crate::ir::*;
+
+/// Up to 32 bytes of every lane, as words.
+pub(crate) type Words = [Row; 8];
+
+pub(crate) fn in_space(a: u64, space: Space) -> bool {
+    let window = |base: u64| a.wrapping_sub(base) < WINDOW_BYTES;
+    match space {
+        Space::Shared => window(SHARED_WINDOW),
+        Space::Local => window(LOCAL_WINDOW),
+        Space::Param => window(PARAM_WINDOW),
+        Space::Global | Space::Const => a < SHARED_WINDOW,
+        Space::Generic => true,
+    }
+}
+
+/// Lanes of a mask.
+pub(crate) fn lanes(m: u32) -> impl Iterator<Item = usize> {
+    (0..LANES).filter(move |l| m >> l & 1 != 0)
+}
+
+impl Exec<'_> {
+    pub fn addresses(&mut self, reg: Reg, off: i64, m: u32) -> Row64 {
+        self.use_reg(reg, m);
+        match reg {
+            Reg::D(r) => self.warp.d[usize::from(r)].map(|a| a.wrapping_add(off as u64)),
+            Reg::W(r) => self.warp.w[usize::from(r)].map(|a| u64::from(a).wrapping_add(off as u64)),
+            Reg::P(_) => [0; LANES],
+        }
+    }
+
+    /// Turns generic addresses into ones of a space, one group of lanes after the other.
+    pub fn by_space(&mut self, space: Space, a: &mut Row64, m: u32, mut go: impl FnMut(&mut Self, Space, &Row64, u32)) {
+        if space != Space::Generic {
+            return go(self, space, a, m);
+        }
+        let mut left = m;
+        for (s, base) in [(Space::Shared, SHARED_WINDOW), (Space::Local, LOCAL_WINDOW), (Space::Param, PARAM_WINDOW)] {
+            let group = lanes(left).filter(|&l| in_space(a[l], s)).fold(0, |acc, l| acc | 1 << l);
+            if group != 0 {
+                let inside = a.map(|v| v.wrapping_sub(base));
+                go(self, s, &inside, group);
+                left &= !group;
+            }
+        }
+        if left != 0 {
+            go(self, Space::Global, a, left);
+        }
+    }
+
+    /// Drops lanes whose address is not a multiple of the access.
+    pub fn aligned(&mut self, a: &Row64, bytes: u32, m: u32) -> u32 {
+        // Accesses have a power of two of bytes.
+        let low = u64::from(bytes) - 1;
+        if a.iter().fold(0, |acc, a| acc | a) & low == 0 {
+            return m;
+        }
+        let bad = lanes(m).filter(|&l| a[l] & low != 0).fold(0, |acc, l| acc | 1 << l);
+        for l in lanes(bad) {
+            self.report(Check::Misaligned, l as u32, || format!("address {:#x} of an access of {bytes} bytes", a[l]));
+        }
+        m & !bad
+    }
+
+    pub fn load(&mut self, mem: &Mem, m: u32) {
+        let mut a = self.addresses(mem.addr, mem.off, m);
+        let bytes = u32::from(mem.size) * u32::from(mem.n);
+        let mut words: Words = [[0; LANES]; 8];
+        let mut flying = 0;
+        self.by_space(mem.space, &mut a, m, |x, space, a, m| {
+            let good = x.aligned(a, bytes, m);
+            match space {
+                Space::Shared => x.load_shared(a, bytes, good, &mut words),
+                Space::Local => x.load_local(a, bytes, good, &mut words),
+                Space::Param => x.load_param(a, bytes, good, &mut words),
+                _ => {
+                    x.load_global(a, bytes, good, &mut words, mem);
+                    flying |= good;
+                }
+            }
+        });
+        self.distribute(mem, m, &words);
+        if flying != 0 && mem.space != Space::Const {
+            self.warp.issued += u64::from(bytes) * u64::from(flying.count_ones());
+            for k in 0..usize::from(mem.n) {
+                self.in_flight(mem.regs[k], flying);
+            }
+        }
+    }
+
+    /// Words to the destination registers, extended to their width.
+    fn distribute(&mut self, mem: &Mem, m: u32, words: &Words) {
+        for k in 0..usize::from(mem.n) {
+            match (mem.size, mem.regs[k]) {
+                (4, Reg::W(r)) => self.warp.put_w(r, m, &words[k]),
+                (8, Reg::D(r)) => {
+                    let (lo, hi) = (&words[2 * k], &words[2 * k + 1]);
+                    let mut row = [0; LANES];
+                    for i in 0..LANES {
+                        row[i] = u64::from(hi[i]) << 32 | u64::from(lo[i]);
+                    }
+                    self.warp.put_d(r, m, &row);
+                }
+                (size, reg) => {
+                    let (at, bits) = (k * usize::from(size), 8 * u32::from(size));
+                    for l in lanes(m) {
+                        let lo = words[at / 4][l] >> (8 * (at % 4));
+                        let v = if bits == 32 { lo } else { lo & ((1 << bits) - 1) };
+                        let v = if mem.signed {
+                            i64::from((v << (32 - bits)) as i32 >> (32 - bits)) as u64
+                        } else {
+                            u64::from(v)
+                        };
+                        // Registers of 16 bits keep the upper half of their row zero.
+                        let v = if mem.narrow { v & 0xffff } else { v };
+                        self.warp.set(reg, l, v);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Source registers to words.
+    fn collect(&mut self, mem: &Mem, m: u32) -> Words {
+        let mut words: Words = [[0; LANES]; 8];
+        for k in 0..usize::from(mem.n) {
+            let reg = mem.regs[k];
+            self.use_reg(reg, m);
+            match (mem.size, reg) {
+                (4, Reg::W(r)) => words[k] = self.warp.w[usize::from(r)],
+                (8, Reg::D(r)) => {
+                    let row = &self.warp.d[usize::from(r)];
+                    words[2 * k] = row.map(|v| v as u32);
+                    words[2 * k + 1] = row.map(|v| (v >> 32) as u32);
+                }
+                (size, reg) => {
+                    let (at, bits) = (k * usize::from(size), 8 * u32::from(size));
+                    for l in lanes(m) {
+                        let v = self.warp.get(reg, l) as u32;
+                        let v = if bits == 32 { v } else { v & ((1 << bits) - 1) };
+                        words[at / 4][l] |= v << (8 * (at % 4));
+                    }
+                }
+            }
+        }
+        words
+    }
+
+    pub fn store(&mut self, mem: &Mem, m: u32) {
+        let mut a = self.addresses(mem.addr, mem.off, m);
+        let words = self.collect(mem, m);
+        let bytes = u32::from(mem.size) * u32::from(mem.n);
+        self.by_space(mem.space, &mut a, m, |x, space, a, m| {
+            let good = x.aligned(a, bytes, m);
+            match space {
+                Space::Shared => x.store_shared(a, bytes, good, &words),
+                Space::Local => x.store_local(a, bytes, good, &words),
+                Space::Param => {
+                    let frame = a.map(|v| v.wrapping_sub(PARAM_FRAME));
+                    x.store_local(&frame, bytes, good, &words);
+                }
+                _ => x.store_global(a, bytes, good, &words, mem),
+            }
+        });
+    }
+
+    pub fn atomic(&mut self, atom: &Atom, m: u32) {
+        let mut a = self.addresses(atom.addr, atom.off, m);
+        self.use_reg(atom.b, m);
+        if let Some(c) = atom.c {
+            self.use_reg(c, m);
+        }
+        self.by_space(atom.space, &mut a, m, |x, space, a, m| {
+            let good = x.aligned(a, atom.ty.size(), m);
+            match space {
+                Space::Shared => x.atomic_shared(atom, a, good),
+                Space::Global => x.atomic_global(atom, a, good),
+                _ => lanes(good).for_each(|l| {
+                    x.report(Check::OutOfBounds, l as u32, || {
+                        format!("atomic on {space:?} memory, address {:#x}", a[l])
+                    });
+                }),
+            }
+        });
+    }
+
+    fn local_fits(&mut self, a: u64, bytes: u32, lane: usize) -> bool {
+        let size = u64::from(self.prog.local_bytes);
+        let ok = a <= size && u64::from(bytes) <= size - a;
+        if !ok {
+            self.report(Check::OutOfBounds, lane as u32, || {
+                format!("local address {a:#x}, {bytes} bytes of a frame of {size}")
+            });
+        }
+        ok
+    }
+
+    pub fn load_local(&mut self, a: &Row64, bytes: u32, m: u32, words: &mut Words) {
+        for l in lanes(m) {
+            if !self.local_fits(a[l], bytes, l) {
+                continue;
+            }
+            let (word, shift) = ((a[l] / 4) as usize, (a[l] % 4) as u32);
+            for k in 0..bytes.div_ceil(4) as usize {
+                let touched = touched_bytes(bytes, shift);
+                if self.warp.local_init[word + k][l] & touched != touched {
+                    self.report(Check::UninitializedLocal, l as u32, || {
+                        format!("local address {:#x} was never written", a[l] + 4 * k as u64)
+                    });
+                    self.warp.local_init[word + k][l] |= touched;
+                }
+                words[k][l] = self.warp.local[word + k][l] >> (8 * shift);
+            }
+        }
+    }
+
+    pub fn store_local(&mut self, a: &Row64, bytes: u32, m: u32, words: &Words) {
+        for l in lanes(m) {
+            if !self.local_fits(a[l], bytes, l) {
+                continue;
+            }
+            let (word, shift) = ((a[l] / 4) as usize, (a[l] % 4) as u32);
+            for k in 0..bytes.div_ceil(4) as usize {
+                let touched = touched_bytes(bytes, shift);
+                let keep = !byte_mask(touched);
+                let old = self.warp.local[word + k][l];
+                self.warp.local[word + k][l] = old & keep | words[k][l] << (8 * shift) & !keep;
+                self.warp.local_init[word + k][l] |= touched;
+            }
+        }
+    }
+
+    /// Parameters of the kernel, or of a called function (which live in the frame).
+    fn load_param(&mut self, a: &Row64, bytes: u32, m: u32, words: &mut Words) {
+        let framed = lanes(m).filter(|&l| a[l] >= PARAM_FRAME).fold(0, |acc, l| acc | 1 << l);
+        if framed != 0 {
+            let inside = a.map(|v| v.wrapping_sub(PARAM_FRAME));
+            self.load_local(&inside, bytes, framed, words);
+        }
+        let params = self.launch.params;
+        for l in lanes(m & !framed) {
+            let at = a[l] as usize;
+            let Some(p) = params.get(at..at + bytes as usize) else {
+                let size = params.len();
+                self.report(Check::OutOfBounds, l as u32, || format!("parameter offset {at}, {bytes} bytes of {size}"));
+                continue;
+            };
+            for (k, chunk) in p.chunks(4).enumerate() {
+                let mut w = [0; 4];
+                w[..chunk.len()].copy_from_slice(chunk);
+                words[k][l] = u32::from_le_bytes(w);
+            }
+        }
+    }
+
+    /// The device's `printf`: `%` conversions of C, arguments at their natural alignment in local memory.
+    pub fn printf(&mut self, format: u32, args: u32, ret: u32, m: u32) {
+        for l in lanes(m) {
+            let pointer = |x: &Self, at: u32| {
+                let word = |k: usize| x.warp.local.get(at as usize / 4 + k).map_or(0, |r| u64::from(r[l]));
+                word(0) | word(1) << 32
+            };
+            let (format, mut args) = (pointer(self, format), pointer(self, args).wrapping_sub(LOCAL_WINDOW));
+            let mut text = Vec::new();
+            let mut at = format;
+            while let Some((a, off)) = self.launch.mem.find(at, 1) {
+                let w = a.data[off as usize / 4].load(std::sync::atomic::Ordering::Relaxed);
+                match (w >> (8 * (off % 4))) as u8 {
+                    0 => break,
+                    c => text.push(c),
+                }
+                at += 1;
+            }
+            let mut next = |x: &Self, size: u64| {
+                args = args.next_multiple_of(size);
+                let word = |k: u64| x.warp.local.get(((args + k) / 4) as usize).map_or(0, |r| u64::from(r[l]));
+                let v = word(0) | if size == 8 { word(4) << 32 } else { 0 };
+                args += size;
+                v
+            };
+            let out =
+                crate::printf::format(&String::from_utf8_lossy(&text), |wide| next(self, if wide { 8 } else { 4 }));
+            self.launch.print(out);
+            let mut result: Words = [[0; LANES]; 8];
+            result[0][l] = 1;
+            self.store_local(&[u64::from(ret); LANES], 4, 1 << l, &result);
+        }
+    }
+}
+
+/// Bytes of a word that an access of so many bytes touches, `shift` bytes into it.
+pub(crate) fn touched_bytes(bytes: u32, shift: u32) -> u8 {
+    if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << shift }
+}
+
+/// Four bits to four bytes.
+pub(crate) fn byte_mask(touched: u8) -> u32 {
+    (0..4).filter(|i| touched >> i & 1 != 0).fold(0, |acc, i| acc | 0xff << (8 * i))
+}

@@ -1,0 +1,151 @@
+//! A loaded module and its kernels.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::ast::{Init, Space};
+use crate::error::{At, LoadError};
+use crate::ir::Program;
+use crate::lower::lower;
+use crate::parse::parse;
+
+/// One parameter of a kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Param {
+    pub name: String,
+    /// Bytes from the start of the parameter block.
+    pub offset: u32,
+    pub bytes: u32,
+    pub align: u32,
+}
+
+/// A module variable in global or constant space.
+#[derive(Debug)]
+pub(crate) struct GlobalVar {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    /// Places where the address of another variable goes: offset, variable, addend.
+    pub pointers: Vec<(usize, usize, i64)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ModuleData {
+    pub id: u64,
+    pub name: String,
+    pub target: String,
+    pub globals: Vec<GlobalVar>,
+    kernels: Vec<Arc<Program>>,
+}
+
+/// PTX text, checked and decoded. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Module(pub(crate) Arc<ModuleData>);
+
+/// One kernel of a module.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    pub(crate) module: Arc<ModuleData>,
+    pub(crate) program: Arc<Program>,
+}
+
+impl Module {
+    /// Decodes every kernel. An instruction, modifier or directive that is not known is an error with its line.
+    pub fn load(name: &str, ptx: &str) -> Result<Module, LoadError> {
+        load(name, ptx).map_err(|At { line, message }| LoadError { module: name.to_string(), line, message })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The `.target`, e.g. `sm_80`.
+    pub fn target(&self) -> &str {
+        &self.0.target
+    }
+
+    pub fn kernel(&self, name: &str) -> Option<Kernel> {
+        let program = self.0.kernels.iter().find(|k| k.name == name)?.clone();
+        Some(Kernel { module: self.0.clone(), program })
+    }
+
+    pub fn kernel_names(&self) -> impl Iterator<Item = &str> {
+        self.0.kernels.iter().map(|k| k.name.as_str())
+    }
+
+    /// Names of the variables in global and constant space.
+    pub fn globals(&self) -> impl Iterator<Item = &str> {
+        self.0.globals.iter().map(|g| g.name.as_str())
+    }
+}
+
+impl Kernel {
+    pub fn name(&self) -> &str {
+        &self.program.name
+    }
+
+    /// Layout of the parameter block that `Device::launch` takes.
+    pub fn params(&self) -> &[Param] {
+        &self.program.params
+    }
+
+    pub fn param_bytes(&self) -> u32 {
+        self.program.param_bytes
+    }
+
+    /// Bytes of statically declared shared memory.
+    pub fn static_shared(&self) -> u32 {
+        self.program.static_shared
+    }
+
+    /// Bytes of local memory per thread (arrays and call frames).
+    pub fn local_bytes(&self) -> u32 {
+        self.program.local_bytes
+    }
+
+    pub fn max_threads(&self) -> Option<[u32; 3]> {
+        self.program.maxntid.or(self.program.reqntid)
+    }
+}
+
+fn load(name: &str, ptx: &str) -> Result<Module, At> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let ast = parse(ptx)?;
+    // Variables declared inside functions with `.global` or `.const` do not occur in compiled PTX and are refused by `lower`.
+    let vars: Vec<_> = ast.vars.iter().filter(|v| matches!(v.space, Space::Global | Space::Const)).collect();
+    let index: HashMap<String, usize> = vars.iter().enumerate().map(|(i, v)| (v.name.clone(), i)).collect();
+    let mut globals = Vec::new();
+    for v in &vars {
+        let mut bytes = vec![0; v.size as usize];
+        let mut pointers = Vec::new();
+        for (k, init) in v.init.iter().enumerate() {
+            let (at, n) = (k * v.elem as usize, v.elem as usize);
+            match init {
+                Init::Bits(bits) => bytes[at..at + n.min(8)].copy_from_slice(&bits.to_le_bytes()[..n.min(8)]),
+                Init::Float(bits) if n == 4 => {
+                    bytes[at..at + 4].copy_from_slice(&(f64::from_bits(*bits) as f32).to_le_bytes());
+                }
+                Init::Float(bits) if n == 8 => bytes[at..at + 8].copy_from_slice(&bits.to_le_bytes()),
+                Init::Float(_) => {
+                    return Err(At::new(v.line, format!("variable {}: a float in {n} bytes is not supported", v.name)));
+                }
+                Init::Symbol(s, off) => match index.get(s) {
+                    Some(&g) if n == 8 => pointers.push((at, g, *off)),
+                    _ => {
+                        return Err(At::new(
+                            v.line,
+                            format!("variable {}: initial value {s} is not the address of a variable", v.name),
+                        ));
+                    }
+                },
+            }
+        }
+        globals.push(GlobalVar { name: v.name.clone(), bytes, pointers });
+    }
+    let mut kernels = Vec::new();
+    for f in ast.funcs.iter().filter(|f| f.entry && f.body.is_some()) {
+        kernels.push(Arc::new(lower(&ast, f, &index)?));
+    }
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ok(Module(Arc::new(ModuleData { id, name: name.to_string(), target: ast.target, globals, kernels })))
+}

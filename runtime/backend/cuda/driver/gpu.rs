@@ -1,0 +1,323 @@
+//! A GPU through the CUDA driver, loaded at run time. All unsafe code of the CUDA backend is here.
+
+use super::{Driver, Graph, Kernel, Launch, Properties, Ptr};
+use crate::backend::{DeviceInfo, Memory, gib};
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
+use std::ffi::{CString, c_void};
+
+/// The oldest driver that knows our PTX (version 8.4, CUDA 12.4), as `cuDriverGetVersion` counts.
+const MIN_DRIVER: i32 = 12040;
+/// The oldest GPUs that our PTX is for.
+const MIN_CAPABILITY: (u32, u32) = (8, 0);
+/// Bytes of one pinned staging buffer: large enough that a copy's start costs nothing, small beside any model.
+const STAGING: usize = 16 << 20;
+
+/// One GPU, its primary context and one stream.
+pub struct Gpu {
+    properties: Properties,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    modules: Vec<sys::CUmodule>,
+    kernels: Vec<sys::CUfunction>,
+    graphs: Vec<sys::CUgraphExec>,
+    staging: [Staging; 2],
+    /// Which staging buffer the next copy uses.
+    turn: usize,
+    /// The last launch, for errors that show later.
+    last: String,
+}
+
+/// Pinned host memory that copies to the device start from.
+struct Staging {
+    host: *mut u8,
+    /// Recorded behind the last copy from it.
+    done: sys::CUevent,
+}
+
+// SAFETY: the handles are only used through `&mut self`, and every use makes the context current on its thread first.
+unsafe impl Send for Gpu {}
+
+fn line(e: DriverError) -> String {
+    let text = |s: Result<&std::ffi::CStr, DriverError>| s.map_or("?".into(), |s| s.to_string_lossy().into_owned());
+    format!("{} ({})", text(e.error_name()), text(e.error_string()))
+}
+
+/// Loads the driver and counts its devices. The error says what was looked for.
+fn probe() -> Result<i32, String> {
+    // SAFETY: only tries to open the library.
+    if !unsafe { sys::is_culib_present() } {
+        return Err("no CUDA driver (libcuda.so.1 not found)".to_string());
+    }
+    let mut version = 0;
+    // SAFETY: writes one int; every driver has the function, initialized or not.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(line)?;
+    if version < MIN_DRIVER {
+        let [have, need] = [version, MIN_DRIVER].map(|v| format!("{}.{}", v / 1000, v % 1000 / 10));
+        return Err(format!("the driver is for CUDA {have}, the kernels need {need} or newer (driver 550)"));
+    }
+    result::init().map_err(line)?;
+    result::device::get_count().map_err(line)
+}
+
+fn properties(device: sys::CUdevice) -> Result<Properties, DriverError> {
+    // SAFETY: `device` comes from the driver.
+    let get = |a| unsafe { result::device::get_attribute(device, a) }.map(|v| v as u32);
+    let major = get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    Ok(Properties {
+        name: result::device::get_name(device)?,
+        capability: (major, minor),
+        n_sms: get(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+    })
+}
+
+/// Every GPU that the driver lists; none where there is no driver.
+pub fn gpus() -> Vec<DeviceInfo> {
+    let describe = |ordinal: i32| -> Option<DeviceInfo> {
+        let device = result::device::get(ordinal).ok()?;
+        let Properties { name, capability, n_sms } = properties(device).ok()?;
+        // SAFETY: `device` comes from the driver.
+        let total = unsafe { result::device::total_mem(device) }.ok()? as u64;
+        Some(DeviceInfo {
+            id: format!("cuda:{ordinal}"),
+            name,
+            kind: "discrete GPU".to_string(),
+            is_gpu: capability >= MIN_CAPABILITY,
+            memory: Some(Memory { total, free: total }),
+            limits: vec![format!("{n_sms} SMs"), gib(total)],
+            features: vec![format!("sm_{}{}", capability.0, capability.1)],
+        })
+    };
+    (0..probe().unwrap_or(0)).filter_map(describe).collect()
+}
+
+impl Gpu {
+    /// Opens the GPU of this ordinal. The error says what was looked for.
+    pub fn open(ordinal: usize) -> Result<Gpu, String> {
+        let count = probe()?;
+        let ordinal =
+            i32::try_from(ordinal).ok().filter(|n| *n < count).ok_or(format!("the driver lists {count} GPUs"))?;
+        let device = result::device::get(ordinal).map_err(line)?;
+        let properties = properties(device).map_err(line)?;
+        if properties.capability < MIN_CAPABILITY {
+            let [(a, b), (c, d)] = [properties.capability, MIN_CAPABILITY];
+            return Err(format!("{} has compute capability {a}.{b}, the kernels need {c}.{d}", properties.name));
+        }
+        Gpu::create(device, properties).map_err(line)
+    }
+
+    fn create(device: sys::CUdevice, properties: Properties) -> Result<Gpu, DriverError> {
+        // SAFETY: `device` comes from the driver; the context is released when the Gpu is dropped.
+        let context = unsafe { result::primary_ctx::retain(device)? };
+        // SAFETY: the context was just retained.
+        unsafe { result::ctx::set_current(context)? };
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
+        let staging = || -> Result<Staging, DriverError> {
+            // SAFETY: the memory is freed when the Gpu is dropped, after its stream has ended.
+            let host = unsafe { result::malloc_host(STAGING, 0)? }.cast();
+            let done = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)?;
+            Ok(Staging { host, done })
+        };
+        Ok(Gpu {
+            properties,
+            device,
+            context,
+            stream,
+            modules: vec![],
+            kernels: vec![],
+            graphs: vec![],
+            staging: [staging()?, staging()?],
+            turn: 0,
+            last: "nothing".to_string(),
+        })
+    }
+
+    fn current(&self) -> Result<(), String> {
+        // SAFETY: the context lives as long as the Gpu.
+        unsafe { result::ctx::set_current(self.context) }.map_err(line)
+    }
+
+    /// An error that may belong to any launch up to the last.
+    fn late(&self, e: DriverError) -> String {
+        format!("{}, at or before {}", line(e), self.last)
+    }
+
+    fn start(&mut self, launch: &Launch) -> Result<(), String> {
+        let mut serial = sys::CUlaunchAttribute_st {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: launch.grid[0],
+            gridDimY: launch.grid[1],
+            gridDimZ: launch.grid[2],
+            blockDimX: launch.block[0],
+            blockDimY: launch.block[1],
+            blockDimZ: launch.block[2],
+            sharedMemBytes: 0,
+            hStream: self.stream,
+            attrs: &mut serial,
+            numAttrs: launch.dependent as u32,
+        };
+        let mut size = launch.params.len();
+        let mut extra = [
+            sys::CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT as usize as *mut c_void,
+            launch.params.as_ptr() as *mut c_void,
+            sys::CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT as usize as *mut c_void,
+            (&raw mut size).cast(),
+            std::ptr::null_mut(), // CU_LAUNCH_PARAM_END
+        ];
+        let kernel = self.kernels[launch.kernel.0];
+        // SAFETY: the kernel belongs to a loaded module, its parameters are one struct of the size that it declares (held by a
+        // test), whose pointers are to live allocations; config, attribute and parameters outlive the call.
+        let started = unsafe { sys::cuLaunchKernelEx(&config, kernel, std::ptr::null_mut(), extra.as_mut_ptr()) };
+        started.result().map_err(|e| format!("{}: {}", launch.label, line(e)))
+    }
+}
+
+impl Driver for Gpu {
+    fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.current().ok()?;
+        let (free, total) = result::mem_get_info().ok()?;
+        Some(Memory { total: total as u64, free: free as u64 })
+    }
+
+    fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String> {
+        self.current()?;
+        let ptx = CString::new(ptx).map_err(|e| format!("{name}: {e}"))?;
+        // SAFETY: the image is PTX text that ends in a zero.
+        let module = unsafe { result::module::load_data(ptx.as_ptr().cast()) };
+        let module = module.map_err(|e| format!("{name}: {}", line(e)))?;
+        self.modules.push(module);
+        let first = self.kernels.len();
+        for entry in entries {
+            let symbol = CString::new(*entry).map_err(|e| format!("{entry}: {e}"))?;
+            // SAFETY: the module is loaded.
+            let kernel = unsafe { result::module::get_function(module, symbol) };
+            self.kernels.push(kernel.map_err(|e| format!("{name}: {entry}: {}", line(e)))?);
+        }
+        Ok((first..self.kernels.len()).map(Kernel).collect())
+    }
+
+    fn alloc(&mut self, bytes: u64) -> Result<Ptr, String> {
+        self.current()?;
+        // SAFETY: the memory has no type; kernels write before they read, which the simulator checks.
+        unsafe { result::malloc_sync(bytes.max(1) as usize) }.map_err(line)
+    }
+
+    fn free(&mut self, ptr: Ptr) {
+        if self.current().is_ok() {
+            // SAFETY: `ptr` came from `alloc`; the call waits for work that uses it. A failure has no one to tell.
+            let _ = unsafe { result::free_sync(ptr) };
+        }
+    }
+
+    fn zero(&mut self, ptr: Ptr, bytes: u64) -> Result<(), String> {
+        self.current()?;
+        // SAFETY: the range lies in a live allocation.
+        unsafe { result::memset_d8_async(ptr, 0, bytes as usize, self.stream) }.map_err(line)
+    }
+
+    fn upload(&mut self, ptr: Ptr, bytes: &[u8]) -> Result<(), String> {
+        self.current()?;
+        for (i, piece) in bytes.chunks(STAGING).enumerate() {
+            let staging = &self.staging[self.turn];
+            self.turn = (self.turn + 1) % self.staging.len();
+            // SAFETY: the event lives; waiting makes the staging memory ours again, and it holds STAGING bytes. The copy reads
+            // it until the event behind it has come, and the range on the device lies in a live allocation.
+            unsafe {
+                result::event::synchronize(staging.done).map_err(|e| self.late(e))?;
+                std::ptr::copy_nonoverlapping(piece.as_ptr(), staging.host, piece.len());
+                let host = std::slice::from_raw_parts(staging.host, piece.len());
+                let to = ptr + (i * STAGING) as u64;
+                result::memcpy_htod_async(to, host, self.stream).map_err(|e| self.late(e))?;
+                result::event::record(staging.done, self.stream).map_err(line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn download(&mut self, ptr: Ptr, bytes: &mut [u8]) -> Result<(), String> {
+        self.wait()?;
+        // SAFETY: the range lies in a live allocation; the call returns when the copy is done.
+        unsafe { result::memcpy_dtoh_sync(bytes, ptr) }.map_err(|e| self.late(e))
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<(), String> {
+        self.current()?;
+        self.start(launch)?;
+        self.last.clone_from(&launch.label);
+        Ok(())
+    }
+
+    fn record(&mut self, launches: &[Launch]) -> Result<Graph, String> {
+        self.current()?;
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream lives and no capture is under way on it.
+        unsafe { result::stream::begin_capture(self.stream, mode) }.map_err(line)?;
+        let started = launches.iter().try_for_each(|launch| self.start(launch));
+        // SAFETY: the capture was begun above; it must end even after an error.
+        let graph = unsafe { result::stream::end_capture(self.stream) };
+        started?;
+        let graph = graph.map_err(line)?;
+        // SAFETY: the graph was just captured, and is not used after it was instantiated.
+        let exec = unsafe {
+            let exec = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
+            let _ = result::graph::destroy(graph);
+            exec.map_err(line)?
+        };
+        self.graphs.push(exec);
+        Ok(Graph(self.graphs.len() - 1))
+    }
+
+    fn replay(&mut self, graph: Graph) -> Result<(), String> {
+        self.current()?;
+        self.last = "the recorded step".to_string();
+        // SAFETY: the graph was instantiated by `record` and lives until `forget`; so do the buffers that it names.
+        unsafe { result::graph::launch(self.graphs[graph.0], self.stream) }.map_err(|e| self.late(e))
+    }
+
+    fn forget(&mut self) {
+        // What fails here has no one to tell, and the graphs are not used afterwards.
+        let _ = self.wait();
+        for graph in self.graphs.drain(..) {
+            // SAFETY: instantiated by `record`, and all work has ended.
+            let _ = unsafe { result::graph::exec_destroy(graph) };
+        }
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
+        self.current()?;
+        // SAFETY: the stream lives.
+        unsafe { result::stream::synchronize(self.stream) }.map_err(|e| self.late(e))
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        self.forget();
+        for module in self.modules.drain(..) {
+            // SAFETY: loaded by `load`; no kernel of it is used any more.
+            let _ = unsafe { result::module::unload(module) };
+        }
+        for staging in &self.staging {
+            // SAFETY: both were made by `create`, and all work has ended.
+            unsafe {
+                let _ = result::event::destroy(staging.done);
+                let _ = result::free_host(staging.host.cast());
+            }
+        }
+        // SAFETY: the stream was made by `create` and the context retained by it; nothing uses them any more.
+        unsafe {
+            let _ = result::stream::destroy(self.stream);
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the CUDA backend asks of a device: memory, kernels, graphs. Two implementations, a GPU through the CUDA driver and the
+//! simulator; everything above this trait runs on both.
+
+mod gpu;
+mod sim;
+
+pub use gpu::{Gpu, gpus};
+pub use sim::Sim;
+
+use crate::backend::Memory;
+
+/// An address in device memory.
+pub type Ptr = u64;
+
+/// A kernel of a loaded module, by its index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kernel(pub usize);
+
+/// A recorded sequence of launches, by its index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Graph(pub usize);
+
+/// One launch of a kernel.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Launch {
+    pub kernel: Kernel,
+    /// What errors call it: the entry, and the operation that it serves.
+    pub label: String,
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    /// The parameter struct, as the kernel takes it.
+    pub params: Vec<u8>,
+    /// Whether it may begin before the launch before it has ended: the kernel waits by itself for what it reads.
+    pub dependent: bool,
+}
+
+/// What decides which kernels are loaded and how work is divided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Properties {
+    pub name: String,
+    /// Compute capability: (9, 0) is Hopper.
+    pub capability: (u32, u32),
+    /// Streaming multiprocessors.
+    pub n_sms: u32,
+}
+
+/// A device with one stream of work. Everything runs in the order of the calls. Errors are one line.
+pub trait Driver: Send {
+    fn properties(&self) -> &Properties;
+
+    fn memory(&self) -> Option<Memory>;
+
+    /// Loads PTX and finds `entries` in it.
+    fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String>;
+
+    /// Memory of unknown content, aligned to 256 bytes.
+    fn alloc(&mut self, bytes: u64) -> Result<Ptr, String>;
+
+    /// Frees what [`Driver::alloc`] gave.
+    fn free(&mut self, ptr: Ptr);
+
+    fn zero(&mut self, ptr: Ptr, bytes: u64) -> Result<(), String>;
+
+    /// Copies to the device. `bytes` may be reused when it returns.
+    fn upload(&mut self, ptr: Ptr, bytes: &[u8]) -> Result<(), String>;
+
+    /// Waits for all work, then copies from the device.
+    fn download(&mut self, ptr: Ptr, bytes: &mut [u8]) -> Result<(), String>;
+
+    fn launch(&mut self, launch: &Launch) -> Result<(), String>;
+
+    /// Records launches as one unit that [`Driver::replay`] starts at once.
+    fn record(&mut self, launches: &[Launch]) -> Result<Graph, String>;
+
+    fn replay(&mut self, graph: Graph) -> Result<(), String>;
+
+    /// Forgets all graphs.
+    fn forget(&mut self);
+
+    /// Waits for all work. The error names the launch that failed, where the device tells.
+    fn wait(&mut self) -> Result<(), String>;
+}

@@ -1,0 +1,149 @@
+//! The simulator as a device: the same PTX on the CPU, every access checked. A finding of the checks is an error.
+
+use super::{Driver, Graph, Kernel, Launch, Properties, Ptr};
+use crate::backend::{Memory, device, gib};
+use ptx_sim::{Counters, Device, LaunchConfig, Limits, Module};
+use std::collections::BTreeMap;
+
+/// Bytes of host memory that the simulator takes for each byte of device memory, its shadows included.
+const HOST_BYTES_PER_BYTE: u64 = 6;
+
+/// A simulated GPU of compute capability 9.0.
+pub struct Sim {
+    properties: Properties,
+    device: Device,
+    kernels: Vec<ptx_sim::Kernel>,
+    graphs: Vec<Vec<Launch>>,
+    memory: u64,
+    /// By entry: launches, and their counters added up.
+    counted: BTreeMap<String, (u64, Counters)>,
+}
+
+impl Default for Sim {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sim {
+    pub fn new() -> Sim {
+        // What the simulated GPU may hold follows from the memory of the host.
+        let memory = device::system_memory().map_or(1 << 30, |m| m.free / HOST_BYTES_PER_BYTE);
+        Sim {
+            properties: Properties { name: "PTX simulator".to_string(), capability: (9, 0), n_sms: 4 },
+            device: Device::new(Limits { global_bytes: memory, ..Limits::default() }),
+            kernels: vec![],
+            graphs: vec![],
+            memory,
+            counted: BTreeMap::new(),
+        }
+    }
+
+    /// What has run so far, by entry: launches, and their counters added up.
+    pub fn counted(&self) -> &BTreeMap<String, (u64, Counters)> {
+        &self.counted
+    }
+
+    /// The same in one line.
+    pub fn summary(&self) -> String {
+        let mut all = Counters::default();
+        self.counted.values().for_each(|(_, counters)| all.add(counters));
+        format!(
+            "{} kernels, {} launches, {:.1} million warp instructions, {} read, {} written: checked by the simulator",
+            self.counted.len(),
+            self.counted.values().map(|(launches, _)| launches).sum::<u64>(),
+            all.total_instructions() as f64 / 1e6,
+            gib(all.dram_read_bytes),
+            gib(all.dram_write_bytes),
+        )
+    }
+}
+
+impl Driver for Sim {
+    fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        Some(Memory { total: self.memory, free: self.memory.saturating_sub(self.device.allocated()) })
+    }
+
+    fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String> {
+        let module = Module::load(name, ptx).map_err(|e| e.to_string())?;
+        let first = self.kernels.len();
+        for entry in entries {
+            let kernel = module.kernel(entry).ok_or_else(|| format!("{name}: no entry {entry}"))?;
+            self.kernels.push(kernel);
+        }
+        Ok((first..self.kernels.len()).map(Kernel).collect())
+    }
+
+    fn alloc(&mut self, bytes: u64) -> Result<Ptr, String> {
+        self.device.alloc(bytes.max(1)).map_err(|e| e.to_string())
+    }
+
+    fn free(&mut self, ptr: Ptr) {
+        self.device.free(ptr).expect("freed once, what alloc gave");
+    }
+
+    fn zero(&mut self, ptr: Ptr, bytes: u64) -> Result<(), String> {
+        self.device.fill(ptr, 0, bytes).map_err(|e| e.to_string())
+    }
+
+    fn upload(&mut self, ptr: Ptr, bytes: &[u8]) -> Result<(), String> {
+        self.device.write(ptr, bytes).map_err(|e| e.to_string())
+    }
+
+    fn download(&mut self, ptr: Ptr, bytes: &mut [u8]) -> Result<(), String> {
+        self.wait()?;
+        self.device.read(ptr, bytes).map_err(|e| e.to_string())
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<(), String> {
+        let config = LaunchConfig {
+            grid: launch.grid,
+            block: launch.block,
+            dynamic_shared: 0,
+            cooperative: false,
+            dependent: launch.dependent,
+        };
+        let kernel = &self.kernels[launch.kernel.0];
+        let report =
+            self.device.launch(kernel, config, &launch.params).map_err(|e| format!("{}: {e}", launch.label))?;
+        let (launches, counters) = self.counted.entry(report.kernel.clone()).or_default();
+        *launches += 1;
+        counters.add(&report.counters);
+        match report.findings.first() {
+            None => Ok(()),
+            Some(first) => {
+                let more = report.findings.len() - 1;
+                Err(format!(
+                    "{}: {first}{}",
+                    launch.label,
+                    if more > 0 { format!(" (and {more} more)") } else { String::new() }
+                ))
+            }
+        }
+    }
+
+    fn record(&mut self, launches: &[Launch]) -> Result<Graph, String> {
+        self.graphs.push(launches.to_vec());
+        Ok(Graph(self.graphs.len() - 1))
+    }
+
+    fn replay(&mut self, graph: Graph) -> Result<(), String> {
+        let launches = std::mem::take(&mut self.graphs[graph.0]);
+        let done = launches.iter().try_for_each(|launch| self.launch(launch));
+        self.graphs[graph.0] = launches;
+        done
+    }
+
+    fn forget(&mut self) {
+        self.graphs.clear();
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
+        self.device.synchronize();
+        Ok(())
+    }
+}

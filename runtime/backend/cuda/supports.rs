@@ -1,0 +1,180 @@
+//! Which operations the kernels can do, and how fused ones map to them.
+
+use super::kernels::Kernels;
+use super::weights::{no_type, type_name};
+use crate::backend::Unsupported;
+use crate::backend::params::{FLASH_ROWS, VEC_PAIRS};
+use crate::plan::*;
+use crate::quant;
+
+/// Blocks of a grid in y and z.
+pub const MOST_BLOCKS: u32 = 65535;
+/// Elements of a head that attention has room for.
+const MOST_HEAD_DIM: u32 = 256;
+/// Sizes of heads that attention on tensor cores is compiled for.
+const FLASH_HEAD_DIMS: [u32; 5] = [32, 64, 80, 96, 128];
+
+/// Whether the kernels can do `op`. The refusal names what is in the way.
+pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op) -> Result<(), Unsupported> {
+    match op {
+        Op::Embed(op) => {
+            matrix(plan, kernels, "embed", op.table)?;
+            float4(plan, op.out)
+        }
+        Op::Gather(op) => float4(plan, op.x),
+        Op::RmsNorm(op) => {
+            vector(plan, op.w)?;
+            float4(plan, op.x)
+        }
+        Op::MatMul(op) => {
+            matrix(plan, kernels, "mat_mul", op.w)?;
+            float4(plan, op.x)?;
+            let most = VEC_PAIRS * MOST_BLOCKS; // a pair has one row at least
+            let rows = plan[op.out].cols;
+            refuse(rows > most, || format!("cannot multiply {rows} rows of tensor {}, at most {most}", plan[op.w].name))
+        }
+        Op::Rope(op) => {
+            vector(plan, op.table)?;
+            refuse(op.head_dim % 2 != 0, || format!("cannot rotate heads of {} elements, which is odd", op.head_dim))
+        }
+        Op::KvStore(_) => {
+            let n = plan.kv.head_dim;
+            refuse(!n.is_multiple_of(2), || format!("cannot store heads of {n} elements, which is odd"))
+        }
+        Op::Attention(_) => {
+            let n = plan.kv.head_dim;
+            let wanted = format!("a multiple of 8 up to {MOST_HEAD_DIM}");
+            refuse(!n.is_multiple_of(8) || n > MOST_HEAD_DIM, || {
+                format!("cannot attend with heads of {n} elements, only {wanted}")
+            })
+        }
+        Op::SwiGlu(op) => float4(plan, op.out),
+        Op::Add(op) => float4(plan, op.out),
+        Op::Argmax(_) => Ok(()),
+        Op::Fused(fused) => {
+            fused.parts.iter().try_for_each(|part| supports(plan, kernels, part))?;
+            let matched = mat_mul_add(fused).is_some() || gate_up(fused).is_some() || qkv(plan, fused).is_some();
+            refuse(!matched, || format!("({}) is not fused in this form", fused.stem))?;
+            let entry = product_entry(plan, fused).map(|entry| format!("{entry}_t1"));
+            refuse(!entry.is_some_and(|entry| kernels.has(&entry)), || {
+                let names = product_weights(fused).map(|w| format!("{} of type {}", plan[w].name, plan[w].ty.name()));
+                format!("({}) is not fused for tensors {}", fused.stem, names.collect::<Vec<_>>().join(", "))
+            })
+        }
+    }
+}
+
+fn refuse(refused: bool, what: impl FnOnce() -> String) -> Result<(), Unsupported> {
+    if refused { Err(Unsupported(what())) } else { Ok(()) }
+}
+
+/// Whether `stem` has a kernel for matrices of this type.
+fn matrix(plan: &Plan, kernels: &Kernels, stem: &str, w: Weight) -> Result<(), Unsupported> {
+    let decl = &plan[w];
+    let entry = match stem {
+        "embed" => format!("embed_{}", type_name(decl.ty)),
+        stem => format!("{stem}_{}_t1", type_name(decl.ty)),
+    };
+    refuse(!kernels.has(&entry), || no_type(decl))?;
+    refuse(decl.cols > u32::MAX as u64 || decl.rows > u32::MAX as u64, || {
+        format!(
+            "cannot read tensor {} of shape ({}, {}): 32 bits count rows and columns",
+            decl.name, decl.rows, decl.cols
+        )
+    })
+}
+
+fn vector(plan: &Plan, w: Weight) -> Result<(), Unsupported> {
+    refuse(quant::format(plan[w].ty).is_none(), || no_type(&plan[w]))
+}
+
+/// Rows that begin at whole float4s.
+fn float4(plan: &Plan, b: Buf) -> Result<(), Unsupported> {
+    let BufDecl { name, cols, .. } = &plan[b];
+    refuse(cols % 4 != 0, || format!("cannot take buffer {name} with rows of {cols} elements, only multiples of 4"))
+}
+
+/// Whether attention of many rows runs on tensor cores.
+pub fn has_flash(plan: &Plan, q: Buf) -> bool {
+    let kv = &plan.kv;
+    kv.ty == KvType::F16 && FLASH_HEAD_DIMS.contains(&kv.head_dim) && plan[q].cols / kv.row() <= FLASH_ROWS
+}
+
+/// The matrices of a fused operation.
+fn product_weights(fused: &Fused) -> impl Iterator<Item = Weight> {
+    fused.parts.iter().filter_map(|part| match part {
+        Op::MatMul(op) => Some(op.w),
+        _ => None,
+    })
+}
+
+/// The entry of a fused operation but for its last part: the stem and the types. Entries of two types take the last matrix in
+/// the second one and all others in the first.
+pub fn product_entry(plan: &Plan, fused: &Fused) -> Option<String> {
+    let types: Vec<String> = product_weights(fused).map(|w| type_name(plan[w].ty)).collect();
+    let (last, others) = types.split_last()?;
+    let first = others.first().unwrap_or(last);
+    let alike = others.iter().all(|ty| ty == first);
+    let entry = format!("{}_{first}", fused.stem);
+    alike.then(|| if last == first { entry } else { format!("{entry}_{last}") })
+}
+
+/// Product, residual and result of `mat_mul_add`.
+pub fn mat_mul_add(fused: &Fused) -> Option<(&MatMul, Buf, Buf)> {
+    let [Op::MatMul(product), Op::Add(add)] = &fused.parts[..] else { return None };
+    let residual = if add.x == product.out { add.y } else { add.x };
+    let sums_it = [add.x, add.y].contains(&product.out) && residual != product.out;
+    // Blocks write their results while others still read x.
+    (sums_it && add.out != product.x).then_some((product, residual, add.out))
+}
+
+/// The parts of `norm_gate_up_swi_glu`.
+pub struct GateUp<'a> {
+    pub norm: &'a RmsNorm,
+    pub gate: &'a MatMul,
+    pub up: &'a MatMul,
+    pub out: Buf,
+}
+
+pub fn gate_up(fused: &Fused) -> Option<GateUp<'_>> {
+    let [Op::RmsNorm(norm), Op::MatMul(a), Op::MatMul(b), Op::SwiGlu(act)] = &fused.parts[..] else { return None };
+    let (gate, up) = if a.out == act.gate { (a, b) } else { (b, a) };
+    let fed = gate.x == norm.out && up.x == norm.out && act.gate == gate.out && act.up == up.out;
+    (fed && gate.out != up.out && act.out != norm.x).then_some(GateUp { norm, gate, up, out: act.out })
+}
+
+/// The parts of `norm_qkv_rope_store`.
+pub struct Qkv<'a> {
+    pub norm: &'a RmsNorm,
+    pub q: &'a MatMul,
+    pub k: &'a MatMul,
+    pub v: &'a MatMul,
+    pub table: Weight,
+    pub layer: u32,
+}
+
+pub fn qkv<'a>(plan: &Plan, fused: &'a Fused) -> Option<Qkv<'a>> {
+    let [
+        Op::RmsNorm(norm),
+        Op::MatMul(q),
+        Op::MatMul(k),
+        Op::MatMul(v),
+        Op::Rope(rope_q),
+        Op::Rope(rope_k),
+        Op::KvStore(store),
+    ] = &fused.parts[..]
+    else {
+        return None;
+    };
+    let fed = [q, k, v].iter().all(|part| part.x == norm.out) && (rope_q.x, rope_k.x) == (q.out, k.out);
+    let stored = (store.k, store.v) == (k.out, v.out) && q.out != k.out && q.out != v.out && k.out != v.out;
+    let heads = [rope_q, rope_k].iter().all(|rope| rope.head_dim == plan.kv.head_dim && rope.table == rope_q.table);
+    (fed && stored && heads && q.out != norm.x).then_some(Qkv {
+        norm,
+        q,
+        k,
+        v,
+        table: rope_q.table,
+        layer: store.layer,
+    })
+}

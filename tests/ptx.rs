@@ -1,0 +1,252 @@
+//! What is checked in under kernels/ptx belongs to the kernels' sources and to the host's mirrors of their parameters. Needs
+//! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
+
+#[path = "../runtime/backend/params.rs"]
+#[allow(dead_code)]
+mod params;
+
+use pronk::plan::{CORE_STEMS, StepRow, fused_stems};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
+use std::path::{Path, PathBuf};
+
+/// Architecture of the PTX and NVRTC's name for it.
+const ARCHS: [(&str, &str); 2] = [("sm_80", "compute_80"), ("sm_90", "compute_90")];
+
+fn kernels() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels")
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Stems of the files of `folder` whose names end in `suffix`.
+fn stems(folder: &Path, suffix: &str) -> BTreeSet<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|n| n.strip_suffix(suffix).map(str::to_string)).collect()
+}
+
+fn ptx(stem: &str, arch: &str) -> String {
+    text(&kernels().join("ptx").join(format!("{stem}.{arch}.ptx")))
+}
+
+/// Entries of a PTX file and the bytes of their one parameter.
+fn entries(ptx: &str) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for piece in ptx.split(".visible .entry ").skip(1) {
+        let name = piece.split('(').next().unwrap().trim();
+        let (_, param) =
+            piece.split_once(&format!("{name}_param_0[")).unwrap_or_else(|| panic!("{name}: no parameter"));
+        found.insert(name.to_string(), param.split(']').next().unwrap().parse().unwrap());
+    }
+    found
+}
+
+/// Names of the weight types, from the table in types.cuh.
+fn weight_types() -> Vec<String> {
+    let types = text(&kernels().join("types.cuh"));
+    let (_, table) = types.split_once("#define WEIGHT_TYPES(X)").unwrap();
+    table.split("X(").skip(1).map(|row| row.split(',').next().unwrap().to_string()).collect()
+}
+
+#[test]
+fn every_operation_has_its_source_and_its_entries() {
+    let sources = stems(&kernels(), ".cu");
+    for (arch, _) in ARCHS {
+        assert_eq!(stems(&kernels().join("ptx"), &format!(".{arch}.ptx")), sources, "{arch}");
+    }
+    let types = weight_types();
+    assert_eq!(types.len(), 11);
+    for stem in CORE_STEMS.into_iter().chain(fused_stems()) {
+        assert!(sources.contains(stem), "{stem}: no source");
+        let found: Vec<_> = ARCHS.map(|(arch, _)| entries(&ptx(stem, arch))).into_iter().collect();
+        assert_eq!(found[0], found[1], "{stem}: the architectures differ");
+        let wanted: Vec<String> = match stem {
+            "embed" => types.iter().map(|ty| format!("embed_{ty}")).collect(),
+            "mat_mul" | "mat_mul_add" | "norm_gate_up_swi_glu" | "norm_qkv_rope_store" => {
+                let kinds = ["t1", "t4", "tiled"];
+                types.iter().flat_map(|ty| kinds.map(|kind| format!("{stem}_{ty}_{kind}"))).collect()
+            }
+            "attention" => {
+                let splits = ["f16", "f32"].into_iter().flat_map(|ty| [1, 2, 4, 8].map(|h| format!("split_{ty}_h{h}")));
+                let flash = [32, 64, 80, 96, 128].map(|d| format!("flash_d{d}"));
+                splits.chain(flash).chain(["combine".to_string()]).map(|kind| format!("attention_{kind}")).collect()
+            }
+            stem => vec![stem.to_string()],
+        };
+        for entry in wanted {
+            assert!(found[0].contains_key(&entry), "{stem}: no entry {entry}");
+        }
+    }
+}
+
+/// The source of `stem` and every file of ours that it includes, in order of first mention.
+fn sources(stem: &str) -> Vec<String> {
+    let mut found = vec![];
+    let mut queue = std::collections::VecDeque::from([format!("{stem}.cu")]);
+    while let Some(name) = queue.pop_front() {
+        if !found.contains(&name) {
+            let source = text(&kernels().join(&name));
+            let included = |l: &str| Some(l.strip_prefix("#include \"")?.strip_suffix('"')?.to_string());
+            queue.extend(source.lines().filter_map(included));
+            found.push(name);
+        }
+    }
+    found
+}
+
+#[test]
+fn ptx_is_made_of_these_sources() {
+    let mut stale = vec![];
+    for stem in stems(&kernels(), ".cu") {
+        for (arch, option) in ARCHS {
+            let mut sha = Sha256::new();
+            let mut part = |bytes: &[u8]| {
+                sha.update(bytes);
+                sha.update(b"\n");
+            };
+            part(text(&kernels().join("toolchain.txt")).as_bytes());
+            part(format!("--gpu-architecture={option}").as_bytes());
+            for name in sources(&stem) {
+                part(name.as_bytes());
+                part(text(&kernels().join(&name)).as_bytes());
+            }
+            let hash: String = sha.finalize().iter().map(|b| format!("{b:02x}")).collect();
+            let ptx = ptx(&stem, arch);
+            if ptx.lines().next() != Some(&format!("// pronk kernels: sha256 {hash}")) {
+                stale.push(format!("{stem}.{arch}.ptx"));
+            }
+        }
+    }
+    assert!(stale.is_empty(), "not built from the current sources (kernels/build.py build): {}", stale.join(" "));
+}
+
+/// A struct of params.h: fields with the Rust types that mirror theirs, in order.
+type Fields = Vec<(String, String)>;
+
+fn c_structs(header: &str) -> BTreeMap<String, Fields> {
+    let mut structs = BTreeMap::new();
+    let mut current: Option<(String, Fields)> = None;
+    for line in header.lines() {
+        let line = line.split("//").next().unwrap().trim();
+        if let Some(name) = line.strip_prefix("struct ") {
+            current = Some((name.trim_end_matches('{').trim().to_string(), vec![]));
+        } else if line == "};" {
+            structs.extend(current.take());
+        } else if let (Some((_, fields)), Some(field)) = (&mut current, line.strip_suffix(';')) {
+            let (ty, name) = field.rsplit_once([' ', '*']).unwrap();
+            let ty = if field.contains('*') { "DevicePtr" } else { ty.trim() };
+            let ty = if ty == "float" { "f32" } else { ty };
+            match name.split_once('[') {
+                Some((name, n)) => fields.push((name.into(), format!("[{ty}; {}]", n.trim_end_matches(']')))),
+                None => fields.push((name.into(), ty.into())),
+            }
+        }
+    }
+    structs
+}
+
+/// Size and alignment that CUDA C++ gives a type.
+fn c_size(ty: &str, structs: &BTreeMap<String, Fields>) -> (usize, usize) {
+    match ty {
+        "u32" | "f32" => (4, 4),
+        "u64" | "DevicePtr" => (8, 8),
+        _ if ty.starts_with('[') => {
+            let (element, n) = ty[1..ty.len() - 1].split_once("; ").unwrap();
+            let (size, align) = c_size(element, structs);
+            (n.parse::<usize>().unwrap() * size, align)
+        }
+        _ => {
+            let (offsets, align) = c_offsets(&structs[ty], structs);
+            (offsets.last().unwrap().next_multiple_of(align), align)
+        }
+    }
+}
+
+/// Offset of each field, and where the last one ends; the struct's alignment.
+fn c_offsets(fields: &Fields, structs: &BTreeMap<String, Fields>) -> (Vec<usize>, usize) {
+    let (mut offsets, mut end, mut most) = (vec![], 0usize, 1);
+    for (_, ty) in fields {
+        let (size, align) = c_size(ty, structs);
+        end = end.next_multiple_of(align);
+        offsets.push(end);
+        end += size;
+        most = most.max(align);
+    }
+    offsets.push(end);
+    (offsets, most)
+}
+
+#[test]
+fn mirrors_are_exact() {
+    let structs = c_structs(&text(&kernels().join("params.h")));
+    let step_row: &[(&str, &str, usize)] = &[
+        ("token", "u32", offset_of!(StepRow, token)),
+        ("position", "u32", offset_of!(StepRow, position)),
+        ("slot", "u32", offset_of!(StepRow, slot)),
+        ("kv_start", "u32", offset_of!(StepRow, kv_start)),
+        ("kv_len", "u32", offset_of!(StepRow, kv_len)),
+        ("output", "u32", offset_of!(StepRow, output)),
+        ("reserved", "[u32; 2]", offset_of!(StepRow, reserved)),
+    ];
+    let mut mirrored = BTreeSet::from(["StepRow"]);
+    let check = |name: &str, size: usize, mirror: &[(&str, &str, usize)]| {
+        let fields = structs.get(name).unwrap_or_else(|| panic!("{name} is not in params.h"));
+        let (offsets, _) = c_offsets(fields, &structs);
+        let wanted: Vec<_> = fields.iter().zip(&offsets).map(|((n, ty), at)| (n.as_str(), ty.as_str(), *at)).collect();
+        assert_eq!(mirror, wanted, "{name}");
+        assert_eq!(size, c_size(name, &structs).0, "{name}");
+    };
+    check("StepRow", size_of::<StepRow>(), step_row);
+    for layout in params::LAYOUTS {
+        check(layout.name, layout.size, layout.fields);
+        mirrored.insert(layout.name);
+    }
+    assert_eq!(mirrored, structs.keys().map(String::as_str).collect(), "structs of params.h and of params.rs");
+}
+
+/// `RmsNormParams` for `rms_norm`.
+fn params_name(stem: &str) -> String {
+    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+    stem.split('_').map(capital).collect::<String>() + "Params"
+}
+
+#[test]
+fn parameters_have_the_size_that_the_ptx_says() {
+    for stem in stems(&kernels(), ".cu") {
+        let name = params_name(&stem);
+        let layout = params::LAYOUTS.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("{stem}: no {name}"));
+        for (arch, _) in ARCHS {
+            for (entry, size) in entries(&ptx(&stem, arch)) {
+                assert_eq!(size, layout.size, "{entry} for {arch}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_tuned_number_is_known() {
+    let header = text(&kernels().join("tuning.h"));
+    let names: Vec<_> = header.lines().filter_map(|l| l.strip_prefix("constexpr u32 ")?.split(' ').next()).collect();
+    assert_eq!(names, params::TUNED.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+}
+
+#[test]
+fn resources_of_every_entry_are_recorded_without_spills() {
+    let record = text(&kernels().join("ptx/resources.md"));
+    let rows: Vec<Vec<&str>> =
+        record.lines().skip(6).map(|l| l.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let recorded: BTreeSet<_> = rows.iter().map(|r| (r[0].to_string(), r[1].to_string())).collect();
+    let mut wanted = BTreeSet::new();
+    for stem in stems(&kernels(), ".cu") {
+        for entry in entries(&ptx(&stem, "sm_80")).into_keys() {
+            wanted.extend(["sm_80", "sm_89", "sm_90"].map(|target| (entry.clone(), target.to_string())));
+        }
+    }
+    assert_eq!(recorded, wanted);
+    for row in rows {
+        assert_eq!(row[5], "0", "{} for {} spills", row[0], row[1]);
+    }
+}
