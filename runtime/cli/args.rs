@@ -42,7 +42,7 @@ impl FileArgs {
 pub struct ModelArgs {
     #[command(flatten)]
     pub file: FileArgs,
-    /// auto (the first GPU, else the CPU), or what `pronk devices` lists: cpu, wgpu, wgpu:1, ...
+    /// auto (the first GPU, else the CPU), or what `pronk devices` lists: cpu, cuda, cuda:1, wgpu, sim, ...
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Context; without it the model's own, lowered to what fits in memory

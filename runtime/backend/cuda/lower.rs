@@ -324,14 +324,20 @@ impl Lowering<'_> {
         let (ty, n_rows) = (self.plan[op.w].ty, self.plan[op.out].cols);
         let entry = format!("mat_mul_{}", type_name(ty));
         let pairs = n_rows.div_ceil(2);
-        self.product(&entry, ty, Rowwise { x: op.x, norm: None }, |n| pairs.div_ceil(n), |on, input| MatMulParams {
-            input,
-            w: on.planes(op.w),
-            out: on.buf(op.out),
-            step: on.memory.step,
-            n_rows,
-            first_row: op.first_row,
-        });
+        self.product(
+            &entry,
+            ty,
+            Rowwise { x: op.x, norm: None },
+            |n| pairs.div_ceil(n),
+            |on, input| MatMulParams {
+                input,
+                w: on.planes(op.w),
+                out: on.buf(op.out),
+                step: on.memory.step,
+                n_rows,
+                first_row: op.first_row,
+            },
+        );
     }
 
     fn fused(&mut self, fused: &Fused) {
@@ -348,31 +354,43 @@ impl Lowering<'_> {
     fn mat_mul_add(&mut self, entry: &str, op: &MatMul, residual: Buf, out: Buf) {
         let (ty, n_rows) = (self.plan[op.w].ty, self.plan[out].cols);
         let pairs = n_rows.div_ceil(2);
-        self.product(entry, ty, Rowwise { x: op.x, norm: None }, |n| pairs.div_ceil(n), |on, input| MatMulAddParams {
-            input,
-            w: on.planes(op.w),
-            residual: on.buf(residual),
-            out: on.buf(out),
-            step: on.memory.step,
-            n_rows,
-            first_row: op.first_row,
-        });
+        self.product(
+            entry,
+            ty,
+            Rowwise { x: op.x, norm: None },
+            |n| pairs.div_ceil(n),
+            |on, input| MatMulAddParams {
+                input,
+                w: on.planes(op.w),
+                residual: on.buf(residual),
+                out: on.buf(out),
+                step: on.memory.step,
+                n_rows,
+                first_row: op.first_row,
+            },
+        );
     }
 
     fn gate_up(&mut self, entry: &str, GateUp { norm, gate, up, out }: &GateUp) {
         let (ty, n_rows) = (self.plan[gate.w].ty, self.plan[*out].cols);
         let input = Rowwise { x: norm.x, norm: Some(norm) };
-        self.product(entry, ty, input, |n| n_rows.div_ceil(n), |on, input| NormGateUpSwiGluParams {
+        self.product(
+            entry,
+            ty,
             input,
-            gate: on.planes(gate.w),
-            up: on.planes(up.w),
-            out: on.buf(*out),
-            step: on.memory.step,
-            n_rows,
-            gate_row: gate.first_row,
-            up_row: up.first_row,
-            reserved: 0,
-        });
+            |n| n_rows.div_ceil(n),
+            |on, input| NormGateUpSwiGluParams {
+                input,
+                gate: on.planes(gate.w),
+                up: on.planes(up.w),
+                out: on.buf(*out),
+                step: on.memory.step,
+                n_rows,
+                gate_row: gate.first_row,
+                up_row: up.first_row,
+                reserved: 0,
+            },
+        );
     }
 
     fn qkv(&mut self, entry: &str, Qkv { norm, q, k, v, table, layer }: &Qkv) {

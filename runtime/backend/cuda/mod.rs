@@ -158,13 +158,7 @@ impl<D: Driver> Cuda<D> {
 
     /// The launches of `ops` for these counts, in order. Each may begin before the one before it has ended, but for the first:
     /// an upload lies before it.
-    fn launches(
-        &self,
-        plan: &Plan,
-        memory: &lower::Memory,
-        ops: &[Op],
-        counts: Counts,
-    ) -> Result<Vec<Launch>, String> {
+    fn launches(&self, plan: &Plan, memory: &lower::Memory, ops: &[Op], counts: Counts) -> Result<Vec<Launch>, String> {
         let n_sms = self.driver.properties().n_sms;
         let overlaps = self.driver.properties().capability >= kernels::SM_90;
         let mut launches: Vec<Launch> = vec![];

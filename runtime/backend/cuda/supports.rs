@@ -44,15 +44,16 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op) -> Result<(), Unsupport
         Op::Attention(_) => {
             let n = plan.kv.head_dim;
             let wanted = format!("a multiple of 8 up to {MOST_HEAD_DIM}");
-            refuse(n % 8 != 0 || n > MOST_HEAD_DIM, || format!("cannot attend with heads of {n} elements, only {wanted}"))
+            refuse(n % 8 != 0 || n > MOST_HEAD_DIM, || {
+                format!("cannot attend with heads of {n} elements, only {wanted}")
+            })
         }
         Op::SwiGlu(op) => float4(plan, op.out),
         Op::Add(op) => float4(plan, op.out),
         Op::Argmax(_) => Ok(()),
         Op::Fused(fused) => {
             fused.parts.iter().try_for_each(|part| supports(plan, kernels, part))?;
-            let matched =
-                mat_mul_add(fused).is_some() || gate_up(fused).is_some() || qkv(plan, fused).is_some();
+            let matched = mat_mul_add(fused).is_some() || gate_up(fused).is_some() || qkv(plan, fused).is_some();
             refuse(!matched, || format!("({}) is not fused in this form", fused.stem))?;
             let entry = product_entry(plan, fused).map(|entry| format!("{entry}_t1"));
             refuse(!entry.is_some_and(|entry| kernels.has(&entry)), || {
@@ -76,7 +77,10 @@ fn matrix(plan: &Plan, kernels: &Kernels, stem: &str, w: Weight) -> Result<(), U
     };
     refuse(!kernels.has(&entry), || no_type(decl))?;
     refuse(decl.cols > u32::MAX as u64 || decl.rows > u32::MAX as u64, || {
-        format!("cannot read tensor {} of shape ({}, {}): 32 bits count rows and columns", decl.name, decl.rows, decl.cols)
+        format!(
+            "cannot read tensor {} of shape ({}, {}): 32 bits count rows and columns",
+            decl.name, decl.rows, decl.cols
+        )
     })
 }
 
@@ -150,14 +154,27 @@ pub struct Qkv<'a> {
 }
 
 pub fn qkv<'a>(plan: &Plan, fused: &'a Fused) -> Option<Qkv<'a>> {
-    let [Op::RmsNorm(norm), Op::MatMul(q), Op::MatMul(k), Op::MatMul(v), Op::Rope(rope_q), Op::Rope(rope_k), Op::KvStore(store)] =
-        &fused.parts[..]
+    let [
+        Op::RmsNorm(norm),
+        Op::MatMul(q),
+        Op::MatMul(k),
+        Op::MatMul(v),
+        Op::Rope(rope_q),
+        Op::Rope(rope_k),
+        Op::KvStore(store),
+    ] = &fused.parts[..]
     else {
         return None;
     };
     let fed = [q, k, v].iter().all(|part| part.x == norm.out) && (rope_q.x, rope_k.x) == (q.out, k.out);
     let stored = (store.k, store.v) == (k.out, v.out) && q.out != k.out && q.out != v.out && k.out != v.out;
     let heads = [rope_q, rope_k].iter().all(|rope| rope.head_dim == plan.kv.head_dim && rope.table == rope_q.table);
-    (fed && stored && heads && q.out != norm.x)
-        .then_some(Qkv { norm, q, k, v, table: rope_q.table, layer: store.layer })
+    (fed && stored && heads && q.out != norm.x).then_some(Qkv {
+        norm,
+        q,
+        k,
+        v,
+        table: rope_q.table,
+        layer: store.layer,
+    })
 }

@@ -97,7 +97,8 @@ impl Gpu {
     /// Opens the GPU of this ordinal. The error says what was looked for.
     pub fn open(ordinal: usize) -> Result<Gpu, String> {
         let count = probe()?;
-        let ordinal = i32::try_from(ordinal).ok().filter(|n| *n < count).ok_or(format!("the driver lists {count} GPUs"))?;
+        let ordinal =
+            i32::try_from(ordinal).ok().filter(|n| *n < count).ok_or(format!("the driver lists {count} GPUs"))?;
         let device = result::device::get(ordinal).map_err(line)?;
         let properties = properties(device).map_err(line)?;
         if properties.capability < MIN_CAPABILITY {

@@ -102,7 +102,8 @@ impl Driver for Sim {
             dependent: launch.dependent,
         };
         let kernel = &self.kernels[launch.kernel.0];
-        let report = self.device.launch(kernel, config, &launch.params).map_err(|e| format!("{}: {e}", launch.label))?;
+        let report =
+            self.device.launch(kernel, config, &launch.params).map_err(|e| format!("{}: {e}", launch.label))?;
         let (launches, counters) = self.counted.entry(report.kernel.clone()).or_default();
         *launches += 1;
         counters.add(&report.counters);
@@ -110,7 +111,11 @@ impl Driver for Sim {
             None => Ok(()),
             Some(first) => {
                 let more = report.findings.len() - 1;
-                Err(format!("{}: {first}{}", launch.label, if more > 0 { format!(" (and {more} more)") } else { String::new() }))
+                Err(format!(
+                    "{}: {first}{}",
+                    launch.label,
+                    if more > 0 { format!(" (and {more} more)") } else { String::new() }
+                ))
             }
         }
     }
