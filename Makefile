@@ -3,23 +3,28 @@ MODEL := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 # Without it a layer of Mesa complains on stderr where there is no Wayland session.
 export NODEVICE_SELECT := 1
 
-.PHONY: demo test check model setup bench clean
+.PHONY: demo test lint ptx model setup bench clean
 
 ## A real model answers, on this machine.
 demo: setup model
 	cargo build --release
 	target/release/pronk chat -m $(MODEL) --temp 0 -p "What is the capital of France?"
 
-## Format, lints, all tests, on the CPU and on a software Vulkan device.
+## Format, lints, the checked-in PTX against its sources, and all tests: on the CPU, a software Vulkan device and the CUDA simulator.
 test: setup model
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	python3 kernels/build.py check
 	REQUIRE_BACKENDS=wgpu cargo test --workspace
 
-## The quick part of the tests, for work in progress.
-check:
+## Format and lints only.
+lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+## Compiles the CUDA kernels to the PTX that is checked in.
+ptx: setup
+	python3 kernels/build.py build
 
 model:
 	tests/fetch_model.sh $(MODEL)

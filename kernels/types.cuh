@@ -18,7 +18,8 @@
 //
 // Nibbles: elements i and 16 + i in the low and high half of byte i, so that a word & 0x0f0f0f0f is four consecutive ones.
 // Bit 4 of element 4w + j is bit 8j + w; bits 4 and 5 of element 4w + j are bits 8j + 2(w % 4) and up of word w / 4: a shift
-// and a mask put them beside the nibbles. The sizes are those of the file's blocks, but for the padding of float rows.
+// and a mask put them beside the nibbles. Planes have the bytes per block that runtime/quant/pack.rs gives them; only the order of
+// bits in the planes of bits 4 and 5, and of the K types' nibbles, is the kernels' own.
 #pragma once
 #include <cuda_fp16.h>
 #include "common.cuh"

@@ -37,7 +37,8 @@ fn entries(ptx: &str) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for piece in ptx.split(".visible .entry ").skip(1) {
         let name = piece.split('(').next().unwrap().trim();
-        let (_, param) = piece.split_once(&format!("{name}_param_0[")).unwrap_or_else(|| panic!("{name}: no parameter"));
+        let (_, param) =
+            piece.split_once(&format!("{name}_param_0[")).unwrap_or_else(|| panic!("{name}: no parameter"));
         found.insert(name.to_string(), param.split(']').next().unwrap().parse().unwrap());
     }
     found

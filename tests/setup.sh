@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings what the build and the tests need beyond a Rust toolchain: a Vulkan driver in software (Mesa lavapipe) and Python's pip.
+# Brings what the build and the tests need beyond a Rust toolchain: a Vulkan driver in software (Mesa lavapipe), and Python's pip
+# and venv for the pinned CUDA compiler and the test model.
 # On Debian and Ubuntu it installs them; elsewhere it says what is missing.
 set -euo pipefail
 
@@ -7,6 +8,7 @@ missing=()
 command -v cargo >/dev/null || { echo "setup: cargo not found: install a Rust toolchain (https://rustup.rs)" >&2; exit 1; }
 command -v cc >/dev/null || missing+=(gcc)
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+python3 -c 'import ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 ls /usr/share/vulkan/icd.d/lvp_icd*.json >/dev/null 2>&1 || missing+=(mesa-vulkan-drivers)
 ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1' || missing+=(libvulkan1)
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -1,25 +1,40 @@
-use super::args::ModelArgs;
-use super::output::notice;
+use super::args::DeviceArgs;
+use super::output::{notice, stdout};
 use super::stream;
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
+use clap::ValueEnum;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, ValueEnum};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use pronk::backend::gib;
-use pronk::generate::{LoadOptions, Outputs, Session};
+use pronk::generate::{Loaded, Outputs, Session};
 use pronk::gguf::Gguf;
+use pronk::model::{Model, Shape};
 use pronk::plan::{Load, Plan};
+use pronk::quant::GgmlType;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Measure the speed of prompts (pp) and of generated text (tg), with llama-bench's columns
+///
+/// GB/s are the bytes of weights, keys and values that the steps of a test must read, over its time (1e9 bytes a second). "% of
+/// memory" is that as a share of what plain reads by all threads get from the memory, measured in the same run (CPU only).
 #[derive(clap::Args)]
 pub struct Args {
+    /// GGUF file
+    #[arg(short, long, value_name = "FILE", required_unless_present = "synth")]
+    model: Option<PathBuf>,
+    /// Instead of a file, a well-known shape with random weights of a type: llama3-8b:Q4_0
+    #[arg(long, value_name = "SHAPE:TYPE", conflicts_with = "model", value_parser = synthetic)]
+    synth: Option<(Shape, GgmlType)>,
+    /// Layers of the --synth model, if not all
+    #[arg(long, value_name = "N", requires = "synth", value_parser = clap::value_parser!(u32).range(1..))]
+    layers: Option<u32>,
     #[command(flatten)]
-    model: ModelArgs,
+    on: DeviceArgs,
     /// Lengths of prompts, separated by commas; 0: none
     #[arg(short = 'p', long, value_name = "N", value_delimiter = ',', default_value = "512")]
     n_prompt: Vec<u32>,
@@ -64,14 +79,15 @@ struct Row {
     model_size: u64,
     model_n_params: u64,
     backends: String,
-    n_threads: usize,
+    /// None where the CPU's threads do not matter.
+    n_threads: Option<usize>,
     type_k: String,
     type_v: String,
     n_prompt: u32,
     n_gen: u32,
     n_depth: u32,
-    avg_ns: f64,
-    stddev_ns: f64,
+    avg_ns: u64,
+    stddev_ns: u64,
     /// Tokens per second.
     avg_ts: f64,
     stddev_ts: f64,
@@ -83,39 +99,72 @@ struct Row {
     stream_gbs: Option<f64>,
     /// `avg_gbs / stream_gbs`.
     stream_share: Option<f64>,
-    samples_ns: Vec<f64>,
+    samples_ns: Vec<u64>,
     samples_ts: Vec<f64>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let tests = tests(args);
-    let Some(longest) = tests.iter().map(Test::n_slots).max() else {
-        let mut command = super::Cli::command();
-        command.error(ErrorKind::ValueValidation, "-p and -n are both 0: nothing to measure").exit();
+    let Some(longest) = tests.iter().max_by_key(|test| test.n_slots()) else {
+        super::usage_error("bench", ErrorKind::ValueValidation, "-p and -n are both 0: nothing to measure");
     };
-    let (file, model) = args.model.file.model()?;
-    let options = args.model.options();
-    let n_ctx = u32::try_from(longest).with_context(|| format!("-d, -p, -n: {longest} tokens in all"))?;
-    let options = LoadOptions { n_ctx: options.n_ctx.or(Some(n_ctx)), ..options };
-    let mut session = args.model.load(model, &options)?.session;
+    let model = model(args)?;
+    let needs = longest.n_slots();
+    // More than u32 can count is refused below, by any context.
+    let options = args.on.options(Some(u32::try_from(needs).unwrap_or(u32::MAX)));
+    let n_ctx = options.n_ctx.unwrap_or(model.config.n_ctx_train);
+    if needs > n_ctx as u64 {
+        bail!("{longest}: needs {needs} tokens of context, -c is {n_ctx}");
+    }
+    let Loaded { model, mut session, .. } = args.on.load(model, &options)?;
     let device = session.device();
     let stream = if device == "cpu" { stream::read_bandwidth() } else { None };
 
-    if let Some(stream) = stream.filter(|_| !args.model.quiet) {
-        notice(format!("stream: {:.1} GB/s read by {} threads", stream / 1e9, rayon::current_num_threads()));
+    if let Some(stream) = stream.filter(|_| !args.on.quiet) {
+        notice(format!("memory: {:.1} GB/s read by {} threads", stream / 1e9, rayon::current_num_threads()));
     }
     let mut rows = vec![];
     for (i, test) in tests.iter().enumerate() {
-        if !args.model.quiet {
+        if !args.on.quiet {
             notice(format!("{} of {}: {test}", i + 1, tests.len()));
         }
-        rows.push(measure(*test, args.repetitions, &mut session, &file, stream)?);
+        rows.push(measure(*test, args.repetitions, &mut session, &model, stream)?);
     }
     match args.output {
         Form::Md => write_table(&rows),
         Form::Csv => write_csv(&rows),
-        Form::Json => Ok(writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&rows)?)?),
-        Form::Jsonl => rows.iter().try_for_each(|row| Ok(writeln!(io::stdout(), "{}", serde_json::to_string(row)?)?)),
+        Form::Json => Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&rows)?)?),
+        Form::Jsonl => rows.iter().try_for_each(|row| Ok(writeln!(stdout(), "{}", serde_json::to_string(row)?)?)),
+    }
+}
+
+/// `SHAPE:TYPE`, both of those that are known.
+fn synthetic(text: &str) -> Result<(Shape, GgmlType), String> {
+    let (name, ty) = text.split_once(':').ok_or("expected SHAPE:TYPE, for example llama3-8b:Q4_0")?;
+    Ok((super::ops::shape(name)?, super::ops::tensor_type(ty)?))
+}
+
+/// The model to measure.
+fn model(args: &Args) -> Result<Model> {
+    match (&args.synth, &args.model) {
+        (Some((shape, ty)), _) => {
+            let n_layers = args.layers.unwrap_or(shape.n_layers);
+            let columns = [shape.n_embd, shape.n_ff, shape.n_heads * shape.head_dim];
+            if let Some(n) = columns.iter().find(|n| !(**n as u64).is_multiple_of(ty.block_size())) {
+                bail!(
+                    "--synth {}:{}: rows of {n} elements are no whole blocks of {}",
+                    shape.name,
+                    ty.name(),
+                    ty.block_size()
+                );
+            }
+            if n_layers > shape.n_layers {
+                bail!("--layers {n_layers}: {} has {}", shape.name, shape.n_layers);
+            }
+            Ok(Shape { n_layers, ..*shape }.model(*ty, 1))
+        }
+        (None, Some(path)) => Ok(Model::new(Gguf::open(path)?)?),
+        (None, None) => unreachable!("the command line asks for one of them"),
     }
 }
 
@@ -186,41 +235,41 @@ impl Test {
 }
 
 /// One run to warm up, then `n` that count.
-fn measure(test: Test, n: u32, session: &mut Session, file: &Gguf, stream: Option<f64>) -> Result<Row> {
+fn measure(test: Test, n: u32, session: &mut Session, model: &Model, stream: Option<f64>) -> Result<Row> {
     test.run(session)?;
     let seconds = (0..n).map(|_| test.run(session)).collect::<Result<Vec<f64>>>()?;
-    let samples_ns: Vec<f64> = seconds.iter().map(|s| s * 1e9).collect();
     let samples_ts: Vec<f64> = seconds.iter().map(|s| test.n_tokens() as f64 / s).collect();
-    let (avg_ns, stddev_ns) = mean_and_deviation(&samples_ns);
+    let (avg, stddev) = mean_and_deviation(&seconds);
+    let ns = |seconds: f64| (seconds * 1e9).round() as u64;
     let (avg_ts, stddev_ts) = mean_and_deviation(&samples_ts);
     let plan = session.plan();
     let bytes = test.bytes(plan);
-    let avg_gbs = bytes as f64 / avg_ns;
+    let avg_gbs = bytes as f64 / avg / 1e9;
     let kv = format!("{:?}", plan.kv.ty).to_lowercase();
-    let (model_type, model_size, model_n_params) = describe(file);
+    let (model_type, model_size, model_n_params) = describe(model);
     Ok(Row {
         build_version: env!("CARGO_PKG_VERSION"),
         test_time: jiff::Timestamp::now().round(jiff::Unit::Second)?.to_string(),
-        model_filename: file.name().to_string(),
+        model_filename: model.name().to_string(),
         model_type,
         model_size,
         model_n_params,
         backends: session.device(),
-        n_threads: rayon::current_num_threads(),
+        n_threads: (session.device() == "cpu").then(rayon::current_num_threads),
         type_k: kv.clone(),
         type_v: kv,
         n_prompt: test.n_prompt,
         n_gen: test.n_gen,
         n_depth: test.n_depth,
-        avg_ns,
-        stddev_ns,
+        avg_ns: ns(avg),
+        stddev_ns: ns(stddev),
         avg_ts,
         stddev_ts,
         bytes,
         avg_gbs,
         stream_gbs: stream.map(|s| s / 1e9),
         stream_share: stream.map(|s| avg_gbs / (s / 1e9)),
-        samples_ns,
+        samples_ns: seconds.into_iter().map(ns).collect(),
         samples_ts,
     })
 }
@@ -234,15 +283,16 @@ fn mean_and_deviation(samples: &[f64]) -> (f64, f64) {
 }
 
 /// `llama 135M Q4_1`, with the type that most bytes are in; bytes and elements of all tensors.
-fn describe(file: &Gguf) -> (String, u64, u64) {
-    let mut types = BTreeMap::new();
-    for tensor in file.tensors() {
-        *types.entry(tensor.ty).or_default() += tensor.data.len() as u64;
+fn describe(model: &Model) -> (String, u64, u64) {
+    let mut types: BTreeMap<GgmlType, u64> = BTreeMap::new();
+    let mut elements = 0;
+    for (ty, shape) in model.catalog.values() {
+        let n: u64 = shape.iter().product();
+        elements += n;
+        *types.entry(*ty).or_default() += n / ty.block_size() * ty.block_bytes();
     }
-    let (ty, _) = types.iter().max_by_key(|(_, bytes): &(_, &u64)| **bytes).map_or(("-", 0), |(ty, n)| (ty.name(), *n));
-    let elements: u64 = file.tensors().iter().map(|t| t.n_elements()).sum();
-    let arch = file.str("general.architecture").ok().flatten().unwrap_or("-");
-    (format!("{arch} {} {ty}", count(elements, 0)), types.values().sum(), elements)
+    let ty = types.iter().max_by_key(|(_, bytes)| **bytes).map_or("-", |(ty, _)| ty.name());
+    (format!("llama {} {ty}", count(elements, 0)), types.values().sum(), elements)
 }
 
 /// `135M`, `8.03B`.
@@ -257,7 +307,7 @@ fn count(n: u64, digits: usize) -> String {
 fn write_table(rows: &[Row]) -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["model", "size", "params", "backend", "threads", "test", "t/s", "GB/s", "of stream"]);
+    table.set_header(["model", "size", "params", "backend", "threads", "test", "t/s", "GB/s", "% of memory"]);
     for row in rows {
         let test = Test { n_prompt: row.n_prompt, n_gen: row.n_gen, n_depth: row.n_depth };
         table.add_row([
@@ -265,21 +315,21 @@ fn write_table(rows: &[Row]) -> Result<()> {
             gib(row.model_size),
             count(row.model_n_params, 2),
             row.backends.clone(),
-            row.n_threads.to_string(),
+            row.n_threads.map_or("-".to_string(), |n| n.to_string()),
             test.to_string(),
             format!("{:.2} ± {:.2}", row.avg_ts, row.stddev_ts),
             format!("{:.2}", row.avg_gbs),
-            row.stream_share.map_or("-".to_string(), |share| format!("{:.1}%", 100.0 * share)),
+            row.stream_share.map_or("-".to_string(), |share| format!("{:.1}", 100.0 * share)),
         ]);
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    writeln!(io::stdout(), "{table}")?;
+    writeln!(stdout(), "{table}")?;
     Ok(())
 }
 
 /// The columns of the other forms, without the lists of samples.
 fn write_csv(rows: &[Row]) -> Result<()> {
-    let mut csv = csv::Writer::from_writer(io::stdout());
+    let mut csv = csv::Writer::from_writer(stdout());
     for (i, row) in rows.iter().enumerate() {
         let Value::Object(mut fields) = serde_json::to_value(row)? else {
             continue;

@@ -7,7 +7,7 @@ mod cases;
 mod perf;
 
 pub use cases::cases;
-pub use perf::{PerfCase, perf_cases};
+pub use perf::{PerfCase, perf_cases, stream_bandwidth};
 
 use crate::backend::{Backend, Error, Precision, check_supported, cpu::Cpu};
 use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse};
@@ -126,7 +126,7 @@ impl Setup {
     }
 }
 
-/// A cache of one slot for cases without attention.
+/// The smallest cache whose slots cover every step, for cases without attention.
 pub fn no_kv() -> KvDecl {
     KvDecl { layers: 1, slots: 4096, heads: 1, head_dim: 2, ty: KvType::F32 }
 }

@@ -6,6 +6,7 @@ use crate::model::Shape;
 use crate::plan::*;
 use crate::quant::GgmlType;
 use crate::quant::Random;
+use std::time::{Duration, Instant};
 
 /// One operation at one shape, repeated over enough different weights or KV layers that no cache holds them all.
 pub struct PerfCase {
@@ -49,6 +50,20 @@ impl PerfCase {
         backend.read(Buf(0), &mut v) // waits
     }
 
+    /// Seconds of one run of all copies: the median of at least 5 runs, as many as fit into `time`, after one that does not
+    /// count.
+    pub fn median_seconds(&self, backend: &mut dyn Backend, time: Duration) -> Result<f64, Error> {
+        self.run(backend)?;
+        let (begin, mut seconds) = (Instant::now(), vec![]);
+        while seconds.len() < 5 || begin.elapsed() < time {
+            let start = Instant::now();
+            self.run(backend)?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        seconds.sort_by(f64::total_cmp);
+        Ok(seconds[seconds.len() / 2])
+    }
+
     fn step(&self) -> &Step {
         &self.setup.steps[0]
     }
@@ -60,6 +75,23 @@ impl PerfCase {
         let load = Load { n_tokens: step.n_tokens() as u64, n_outputs: step.n_outputs as u64, kv_len };
         self.setup.plan.cost(load)
     }
+}
+
+/// The device's bandwidth, in bytes per second: the STREAM addition (McCalpin, 1995), `out = x + y` on buffers that no cache
+/// holds, as the backend's own `Add` does it. The median of several passes.
+pub fn stream_bandwidth(backend: &mut dyn Backend) -> Result<f64, Error> {
+    /// 64 MiB a buffer: half of the binding limit of a software Vulkan device.
+    const ROWS: u32 = 64;
+    const COLS: u32 = 1 << 18;
+    let mut setup = Setup::new(no_kv(), ROWS, 1, 7);
+    let (x, y) = (setup.input("x", Rows::Tokens, COLS, 1.0), setup.input("y", Rows::Tokens, COLS, 1.0));
+    let out = setup.output("out", Rows::Tokens, COLS);
+    setup.push(Add { out, x, y });
+    setup.plain_step(ROWS);
+    let mut case = PerfCase { stem: "add", name: "stream".to_string(), copies: 1, setup };
+    case.load(backend)?;
+    let seconds = case.median_seconds(backend, Duration::from_millis(500))?;
+    Ok(case.cost().bytes() as f64 / seconds)
 }
 
 /// Every operation of one layer of `shape` with weights of `ty`, for `n_tokens` tokens that see `kv_len` slots.

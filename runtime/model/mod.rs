@@ -12,6 +12,7 @@ use crate::gguf::{self, GgmlType, Gguf};
 use crate::plan::{KvType, Plan, PlanError, WeightDecl, Weights};
 use crate::quant::{self, Random};
 use bytes::Bytes;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -77,7 +78,7 @@ impl Model {
     }
 
     /// What errors call the model: its file, or its shape.
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.gguf().map_or(&self.config.name, Gguf::name)
     }
 
@@ -110,7 +111,7 @@ impl Model {
                 }
             }
         };
-        let weights: Result<Vec<Bytes>, Error> = plan.weights.iter().enumerate().map(data).collect();
+        let weights: Result<Vec<Bytes>, Error> = plan.weights.par_iter().enumerate().map(data).collect();
         Ok(Weights(weights?))
     }
 

@@ -34,7 +34,7 @@ const fn plane(name: &'static str, bytes: Range<usize>) -> Plane {
 }
 
 /// Every type that has a layout. The comments give the block of the file.
-pub static LAYOUTS: [Layout; 13] = [
+pub static LAYOUTS: [Layout; 15] = [
     Layout { ty: GgmlType::F32, planes: &[plane("elements", 0..128)] },
     Layout { ty: GgmlType::F16, planes: &[plane("elements", 0..64)] },
     Layout { ty: GgmlType::BF16, planes: &[plane("elements", 0..64)] },
@@ -48,6 +48,13 @@ pub static LAYOUTS: [Layout; 13] = [
     Layout { ty: GgmlType::Q5_1, planes: &[plane("quants", 8..24), plane("highs", 4..8), plane("scales", 0..4)] },
     // d: f16, qs: 32 bytes
     Layout { ty: GgmlType::Q8_0, planes: &[plane("quants", 2..34), plane("scales", 0..2)] },
+    // scales: 16 pairs of nibbles, qs: 256 pairs of bits, d, dmin: f16
+    Layout { ty: GgmlType::Q2_K, planes: &[plane("quants", 16..80), plane("scales", 0..16), plane("supers", 80..84)] },
+    // hmask: 256 bits, qs: 256 pairs of bits, scales: 12 bytes, d: f16
+    Layout {
+        ty: GgmlType::Q3_K,
+        planes: &[plane("quants", 32..96), plane("highs", 0..32), plane("scales", 96..108), plane("supers", 108..110)],
+    },
     // d, dmin: f16, scales: 12 bytes (together one 16-byte word), qs: 256 nibbles
     Layout { ty: GgmlType::Q4_K, planes: &[plane("quants", 16..144), plane("scales", 0..16)] },
     // d, dmin: f16, scales: 12 bytes (together one 16-byte word), qh: 256 bits, qs: 256 nibbles

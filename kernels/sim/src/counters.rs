@@ -108,7 +108,7 @@ impl Stats {
     }
 
     pub fn finish(mut self, p: &Program) -> Counters {
-        for (pc, &(warps, lanes)) in self.executed.iter().enumerate().filter(|(_, e)| e.0 > 0) {
+        for (pc, &(warps, lanes)) in self.executed.iter().enumerate().filter(|(pc, e)| e.0 > 0 && !p.helpers[*pc]) {
             *self.c.instructions.entry(p.classes[pc]).or_default() += warps;
             *self.c.lane_instructions.entry(p.classes[pc]).or_default() += lanes;
             let line = self.c.lines.entry(p.lines[pc]).or_default();

@@ -109,6 +109,7 @@ pub struct Device {
     launch: u64,
     serial: u32,
     globals: HashMap<u64, Vec<u64>>,
+    workspace: u64,
     pub checks: Checks,
 }
 
@@ -123,6 +124,7 @@ impl Device {
             launch: 0,
             serial: 0,
             globals: HashMap::new(),
+            workspace: 0,
             checks: Checks::ALL,
         }
     }
@@ -241,7 +243,7 @@ impl Device {
                 limit: product(req),
             });
         }
-        limit("blocks:", ctas, 1 << 22)?;
+        limit("blocks:", ctas, (1 << 22) - 2)?;
         let shared = u64::from(p.static_shared) + u64::from(config.dynamic_shared);
         limit("bytes of shared memory:", shared, self.limits.shared_bytes.into())?;
         if params.len() != p.param_bytes as usize {
@@ -257,8 +259,9 @@ impl Device {
             value: kernel.module.globals.iter().map(|g| g.bytes.len() as u64).sum(),
             limit: self.limits.global_bytes - self.mem.allocated,
         })?;
+        let workspace = if config.cooperative { self.workspace()? } else { 0 };
         self.number_launch();
-        let (before, after) = self.owners(config.dependent);
+        let [before, after] = self.owners(config.dependent);
         if let Ok(mut sync) = self.mem.sync.lock() {
             sync.clear();
         }
@@ -272,6 +275,7 @@ impl Device {
                 dynamic_shared: config.dynamic_shared,
                 total_shared: shared as u32,
                 serial: self.serial,
+                workspace,
             },
             params,
             symbols: p.symbols.iter().map(|&(_, g, off)| globals[g].wrapping_add(off as u64)).collect(),
@@ -303,6 +307,17 @@ impl Device {
         Ok(Report { kernel: name(), counters: stats.finish(p), findings: sink.sorted(), printed })
     }
 
+    /// What `cooperative_groups` expects behind `%envreg1` and `%envreg2`: zeroed words for the grid's barrier.
+    fn workspace(&mut self) -> Result<u64, Fault> {
+        const BYTES: u64 = 64;
+        let full = |_| Fault::Limit { kernel: "workspace".into(), what: "bytes:", value: BYTES, limit: 0 };
+        if self.workspace == 0 {
+            self.workspace = self.mem.alloc(BYTES, u64::MAX).map_err(full)?;
+        }
+        self.mem.host_write(self.workspace, &[0; BYTES as usize]).map_err(full)?;
+        Ok(self.workspace)
+    }
+
     fn number_launch(&mut self) {
         self.serial = self.serial.wrapping_add(1).max(1);
         self.launch += 1;
@@ -317,13 +332,39 @@ impl Device {
     ///
     /// The predecessor always. Its own predecessors as well, if it let this launch start before it had waited for them;
     /// and even after this launch's wait, if it ended without waiting for them.
-    fn owners(&self, dependent: bool) -> (Option<(u64, u64)>, Option<(u64, u64)>) {
+    fn owners(&self, dependent: bool) -> [Option<(u64, u64)>; 2] {
         let Stream { first, last } = self.stream;
         if !dependent || last == 0 {
-            return (None, None);
+            return [None, None];
         }
         let before = (if self.early { first } else { last }, last);
         let after = (self.never_waited && first < last).then(|| (first, last - 1));
-        (Some(before), after)
+        [Some(before), after]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Launch numbers in the shadow have 16 bits; when they start again, nothing old may look new.
+    #[test]
+    fn launch_numbers_wrap() {
+        let text = ".version 8.4\n.target sm_80\n.visible .entry k(.param .u64 p)\n{\n.reg .b64 %rd<3>; .reg .b32 %r<4>;\n\
+                    ld.param.u64 %rd1, [p]; mov.u32 %r1, %ctaid.x; mul.wide.u32 %rd2, %r1, 4; add.s64 %rd2, %rd1, %rd2;\n\
+                    ld.global.u32 %r2, [%rd2]; add.u32 %r2, %r2, 1; st.global.u32 [%rd2], %r2;\nret;\n}\n";
+        let kernel = Module::load("m", text).unwrap().kernel("k").unwrap();
+        let mut dev = Device::new(Limits::default());
+        let p = dev.upload(&[0; 16]).unwrap();
+        // Launch 1 marks the words; launch 1 of the next round sees them with other blocks.
+        for (launch, blocks) in [(0, 4), (0xfffd, 4), (0xfffe, 1), (1, 2)] {
+            dev.launch = launch;
+            let report = dev.launch(&kernel, LaunchConfig::linear(blocks, 1), &p.to_le_bytes()).unwrap();
+            assert_eq!(report.check(), Ok(()));
+        }
+        assert_eq!(dev.launch, 2);
+        let mut out = [0; 16];
+        dev.read(p, &mut out).unwrap();
+        assert_eq!((out[0], out[4], out[8]), (4, 3, 2));
     }
 }

@@ -112,10 +112,17 @@ impl<'a> Exec<'a> {
         let quick = self.quick();
         let me = self.me();
         self.by_alloc(a, bytes, m, |x, alloc, offs, m| {
+            let n = bytes.div_ceil(4) as usize;
+            let side_by_side = m == FULL && bytes >= 4 && (1..LANES).all(|l| offs[l] == offs[l - 1] + u64::from(bytes));
+            if side_by_side && !mem.strong && x.load_run(alloc, offs[0], n, words, quick, mem.read_only) {
+                if mem.space != Space::Const {
+                    x.sectors_of_run(alloc, offs[0], 32 * u64::from(bytes));
+                }
+                return;
+            }
             if mem.space != Space::Const {
                 x.sectors(alloc, offs, bytes, m, false);
             }
-            let n = bytes.div_ceil(4) as usize;
             let strong = if mem.strong { STRONG } else { 0 };
             let first = offs[m.trailing_zeros() as usize];
             // One lane stands for all where all read the same.
@@ -151,6 +158,43 @@ impl<'a> Exec<'a> {
                 lanes(m).for_each(|l| x.acquire(alloc.base + offs[l]));
             }
         });
+    }
+
+    /// The common case: lanes side by side, and nothing to report (else false, with nothing done that repeating harms).
+    fn load_run(&self, alloc: &Alloc, off: u64, n: usize, words: &mut Words, quick: Quick, read_only: bool) -> bool {
+        let at = (off / 4) as usize;
+        let end = at + LANES * n;
+        let (data, writer, reader) = (&alloc.data[at..end], &alloc.writer[at..end], &alloc.reader[at..end]);
+        let fine = |w: u64| quick.ok(w, 15) & !(read_only & (w >> LAUNCH_SHIFT == quick.launch));
+        if !writer.iter().fold(true, |ok, w| ok & fine(w.load(Relaxed))) {
+            return false;
+        }
+        let mine = self.me() | 0xf0;
+        for r in reader {
+            let old = r.load(Relaxed);
+            if old != mine && (old >> LAUNCH_SHIFT).wrapping_sub(quick.dep_first) > quick.dep_span {
+                r.store(new_reader(old, mine), Relaxed);
+            }
+        }
+        for (l, lane) in data.chunks_exact(n).enumerate() {
+            for (row, v) in words.iter_mut().zip(lane) {
+                row[l] = v.load(Relaxed);
+            }
+        }
+        true
+    }
+
+    fn sectors_of_run(&mut self, alloc: &Alloc, off: u64, bytes: u64) {
+        let (first, last) = (off / SECTOR, (off + bytes - 1) / SECTOR);
+        let serial = self.launch.shape.serial;
+        for mark in &alloc.read_sectors[first as usize..=last as usize] {
+            if mark.load(Relaxed) != serial && mark.swap(serial, Relaxed) != serial {
+                self.stats.c.dram_read_bytes += SECTOR;
+            }
+        }
+        self.stats.c.global_requests += 1;
+        self.stats.c.sectors_asked += last - first + 1;
+        self.stats.c.sectors_needed += bytes.div_ceil(SECTOR);
     }
 
     /// The details of a read that is not obviously fine.
@@ -193,7 +237,7 @@ impl<'a> Exec<'a> {
     pub fn store_global(&mut self, a: &Row64, bytes: u32, m: u32, words: &Words, mem: &Mem) {
         if mem.strong {
             for l in lanes(m) {
-                self.release(a[l], mem.release);
+                self.release(a[l], mem.release, l == m.trailing_zeros() as usize);
             }
         } else {
             self.warp.fenced = false;
@@ -284,7 +328,9 @@ impl<'a> Exec<'a> {
     }
 
     /// Publishes what this block did so far at a synchronizing address, if a fence (or `.release`) allows it.
-    pub fn release(&mut self, address: u64, release: bool) {
+    ///
+    /// The lanes of one instruction publish the same point in time: only the first advances it.
+    pub fn release(&mut self, address: u64, release: bool, first: bool) {
         if !(release || self.warp.fenced) || self.launch.ctas == 1 {
             return;
         }
@@ -296,7 +342,7 @@ impl<'a> Exec<'a> {
         for (o, s) in o.epochs.iter_mut().zip(&self.cta.seen) {
             *o = (*o).max(*s);
         }
-        self.cta.epoch += 1;
+        self.cta.epoch += u64::from(first);
         o.epochs[self.cta.id as usize] = self.cta.epoch as u32;
         o.version += 1;
         self.launch.released.store(true, Relaxed);
@@ -328,7 +374,7 @@ impl<'a> Exec<'a> {
             x.sectors(alloc, offs, bytes, m, true);
             for l in lanes(m) {
                 let address = alloc.base + offs[l];
-                x.release(address, atom.release);
+                x.release(address, atom.release, l == m.trailing_zeros() as usize);
                 let (at, shift) = ((offs[l] / 4) as usize, (offs[l] % 4) as u32);
                 let touched = u64::from(touched_bytes(bytes, shift));
                 for k in 0..bytes.div_ceil(4) as usize {

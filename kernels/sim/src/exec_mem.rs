@@ -55,7 +55,12 @@ impl Exec<'_> {
 
     /// Drops lanes whose address is not a multiple of the access.
     pub fn aligned(&mut self, a: &Row64, bytes: u32, m: u32) -> u32 {
-        let bad = lanes(m).filter(|&l| a[l] % u64::from(bytes) != 0).fold(0, |acc, l| acc | 1 << l);
+        // Accesses have a power of two of bytes.
+        let low = u64::from(bytes) - 1;
+        if a.iter().fold(0, |acc, a| acc | a) & low == 0 {
+            return m;
+        }
+        let bad = lanes(m).filter(|&l| a[l] & low != 0).fold(0, |acc, l| acc | 1 << l);
         for l in lanes(bad) {
             self.report(Check::Misaligned, l as u32, || format!("address {:#x} of an access of {bytes} bytes", a[l]));
         }
@@ -257,7 +262,7 @@ impl Exec<'_> {
     pub fn printf(&mut self, format: u32, args: u32, ret: u32, m: u32) {
         for l in lanes(m) {
             let pointer = |x: &Self, at: u32| {
-                let word = |k: usize| u64::from(x.warp.local[at as usize / 4 + k][l]);
+                let word = |k: usize| x.warp.local.get(at as usize / 4 + k).map_or(0, |r| u64::from(r[l]));
                 word(0) | word(1) << 32
             };
             let (format, mut args) = (pointer(self, format), pointer(self, args).wrapping_sub(LOCAL_WINDOW));
@@ -281,8 +286,9 @@ impl Exec<'_> {
             let out =
                 crate::printf::format(&String::from_utf8_lossy(&text), |wide| next(self, if wide { 8 } else { 4 }));
             self.launch.print(out);
-            self.warp.local[ret as usize / 4][l] = 1;
-            self.warp.local_init[ret as usize / 4][l] = 15;
+            let mut result: Words = [[0; LANES]; 8];
+            result[0][l] = 1;
+            self.store_local(&[u64::from(ret); LANES], 4, 1 << l, &result);
         }
     }
 }

@@ -124,7 +124,7 @@ impl Exec<'_> {
         Flow::Next
     }
 
-    pub fn redux(&mut self, (f, d, a, mask): (fn(u32, u32) -> u32, R, R, R), m: u32, forced: bool) -> Flow {
+    pub fn redux(&mut self, f: fn(u32, u32) -> u32, (d, a, mask): (R, R, R), m: u32, forced: bool) -> Flow {
         let (masks, flow) = self.member_masks(mask, m, forced);
         if let Some(flow) = flow {
             return flow;

@@ -446,6 +446,9 @@ pub(crate) enum Special {
     MaskGt,
     DynamicShared,
     TotalShared,
+    /// `%envreg1` and `%envreg2`: high and low half of the address of a cooperative grid's workspace
+    WorkspaceHigh,
+    WorkspaceLow,
     /// 1-block clusters, which is what a launch without clusters has: zero and one.
     Zero,
     One,
@@ -458,6 +461,8 @@ pub(crate) struct Program {
     pub code: Vec<Inst>,
     pub lines: Vec<u32>,
     pub classes: Vec<Class>,
+    /// Steps towards the next instruction of the text, which alone is counted.
+    pub helpers: Vec<bool>,
     /// Among the divergent parts of a warp the one with the lowest order runs first (see `cfg`).
     pub order: Vec<u32>,
     pub block_start: Vec<bool>,

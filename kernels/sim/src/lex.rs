@@ -1,6 +1,6 @@
 //! PTX text to tokens.
 //!
-//! A word keeps its dots (`ld.global.v4.f32`, `%tid.x`, `.visible`) and its double colons (`.L1::no_allocate`), so an
+//! A word keeps its dots (`ld.global.v4.f32`, `%tid.x`; but `.reg.b32` is two words) and its double colons (`.L1::no_allocate`), so an
 //! opcode with its modifiers is one token.
 
 use crate::error::At;
@@ -87,7 +87,12 @@ pub(crate) fn lex(text: &str) -> Result<Vec<Token<'_>>, At> {
                 continue;
             }
             c if is_word(c) => {
+                i += 1;
                 while i < bytes.len() {
+                    // Directives may touch: `.reg.b32`.
+                    if c == b'.' && bytes[i] == b'.' {
+                        break;
+                    }
                     if is_word(bytes[i]) {
                         i += 1;
                     } else if bytes[i..].starts_with(b"::") {

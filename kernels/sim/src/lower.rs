@@ -9,6 +9,7 @@ use crate::ast::{Arg, Ast, AstInst, Func, Space, Stmt, Var};
 use crate::error::At;
 use crate::ir::*;
 use crate::module::Param;
+use crate::operands::Mods;
 use crate::ty::Ty;
 
 /// What a name stands for.
@@ -31,12 +32,12 @@ pub(crate) struct Lower<'a> {
     pub scopes: Vec<HashMap<String, Item>>,
     pub prog: Program,
     pub line: u32,
-    guard: (R, bool),
-    const_w: HashMap<u32, R>,
-    const_d: HashMap<u64, R>,
-    const_p: HashMap<u32, R>,
-    special: HashMap<Special, R>,
-    symbol: HashMap<(usize, i64), R>,
+    pub guard: (R, bool),
+    pub const_w: HashMap<u32, R>,
+    pub const_d: HashMap<u64, R>,
+    pub const_p: HashMap<u32, R>,
+    pub special: HashMap<Special, R>,
+    pub symbol: HashMap<(usize, i64), R>,
     /// Label number to code index.
     labels: Vec<Option<u32>>,
     /// Code index and label of every branch, patched at the end.
@@ -44,25 +45,35 @@ pub(crate) struct Lower<'a> {
     calls: Vec<String>,
     /// Offsets by function and name.
     shared_vars: HashMap<(String, String), u32>,
-    uses_dynamic: bool,
+    pub uses_dynamic: bool,
     pub returns: Vec<usize>,
 }
+
+/// Bytes of parameters of one kernel (CUDA 12.1 and later).
+const MOST_PARAMS: u32 = 32_764;
+
+/// Bytes of shared or local variables of one kernel.
+const MOST_BYTES: u32 = 1 << 24;
 
 pub(crate) fn lower(ast: &Ast, func: &Func, globals: &HashMap<String, usize>) -> Result<Program, At> {
     let mut params = Vec::new();
     let mut bytes = 0u32;
     let mut scope = HashMap::new();
     for p in &func.params {
-        bytes = bytes.next_multiple_of(p.align.max(1));
+        bytes = bytes.next_multiple_of(p.align);
         params.push(Param { name: p.name.clone(), offset: bytes, bytes: p.size, align: p.align });
         scope.insert(p.name.clone(), Item::Param(u64::from(bytes)));
         bytes += p.size;
+        if bytes > MOST_PARAMS {
+            return Err(At::new(p.line, format!("kernel {}: more than {MOST_PARAMS} bytes of parameters", func.name)));
+        }
     }
     let prog = Program {
         name: func.name.clone(),
         code: vec![],
         lines: vec![],
         classes: vec![],
+        helpers: vec![],
         order: vec![],
         block_start: vec![],
         rows: [0; 3],
@@ -122,6 +133,7 @@ impl<'a> Lower<'a> {
         self.prog.code.push(Inst { op, guard: self.guard.0, negated: self.guard.1 });
         self.prog.lines.push(self.line);
         self.prog.classes.push(class);
+        self.prog.helpers.push(false);
     }
 
     pub fn new_reg(&mut self, ty: Ty) -> Result<Reg, At> {
@@ -214,7 +226,7 @@ impl<'a> Lower<'a> {
                 let at = match self.shared_vars.get(&key) {
                     Some(&at) => at,
                     None => {
-                        let at = self.prog.static_shared.next_multiple_of(v.align.max(1));
+                        let at = self.place(self.prog.static_shared, v)?;
                         self.prog.static_shared = at + v.size;
                         self.shared_vars.insert(key, at);
                         at
@@ -223,7 +235,7 @@ impl<'a> Lower<'a> {
                 Item::Shared(at)
             }
             Space::Local | Space::Param => {
-                let at = self.prog.local_bytes.next_multiple_of(v.align.max(4));
+                let at = self.place(self.prog.local_bytes.next_multiple_of(4), v)?;
                 self.prog.local_bytes = at + v.size;
                 if v.space == Space::Local { Item::Local(at) } else { Item::Param(PARAM_FRAME + u64::from(at)) }
             }
@@ -233,6 +245,15 @@ impl<'a> Lower<'a> {
             s.insert(v.name.clone(), item);
         }
         Ok(())
+    }
+
+    /// The offset at which a variable goes behind `used` bytes.
+    fn place(&self, used: u32, v: &Var) -> Result<u32, At> {
+        let at = used.next_multiple_of(v.align);
+        match at.checked_add(v.size) {
+            Some(end) if end <= MOST_BYTES => Ok(at),
+            _ => self.err(format!("variable {}: more than {MOST_BYTES} bytes in its space", v.name)),
+        }
     }
 
     pub fn lookup(&self, name: &str) -> Option<Item> {
@@ -297,6 +318,7 @@ impl<'a> Lower<'a> {
             }
         }
         let mut m = Mods { line: i.line, op: i.op.join("."), rest: i.op[1..].iter().map(String::as_str).collect() };
+        let first = self.prog.code.len();
         let known = self.control(i, &mut m)?
             || self.integer(i, &mut m)?
             || self.logic(i, &mut m)?
@@ -306,6 +328,11 @@ impl<'a> Lower<'a> {
             || self.warp(i, &mut m)?
             || self.matrix(i, &mut m)?;
         self.guard = (NO_GUARD, false);
+        // An instruction made of several steps counts as one; a call's body was counted by itself.
+        if i.op[0] != "call" {
+            let steps = self.prog.helpers.len() - first;
+            self.prog.helpers[first..].iter_mut().take(steps.saturating_sub(1)).for_each(|h| *h = true);
+        }
         if known { m.done() } else { self.err(format!("instruction '{}' is not known", m.op)) }
     }
 
@@ -327,6 +354,10 @@ impl<'a> Lower<'a> {
             (false, []) => (&[], &[]),
             _ => return self.err("call with too many lists"),
         };
+        if name == "__assertfail" {
+            self.emit(Class::Control, Op::Trap);
+            return Ok(());
+        }
         if name == "vprintf" {
             return self.printf(rets, args);
         }
@@ -352,7 +383,7 @@ impl<'a> Lower<'a> {
         }
         let (line, end) = (self.line, self.labels.len());
         self.labels.push(None);
-        let saved = std::mem::replace(&mut self.scopes, Vec::new());
+        let saved = std::mem::take(&mut self.scopes);
         self.scopes = vec![saved[0].clone(), scope];
         self.calls.push(name.clone());
         self.returns.push(end);
@@ -366,299 +397,4 @@ impl<'a> Lower<'a> {
         self.emit(Class::Control, Op::Nop);
         Ok(())
     }
-}
-
-/// The modifiers of an opcode; each is taken once, and what is left over is not understood.
-pub(crate) struct Mods<'a> {
-    pub line: u32,
-    pub op: String,
-    pub rest: Vec<&'a str>,
-}
-
-impl<'a> Mods<'a> {
-    pub fn take(&mut self, word: &str) -> bool {
-        match self.rest.iter().position(|w| *w == word) {
-            Some(i) => {
-                self.rest.remove(i);
-                true
-            }
-            None => false,
-        }
-    }
-
-    pub fn one_of<T: Copy>(&mut self, table: &[(&str, T)]) -> Option<T> {
-        table.iter().find(|(w, _)| self.take(w)).map(|(_, v)| *v)
-    }
-
-    /// The first type left.
-    pub fn ty(&mut self) -> Result<Ty, At> {
-        match self.rest.iter().position(|w| Ty::parse(w).is_some()) {
-            Some(i) => Ok(Ty::parse(self.rest.remove(i)).unwrap_or(Ty::B32)),
-            None => Err(At::new(self.line, format!("instruction '{}' without a type", self.op))),
-        }
-    }
-
-    pub fn drop_prefix(&mut self, prefix: &str) {
-        self.rest.retain(|w| !w.starts_with(prefix));
-    }
-
-    pub fn done(&self) -> Result<(), At> {
-        match self.rest.first() {
-            None => Ok(()),
-            Some(w) => Err(At::new(self.line, format!("instruction '{}': modifier '.{w}' is not known", self.op))),
-        }
-    }
-
-    pub fn unknown<T>(&self) -> Result<T, At> {
-        Err(At::new(self.line, format!("instruction '{}' is not known", self.op)))
-    }
-}
-
-// Operands.
-impl Lower<'_> {
-    fn intern_w(&mut self, v: u32) -> Result<R, At> {
-        if let Some(&r) = self.const_w.get(&v) {
-            return Ok(r);
-        }
-        let Reg::W(r) = self.new_reg(Ty::B32)? else {
-            return self.err("row");
-        };
-        self.prog.const_w.push((r, v));
-        self.const_w.insert(v, r);
-        Ok(r)
-    }
-
-    fn intern_d(&mut self, v: u64) -> Result<R, At> {
-        if let Some(&r) = self.const_d.get(&v) {
-            return Ok(r);
-        }
-        let Reg::D(r) = self.new_reg(Ty::B64)? else {
-            return self.err("row");
-        };
-        self.prog.const_d.push((r, v));
-        self.const_d.insert(v, r);
-        Ok(r)
-    }
-
-    pub fn const_pred(&mut self, v: bool) -> Result<R, At> {
-        let v = if v { u32::MAX } else { 0 };
-        if let Some(&r) = self.const_p.get(&v) {
-            return Ok(r);
-        }
-        let Reg::P(r) = self.new_reg(Ty::Pred)? else {
-            return self.err("row");
-        };
-        self.prog.const_p.push((r, v));
-        self.const_p.insert(v, r);
-        Ok(r)
-    }
-
-    fn special(&mut self, s: Special) -> Result<R, At> {
-        if let Some(&r) = self.special.get(&s) {
-            return Ok(r);
-        }
-        let Reg::W(r) = self.new_reg(Ty::B32)? else {
-            return self.err("row");
-        };
-        self.prog.specials.push((r, s));
-        self.special.insert(s, r);
-        Ok(r)
-    }
-
-    /// The value of a name that is an address, as a constant or a row to be filled at launch.
-    fn address(&mut self, name: &str, off: i64) -> Result<Reg, At> {
-        let v = match self.lookup(name) {
-            Some(Item::Shared(at)) => u64::from(at),
-            Some(Item::Local(at)) => u64::from(at),
-            Some(Item::Param(at)) => at,
-            _ => {
-                if let Some(&g) = self.globals.get(name) {
-                    if let Some(&r) = self.symbol.get(&(g, off)) {
-                        return Ok(Reg::D(r));
-                    }
-                    let Reg::D(r) = self.new_reg(Ty::B64)? else {
-                        return self.err("row");
-                    };
-                    self.prog.symbols.push((r, g, off));
-                    self.symbol.insert((g, off), r);
-                    return Ok(Reg::D(r));
-                }
-                if self.ast.vars.iter().any(|v| v.name == name && v.space == Space::Shared) {
-                    self.uses_dynamic = true;
-                    u64::from(self.dynamic_base())
-                } else {
-                    return self.err(format!("name {name} is not known"));
-                }
-            }
-        };
-        Ok(Reg::D(self.intern_d(v.wrapping_add(off as u64))?))
-    }
-
-    /// Where `.extern .shared` arrays start: behind everything static that this kernel or any function it could call declares.
-    fn dynamic_base(&self) -> u32 {
-        let mut total = 0u32;
-        let in_bodies = self
-            .ast
-            .funcs
-            .iter()
-            .filter(|f| !f.entry || f.name == self.prog.name)
-            .flat_map(|f| f.body.iter().flatten());
-        let vars = in_bodies.filter_map(|s| if let Stmt::Var(v) = s { Some(v) } else { None });
-        for v in self.ast.vars.iter().chain(vars).filter(|v| v.space == Space::Shared && v.size > 0) {
-            total = total.next_multiple_of(v.align.max(1)) + v.size;
-        }
-        total.next_multiple_of(16)
-    }
-
-    /// Any source operand as a register of whatever file it lives in; immediates take the type's file.
-    pub fn src(&mut self, arg: &Arg, ty: Ty) -> Result<Reg, At> {
-        let wide = ty.size() == 8;
-        let bits = match arg {
-            Arg::Int(v) => *v,
-            Arg::F32(v) => u64::from(*v),
-            Arg::F64(v) if wide => *v,
-            Arg::F64(v) => u64::from((f64::from_bits(*v) as f32).to_bits()),
-            Arg::Offset(name, off) => return self.address(name, *off),
-            Arg::Name(name) => {
-                if let Some(Item::Reg(r, _)) = self.lookup(name) {
-                    return Ok(r);
-                }
-                if let Some(s) = special_register(name) {
-                    return Ok(Reg::W(self.special(s)?));
-                }
-                if name == "WARP_SZ" {
-                    32
-                } else {
-                    return self.address(name, 0);
-                }
-            }
-            Arg::Not(inner) => {
-                let a = self.p(inner)?;
-                let Reg::P(d) = self.new_reg(Ty::Pred)? else {
-                    return self.err("row");
-                };
-                let guard = std::mem::replace(&mut self.guard, (NO_GUARD, false));
-                self.emit(Class::Predicate, Op::Pred { f: |a, _| !a, d, a, b: a });
-                self.guard = guard;
-                return Ok(Reg::P(d));
-            }
-            _ => return self.err("a register or a constant expected"),
-        };
-        if ty == Ty::Pred {
-            return Ok(Reg::P(self.const_pred(bits != 0)?));
-        }
-        if wide {
-            return Ok(Reg::D(self.intern_d(bits)?));
-        }
-        let mask = if ty.size() == 4 { u32::MAX } else { (1 << (8 * ty.size())) - 1 };
-        Ok(Reg::W(self.intern_w(bits as u32 & mask)?))
-    }
-
-    pub fn w(&mut self, arg: &Arg, ty: Ty) -> Result<R, At> {
-        match self.src(arg, ty)? {
-            Reg::W(r) => Ok(r),
-            // A 32-bit view of an address in shared memory.
-            Reg::D(r) => match self.prog.const_d.iter().find(|(row, _)| *row == r) {
-                Some(&(_, v)) if v <= u64::from(u32::MAX) => self.intern_w(v as u32),
-                _ => self.err(format!("operand {arg:?} has 64 bits, 32 expected")),
-            },
-            Reg::P(_) => self.err(format!("operand {arg:?} is a predicate, 32 bits expected")),
-        }
-    }
-
-    pub fn d(&mut self, arg: &Arg, ty: Ty) -> Result<R, At> {
-        match self.src(arg, ty)? {
-            Reg::D(r) => Ok(r),
-            _ => self.err(format!("operand {arg:?}: 64 bits expected")),
-        }
-    }
-
-    pub fn p(&mut self, arg: &Arg) -> Result<R, At> {
-        match self.src(arg, Ty::Pred)? {
-            Reg::P(r) => Ok(r),
-            _ => self.err(format!("operand {arg:?}: a predicate expected")),
-        }
-    }
-
-    /// A destination; `_` is a row that nobody reads.
-    pub fn dst(&mut self, arg: &Arg, ty: Ty) -> Result<Reg, At> {
-        match arg {
-            Arg::Name(n) if n == "_" => self.new_reg(ty),
-            Arg::Name(n) => match self.lookup(n) {
-                Some(Item::Reg(r, _)) => Ok(r),
-                _ => self.err(format!("register {n} is not declared")),
-            },
-            _ => self.err("a destination register expected"),
-        }
-    }
-
-    pub fn wd(&mut self, arg: &Arg) -> Result<R, At> {
-        match self.dst(arg, Ty::B32)? {
-            Reg::W(r) => Ok(r),
-            _ => self.err(format!("destination {arg:?}: up to 32 bits expected")),
-        }
-    }
-
-    pub fn dd(&mut self, arg: &Arg) -> Result<R, At> {
-        match self.dst(arg, Ty::B64)? {
-            Reg::D(r) => Ok(r),
-            _ => self.err(format!("destination {arg:?}: 64 bits expected")),
-        }
-    }
-
-    pub fn pd(&mut self, arg: &Arg) -> Result<R, At> {
-        match self.dst(arg, Ty::Pred)? {
-            Reg::P(r) => Ok(r),
-            _ => self.err(format!("destination {arg:?}: a predicate expected")),
-        }
-    }
-
-    /// `[base + offset]`
-    pub fn addr(&mut self, arg: &Arg) -> Result<(Reg, i64), At> {
-        let Arg::Addr(base, off) = arg else {
-            return self.err("an address in brackets expected");
-        };
-        Ok((self.src(base, Ty::B64)?, *off))
-    }
-
-    /// Exactly `N` operands.
-    pub fn args<'i, const N: usize>(&self, i: &'i AstInst) -> Result<&'i [Arg; N], At> {
-        match i.args.as_slice().try_into() {
-            Ok(a) => Ok(a),
-            Err(_) => self.err(format!("instruction '{}' has {} operands, {N} expected", i.op.join("."), i.args.len())),
-        }
-    }
-}
-
-fn special_register(name: &str) -> Option<Special> {
-    let axis = match name.rsplit_once('.') {
-        Some((_, "x")) => 0,
-        Some((_, "y")) => 1,
-        Some((_, "z")) => 2,
-        _ => 3,
-    };
-    Some(match (name.split('.').next()?, axis) {
-        ("%tid", a @ 0..3) => Special::Tid(a),
-        ("%ntid", a @ 0..3) => Special::Ntid(a),
-        ("%ctaid", a @ 0..3) => Special::Ctaid(a),
-        ("%nctaid", a @ 0..3) => Special::Nctaid(a),
-        ("%clusterid", a @ 0..3) => Special::Ctaid(a),
-        ("%nclusterid", a @ 0..3) => Special::Nctaid(a),
-        ("%cluster_ctaid", 0..3) | ("%cluster_ctarank", 3) => Special::Zero,
-        ("%cluster_nctaid", 0..3) | ("%cluster_nctarank", 3) => Special::One,
-        ("%laneid", 3) => Special::LaneId,
-        ("%warpid", 3) => Special::WarpId,
-        ("%nwarpid", 3) => Special::NWarpId,
-        ("%smid", 3) => Special::SmId,
-        ("%nsmid", 3) => Special::NSmId,
-        ("%gridid", 3) => Special::GridId,
-        ("%lanemask_eq", 3) => Special::MaskEq,
-        ("%lanemask_le", 3) => Special::MaskLe,
-        ("%lanemask_lt", 3) => Special::MaskLt,
-        ("%lanemask_ge", 3) => Special::MaskGe,
-        ("%lanemask_gt", 3) => Special::MaskGt,
-        ("%dynamic_smem_size", 3) => Special::DynamicShared,
-        ("%total_smem_size", 3) => Special::TotalShared,
-        _ => return None,
-    })
 }

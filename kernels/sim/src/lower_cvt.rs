@@ -4,7 +4,8 @@ use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::fp::{self, BF16, E4M3, E5M2, F16, Format, NAN32, Rnd, canon, f, ftz, h, to_h};
 use crate::ir::*;
-use crate::lower::{Item, Lower, Mods};
+use crate::lower::{Item, Lower};
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 
@@ -225,6 +226,18 @@ impl Lower<'_> {
                 };
                 return self.any(i, Class::Convert, pack_small, t | s << 4 | flags, to, [Ty::F32; 3]);
             }
+            if from == Ty::F16x2 && to.size() == 2 && sat {
+                let f: Any = |a, _, _, imm| {
+                    let one = |v: u64| {
+                        let x = F16.decode(v as u32 & 0xffff);
+                        let x = if imm & CVT_RELU != 0 && x < 0.0 { 0.0 } else { x };
+                        u64::from(small(TYPES[(imm & 15) as usize]).encode(x, Rnd::Rn, true))
+                    };
+                    one(a >> 16) << 8 | one(a)
+                };
+                let Some(t) = code(to) else { return m.unknown() };
+                return self.any(i, Class::Convert, f, t | flags, to, [from; 3]);
+            }
             let (Some(s), Ty::F16x2) = (code(from), to) else {
                 return m.unknown();
             };
@@ -244,6 +257,8 @@ impl Lower<'_> {
             return m.unknown();
         }
         let (dst, src) = (self.dst(d, to)?, self.src(a, from)?);
+        self.fits(d, dst, to, true)?;
+        self.fits(a, src, from, true)?;
         let plain = flags & (CVT_FTZ | CVT_SAT | CVT_RELU) == 0;
         if let (Reg::W(d), Reg::W(a), true) = (dst, src, plain) {
             let fast: Option<W1> = match (to, from, mode, whole != 0) {

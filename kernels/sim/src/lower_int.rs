@@ -5,13 +5,19 @@
 use crate::ast::AstInst;
 use crate::error::At;
 use crate::ir::*;
-use crate::lower::{Lower, Mods};
+use crate::lower::Lower;
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 
 /// Sign extension of the low 16 bits.
 fn s16(v: u32) -> i32 {
     v as u16 as i16 as i32
+}
+
+fn signed_halves(a: u32, b: u32, f: fn(i32, i32) -> i32) -> u32 {
+    let high = f(s16(a >> 16), s16(b >> 16)) as u32;
+    (f(s16(a), s16(b)) as u32 & 0xffff) | (high << 16)
 }
 
 fn low24(v: u32) -> u64 {
@@ -89,10 +95,16 @@ impl Lower<'_> {
         if size == 1 || ty == Ty::Pred {
             return m.unknown();
         }
-        if matches!(i.op[0].as_str(), "add" | "sub" | "min" | "max")
-            && i.op.last().is_some_and(|t| t == "u16x2" || t == "s16x2")
-        {
-            return m.unknown();
+        if let Ty::U16x2 | Ty::S16x2 = ty {
+            let f: W2 = match (i.op[0].as_str(), ty) {
+                ("add", _) => w2!(|a, b| (a & 0x7fff_7fff).wrapping_add(b & 0x7fff_7fff) ^ ((a ^ b) & 0x8000_8000)),
+                ("min", Ty::U16x2) => w2!(|a, b| (a & 0xffff).min(b & 0xffff) | ((a >> 16).min(b >> 16) << 16)),
+                ("max", Ty::U16x2) => w2!(|a, b| (a & 0xffff).max(b & 0xffff) | ((a >> 16).max(b >> 16) << 16)),
+                ("min", _) => w2!(|a, b| signed_halves(a, b, i32::min)),
+                ("max", _) => w2!(|a, b| signed_halves(a, b, i32::max)),
+                _ => return m.unknown(),
+            };
+            return self.two(i, ty, f, d2!(|a, b| a | b));
         }
         match i.op[0].as_str() {
             "add" if sat => self.two(i, ty, w2!(|a, b| (a as i32).saturating_add(b as i32) as u32), d2!(|a, b| a | b)),

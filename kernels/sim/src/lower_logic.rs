@@ -3,7 +3,8 @@
 use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::ir::*;
-use crate::lower::{Lower, Mods};
+use crate::lower::Lower;
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 
@@ -73,16 +74,18 @@ fn find_msb(a: u64, imm: u32) -> u64 {
 impl Lower<'_> {
     /// A rarely used instruction, one lane at a time.
     pub fn any(&mut self, i: &AstInst, class: Class, f: Any, imm: u32, d: Ty, s: [Ty; 3]) -> Result<bool, At> {
-        let n = i.args.len() - 1;
+        let n = i.args.len().saturating_sub(1);
         let mut regs = [None; 3];
         for (k, r) in regs.iter_mut().enumerate().take(n.min(3)) {
-            *r = Some(self.src(&i.args[k + 1], s[k])?);
+            let reg = self.src(&i.args[k + 1], s[k])?;
+            *r = Some(self.fits(&i.args[k + 1], reg, s[k], false)?);
         }
         let Some(first) = regs[0] else {
             return self.err("operands missing");
         };
         let regs = regs.map(|r| r.unwrap_or(first));
-        let d = self.dst(&i.args[0], d)?;
+        let reg = self.dst(&i.args[0], d)?;
+        let d = self.fits(&i.args[0], reg, d, false)?;
         self.emit(class, Op::Any { f, imm, d, s: regs });
         Ok(true)
     }
@@ -195,7 +198,7 @@ impl Lower<'_> {
                     self.emit(Class::Integer, op);
                     return Ok(true);
                 }
-                let imm = 8 * ty.size() | u32::from(ty.signed()) << 8;
+                let imm = (8 * ty.size()) | (u32::from(ty.signed()) << 8);
                 self.any(i, Class::Integer, bit_field_extract, imm, ty, [ty, Ty::U32, Ty::U32])
             }
             "bfi" => {
@@ -459,7 +462,7 @@ impl Lower<'_> {
         let temps = to.iter().map(|_| self.new_reg(Ty::B32)).collect::<Result<Vec<_>, At>>()?;
         for (k, t) in temps.iter().enumerate() {
             let f: Any = |a, _, _, imm| (a >> (imm & 0xff)) & ((1 << (imm >> 8)) - 1);
-            self.emit(Class::Move, Op::Any { f, imm: k as u32 * bits | bits << 8, d: *t, s: [s; 3] });
+            self.emit(Class::Move, Op::Any { f, imm: (k as u32 * bits) | (bits << 8), d: *t, s: [s; 3] });
         }
         for (t, to) in temps.iter().zip(to) {
             let (Reg::W(a), false) = (*t, sink(to)) else {

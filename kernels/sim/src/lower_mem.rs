@@ -3,7 +3,8 @@
 use crate::ast::{Arg, AstInst, Space};
 use crate::error::At;
 use crate::ir::*;
-use crate::lower::{Lower, Mods};
+use crate::lower::Lower;
+use crate::operands::Mods;
 use crate::rows::*;
 use crate::ty::Ty;
 
@@ -134,7 +135,8 @@ impl Lower<'_> {
         }
         let mut regs = [Reg::W(0); 8];
         for (r, v) in regs.iter_mut().zip(values) {
-            *r = if load { self.dst(v, ty)? } else { self.src(v, ty)? };
+            let reg = if load { self.dst(v, ty)? } else { self.src(v, ty)? };
+            *r = self.fits(v, reg, ty, true)?;
         }
         let (addr, off) = self.addr(address)?;
         let narrow = load && values.iter().all(|v| self.dst_bytes(v) <= 2);
@@ -189,7 +191,10 @@ impl Lower<'_> {
         let (d, rest) = match (red, i.args.as_slice()) {
             (true, rest) => (None, rest),
             (false, [Arg::Name(n), rest @ ..]) if n == "_" => (None, rest),
-            (false, [d, rest @ ..]) => (Some(self.dst(d, ty)?), rest),
+            (false, [d, rest @ ..]) => {
+                let reg = self.dst(d, ty)?;
+                (Some(self.fits(d, reg, ty, false)?), rest)
+            }
             _ => return m.unknown(),
         };
         let (address, b, c) = match (op, rest) {

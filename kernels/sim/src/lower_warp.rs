@@ -3,7 +3,8 @@
 use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::ir::*;
-use crate::lower::{Item, Lower, Mods};
+use crate::lower::{Item, Lower};
+use crate::operands::Mods;
 use crate::ty::Ty;
 
 impl<'a> Lower<'a> {

@@ -9,7 +9,7 @@
 
 use crate::exec::{Exec, Flow};
 use crate::finding::Check;
-use crate::fp::{BF16, F16, Rnd, b, canon, f, h};
+use crate::fp::{F16, Rnd, b as bf16, canon, f, h};
 use crate::ir::*;
 use crate::warp::FULL;
 
@@ -42,7 +42,7 @@ impl Exec<'_> {
             if signed { i32::from(byte as i8) } else { i32::from(byte) }
         };
         let mut a = [[0i32; 32]; 16];
-        let mut bt = [[0i32; 32]; 8];
+        let mut b = [[0i32; 8]; 32];
         for l in 0..LANES {
             let (group, t) = (l / 4, l % 4);
             for (i, r) in op.a.iter().enumerate() {
@@ -52,16 +52,21 @@ impl Exec<'_> {
             }
             for (i, r) in op.b.iter().enumerate() {
                 for e in 0..4 {
-                    bt[group][4 * (t + 4 * i) + e] = value(w[usize::from(*r)][l], e, b_signed);
+                    b[4 * (t + 4 * i) + e][group] = value(w[usize::from(*r)][l], e, b_signed);
                 }
+            }
+        }
+        let mut dots = [[0i32; 8]; 16];
+        for (dots, a) in dots.iter_mut().zip(&a) {
+            for (a, b) in a.iter().zip(&b).take(usize::from(op.k)) {
+                dots.iter_mut().zip(b).for_each(|(d, b)| *d += a * b);
             }
         }
         let mut out = vec![[0; LANES]; 4];
         for l in 0..LANES {
             for (i, row) in out.iter_mut().enumerate() {
                 let (r, c) = (l / 4 + 8 * (i / 2), 2 * (l % 4) + i % 2);
-                let dot: i32 = a[r].iter().zip(&bt[c]).map(|(x, y)| x * y).sum();
-                let acc = w[usize::from(op.c[i])][l] as i32;
+                let (dot, acc) = (dots[r][c], w[usize::from(op.c[i])][l] as i32);
                 row[l] = if saturate { acc.saturating_add(dot) } else { acc.wrapping_add(dot) } as u32;
             }
         }
@@ -73,44 +78,53 @@ impl Exec<'_> {
         let per = if kind == MmaKind::Tf32 { 1 } else { 2 };
         let value = |v: u32, e: usize| match kind {
             MmaKind::Tf32 => f(v & !0x1fff),
-            MmaKind::BF16 => b(v >> (16 * e) & 0xffff),
+            MmaKind::BF16 => bf16(v >> (16 * e) & 0xffff),
             _ => h(v >> (16 * e) & 0xffff),
         };
-        let mut a = [[0f32; 16]; 16];
-        let mut bt = [[0f32; 16]; 8];
+        let mut a = [[0f64; 16]; 16];
+        let mut b = [[0f64; 8]; 16];
         for l in 0..LANES {
             let (group, t) = (l / 4, l % 4);
             for (i, r) in op.a.iter().enumerate() {
                 for e in 0..per {
-                    a[group + 8 * (i % 2)][per * (t + 4 * (i / 2)) + e] = value(w[usize::from(*r)][l], e);
+                    a[group + 8 * (i % 2)][per * (t + 4 * (i / 2)) + e] = value(w[usize::from(*r)][l], e).into();
                 }
             }
             for (i, r) in op.b.iter().enumerate() {
                 for e in 0..per {
-                    bt[group][per * (t + 4 * i) + e] = value(w[usize::from(*r)][l], e);
+                    b[per * (t + 4 * i) + e][group] = value(w[usize::from(*r)][l], e).into();
                 }
             }
         }
-        let k = usize::from(op.k);
         let half_acc = kind == MmaKind::F16 { d32: false, c32: false };
-        let mut out = vec![[0; LANES]; op.d.len()];
+        let place = |l: usize, i: usize| (l / 4 + 8 * (i / 2), 2 * (l % 4) + i % 2);
+        let mut sums = [[0f64; 8]; 16];
         for l in 0..LANES {
             for i in 0..4 {
-                let (r, c) = (l / 4 + 8 * (i / 2), 2 * (l % 4) + i % 2);
-                let acc = if half_acc {
+                let (r, c) = place(l, i);
+                sums[r][c] = if half_acc {
                     F16.decode(w[usize::from(op.c[i / 2])][l] >> (16 * (i % 2)) & 0xffff)
                 } else {
                     f64::from(f(w[usize::from(op.c[i])][l]))
                 };
-                let sum = (0..k).fold(acc, |s, j| s + f64::from(a[r][j]) * f64::from(bt[c][j]));
+            }
+        }
+        for (sums, a) in sums.iter_mut().zip(&a) {
+            for (a, b) in a.iter().zip(&b).take(usize::from(op.k)) {
+                sums.iter_mut().zip(b).for_each(|(s, b)| *s += a * b);
+            }
+        }
+        let mut out = vec![[0; LANES]; op.d.len()];
+        for l in 0..LANES {
+            for i in 0..4 {
+                let (r, c) = place(l, i);
                 if half_acc {
-                    out[i / 2][l] |= F16.encode(sum, Rnd::Rn, false) << (16 * (i % 2));
+                    out[i / 2][l] |= F16.encode(sums[r][c], Rnd::Rn, false) << (16 * (i % 2));
                 } else {
-                    out[i][l] = canon(sum as f32);
+                    out[i][l] = canon(sums[r][c] as f32);
                 }
             }
         }
-        let _ = BF16;
         out
     }
 }

@@ -223,23 +223,31 @@ impl<'a> Parser<'a> {
         }
         let mut init = Vec::new();
         if self.eat('=') {
-            self.init(&mut init)?;
+            self.init(&mut init, 0)?;
         }
         if unsized_array {
             size = init.len() as u64 * u64::from(elem);
         }
-        let size =
-            u32::try_from(size).map_err(|_| At::new(line, format!("variable {name}: {size} bytes are too many")))?;
+        let size = match u32::try_from(size) {
+            Ok(n) if n <= 1 << 30 => n,
+            _ => return Err(At::new(line, format!("variable {name}: {size} bytes are too many"))),
+        };
+        if !align.is_power_of_two() || align > 4096 {
+            return Err(At::new(line, format!("variable {name}: alignment {align} is not a power of two up to 4096")));
+        }
         if init.len() as u64 * u64::from(elem) > u64::from(size) {
             return Err(At::new(line, format!("variable {name}: more initial values than elements")));
         }
         Ok(Var { space, name, align, size, init, elem, line })
     }
 
-    fn init(&mut self, out: &mut Vec<Init>) -> Result<(), At> {
+    fn init(&mut self, out: &mut Vec<Init>, depth: u32) -> Result<(), At> {
+        if depth > 16 {
+            return self.fail("fewer braces");
+        }
         if self.eat('{') {
             while !self.eat('}') {
-                self.init(out)?;
+                self.init(out, depth + 1)?;
                 if !self.eat(',') && self.peek() != Tok::Punct('}') {
                     return self.fail("',' or '}'");
                 }

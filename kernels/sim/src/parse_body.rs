@@ -17,6 +17,9 @@ impl Parser<'_> {
                 Tok::Punct('{') => {
                     self.next();
                     depth += 1;
+                    if depth > 64 {
+                        return self.fail("fewer nested blocks");
+                    }
                     out.push(Stmt::Open);
                 }
                 Tok::Punct('}') => {

@@ -7,6 +7,8 @@ pub(crate) enum Ty {
     B16,
     B32,
     B64,
+    U16x2,
+    S16x2,
     U8,
     U16,
     U32,
@@ -34,6 +36,8 @@ impl Ty {
             "b16" => Ty::B16,
             "b32" => Ty::B32,
             "b64" => Ty::B64,
+            "u16x2" => Ty::U16x2,
+            "s16x2" => Ty::S16x2,
             "u8" => Ty::U8,
             "u16" => Ty::U16,
             "u32" => Ty::U32,
@@ -60,7 +64,7 @@ impl Ty {
         match self {
             Ty::Pred | Ty::B8 | Ty::U8 | Ty::S8 => 1,
             Ty::B16 | Ty::U16 | Ty::S16 | Ty::F16 | Ty::BF16 | Ty::E4M3x2 | Ty::E5M2x2 => 2,
-            Ty::B32 | Ty::U32 | Ty::S32 | Ty::F32 | Ty::F16x2 | Ty::BF16x2 | Ty::Tf32 => 4,
+            Ty::B32 | Ty::U32 | Ty::S32 | Ty::F32 | Ty::F16x2 | Ty::BF16x2 | Ty::Tf32 | Ty::U16x2 | Ty::S16x2 => 4,
             Ty::B64 | Ty::U64 | Ty::S64 | Ty::F64 => 8,
         }
     }

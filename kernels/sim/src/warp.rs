@@ -226,6 +226,8 @@ pub(crate) struct Shape {
     pub dynamic_shared: u32,
     pub total_shared: u32,
     pub serial: u32,
+    /// Address of a cooperative grid's workspace (its barrier), or 0.
+    pub workspace: u64,
 }
 
 impl Shape {
@@ -265,6 +267,8 @@ fn special(s: Special, launch: &Shape, block: [u32; 3], warp: u32, lane: u32) ->
         Special::MaskGe => !((1 << lane) - 1),
         Special::DynamicShared => launch.dynamic_shared,
         Special::TotalShared => launch.total_shared,
+        Special::WorkspaceHigh => (launch.workspace >> 32) as u32,
+        Special::WorkspaceLow => launch.workspace as u32,
         Special::Zero => 0,
         Special::One => 1,
     }

@@ -138,6 +138,9 @@ fn eight_bit_floats() {
     check("cvt.rn.satfinite.e5m2x2.f32 %h1, %f10, %f11; cvt.u32.u16 %r20, %h1;", |a, b, _| {
         finite(f(a).into(), &e5m2) << 8 | finite(f(b).into(), &e5m2)
     });
+    check("cvt.rn.satfinite.e4m3x2.f16x2 %h1, %r10; cvt.u32.u16 %r20, %h1;", |a, _, _| {
+        finite(half(a >> 16), &e4m3) << 8 | finite(half(a), &e4m3)
+    });
     let ht = half_table();
     check("cvt.rn.f16x2.e4m3x2 %r20, %h10;", |a, _, _| {
         let one = |v: u32| round_half(decode(v & 0xff, 4, 3, true), &ht);
@@ -254,5 +257,13 @@ fn half_arithmetic() {
         bfs(near(a), near(b), near(c), &|x, y, z| x * y + z)
     });
     check(&format!("{setup} add.bf16x2 %r20, %r1, %r2;"), |a, b, c| bfs(near(a), near(b), near(c), &|x, y, _| x + y));
+    check("set.le.f16x2.f16x2 %r20, %r10, %r11;", |a, b, _| {
+        let one = |a, b| if half(a) <= half(b) { 0x3c00 } else { 0 };
+        one(a >> 16, b >> 16) << 16 | one(a, b)
+    });
+    check(
+        "setp.neu.f16x2 %p1|%p2, %r10, %r11; selp.b32 %r1, 1, 0, %p1; selp.b32 %r2, 2, 0, %p2; or.b32 %r20, %r1, %r2;",
+        |a, b, _| u32::from(half(a) != half(b)) | u32::from(half(a >> 16) != half(b >> 16)) << 1,
+    );
     check("setp.gt.f16 %p1, %h10, %h11; selp.b32 %r20, 1, 0, %p1;", |a, b, _| u32::from(half(a) > half(b)));
 }

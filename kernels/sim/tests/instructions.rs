@@ -98,13 +98,15 @@ fn integer_arithmetic() {
     check("add.sat.s32 %r20, %r10, %r11;", |a, b, _| (a as i32).saturating_add(b as i32) as u32);
     check("sub.sat.s32 %r20, %r10, %r11;", |a, b, _| (a as i32).saturating_sub(b as i32) as u32);
     check("mul.lo.s32 %r20, %r10, %r11;", |a, b, _| a.wrapping_mul(b));
-    check("mul.hi.u32 %r20, %r10, %r11;", |a, b, _| (u64::from(a) * u64::from(b) >> 32) as u32);
-    check("mul.hi.s32 %r20, %r10, %r11;", |a, b, _| (i64::from(a as i32) * i64::from(b as i32) >> 32) as u32);
+    check("mul.hi.u32 %r20, %r10, %r11;", |a, b, _| ((u64::from(a) * u64::from(b)) >> 32) as u32);
+    check("mul.hi.s32 %r20, %r10, %r11;", |a, b, _| ((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32);
     check("mad.lo.s32 %r20, %r10, %r11, %r12;", |a, b, c| a.wrapping_mul(b).wrapping_add(c));
-    check("mad.hi.u32 %r20, %r10, %r11, %r12;", |a, b, c| ((u64::from(a) * u64::from(b) >> 32) as u32).wrapping_add(c));
+    check("mad.hi.u32 %r20, %r10, %r11, %r12;", |a, b, c| {
+        (((u64::from(a) * u64::from(b)) >> 32) as u32).wrapping_add(c)
+    });
     check("mul24.lo.u32 %r20, %r10, %r11;", |a, b, _| (a & 0xff_ffff).wrapping_mul(b & 0xff_ffff));
     check("mul24.hi.u32 %r20, %r10, %r11;", |a, b, _| {
-        (u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff) >> 16) as u32
+        ((u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff)) >> 16) as u32
     });
     check("mad24.lo.s32 %r20, %r10, %r11, %r12;", |a, b, c| {
         ((a << 8) as i32 >> 8).wrapping_mul((b << 8) as i32 >> 8).wrapping_add(c as i32) as u32
@@ -122,7 +124,7 @@ fn integer_arithmetic() {
         ((i64::from(a as i32) * i64::from((a >> 32) as i32)) as u64).wrapping_add(b)
     });
     check64("mul.lo.u64 %rd20, %rd10, %rd11;", |a, b, _| a.wrapping_mul(b));
-    check64("mul.hi.s64 %rd20, %rd10, %rd11;", |a, b, _| (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64);
+    check64("mul.hi.s64 %rd20, %rd10, %rd11;", |a, b, _| ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64);
     check64("sub.s64 %rd20, %rd10, %rd11;", |a, b, _| a.wrapping_sub(b));
     check64("min.s64 %rd20, %rd10, %rd11;", |a, b, _| (a as i64).min(b as i64) as u64);
     check64("or.b64 %rd11, %rd11, 1; div.u64 %rd20, %rd10, %rd11;", |a, b, _| a / (b | 1));
@@ -144,6 +146,12 @@ fn sixteen_bits() {
     check(&wide("shr.s16 %h1, %h10, %r11;"), |a, b, _| u32::from((a as i16 >> b.min(15)) as u16));
     check("mul.wide.s16 %r20, %h10, %h11;", |a, b, _| (i32::from(a as i16) * i32::from(b as i16)) as u32);
     check("mul.wide.u16 %r20, %h10, %h11;", |a, b, _| u32::from(a as u16) * u32::from(b as u16));
+    let halves = |a: u32, b: u32, f: &dyn Fn(u16, u16) -> u16| {
+        u32::from(f((a >> 16) as u16, (b >> 16) as u16)) << 16 | u32::from(f(a as u16, b as u16))
+    };
+    check("add.u16x2 %r20, %r10, %r11;", |a, b, _| halves(a, b, &u16::wrapping_add));
+    check("max.u16x2 %r20, %r10, %r11;", |a, b, _| halves(a, b, &|x, y| x.max(y)));
+    check("min.s16x2 %r20, %r10, %r11;", |a, b, _| halves(a, b, &|x, y| (x as i16).min(y as i16) as u16));
     check("cvt.s32.s16 %r20, %h10;", |a, _, _| a as i16 as i32 as u32);
     check("cvt.s16.s8 %h1, %r10; cvt.u32.u16 %r20, %h1;", |a, _, _| a as i8 as i16 as u16 as u32);
     check("mov.b32 %r20, {%h11, %h10};", |a, b, _| a << 16 | b & 0xffff);
@@ -264,17 +272,16 @@ fn comparisons_and_selections() {
     check(&set("setp.eq.f32 %p1, %f10, %f11;"), |a, b, _| (f(a) == f(b)).into());
     check(&set("setp.ne.f32 %p1, %f10, %f11;"), |a, b, _| (f(a) < f(b) || f(a) > f(b)).into());
     check(&set("setp.neu.f32 %p1, %f10, %f11;"), |a, b, _| (f(a) != f(b)).into());
-    check(&set("setp.ltu.f32 %p1, %f10, %f11;"), |a, b, _| (!(f(a) >= f(b))).into());
+    check(&set("setp.ltu.f32 %p1, %f10, %f11;"), |a, b, _| f(a).partial_cmp(&f(b)).is_none_or(|o| o.is_lt()).into());
     check(&set("setp.gt.f32 %p1, %f10, %f11;"), |a, b, _| (f(a) > f(b)).into());
     check(&set("setp.nan.f32 %p1, %f10, %f11;"), |a, b, _| (f(a).is_nan() || f(b).is_nan()).into());
     check(&set("setp.eq.ftz.f32 %p1, %f10, 0f00000000;"), |a, _, _| (f(a) == 0.0 || f(a).is_subnormal()).into());
-    check(
-        &set("setp.lt.s32 %p2, %r11, %r12; setp.gt.and.u32 %p1|%p3, %r10, %r11, %p2; @!%p1 mov.pred %p1, %p3;"),
-        |a, b, c| {
-            let second = (b as i32) < c as i32;
-            (a > b && second || second).into()
-        },
-    );
+    let both = "setp.lt.s32 %p2, %r11, %r12; setp.gt.and.u32 %p1|%p3, %r10, %r11, %p2; selp.b32 %r20, 1, 0, %p1;\
+                @%p3 add.u32 %r20, %r20, 2;";
+    check(both, |a, b, c| {
+        let second = (b as i32) < c as i32;
+        u32::from(a > b && second) + 2 * u32::from(a <= b && second)
+    });
     check(&set("setp.eq.s32 %p2, %r12, 0; setp.ne.or.s32 %p1, %r10, %r11, !%p2;"), |a, b, c| (a != b || c != 0).into());
     check(&set("setp.lt.s16 %p1, %h10, %h11;"), |a, b, _| ((a as i16) < b as i16).into());
     check(

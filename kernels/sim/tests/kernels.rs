@@ -76,7 +76,7 @@ fn mat_vec_q4() {
         let report = dev.launch(&k, LaunchConfig::linear(rows.div_ceil(4) as u32, 128), &params.0).unwrap();
         clean(&report);
         let got = dev.read_f32(out, rows).unwrap();
-        for r in 0..rows {
+        for (r, got) in got.iter().enumerate() {
             let mut want = 0.0;
             for b in 0..blocks {
                 let at = r * blocks + b;
@@ -84,7 +84,7 @@ fn mat_vec_q4() {
                 let dot: i32 = (0..32).map(|i| nibble(i) * i32::from(qx[b * 32 + i])).sum();
                 want += f64::from(d[at]) * f64::from(dx[b]) * f64::from(dot);
             }
-            assert!((f64::from(got[r]) - want).abs() < 1e-2, "row {r}: {} {want}", got[r]);
+            assert!((f64::from(*got) - want).abs() < 1e-2, "row {r}: {got} {want}");
         }
         let c = &report.counters;
         assert!(c.instructions[&Class::DotProduct] >= 16 * (rows * 2) as u64);
@@ -172,4 +172,23 @@ fn what_a_compiler_makes_of_everything_else() {
         dev.read(counter, &mut v).unwrap();
         assert_eq!(i32::from_le_bytes(v), 7 + 64);
     }
+}
+
+#[test]
+fn grid_barrier_of_cooperative_groups() {
+    let k = Module::load("grid_sync", include_str!("ptx/grid_sync.ptx")).unwrap().kernel("grid_sync").unwrap();
+    let n = 12 * 64;
+    let mut dev = device();
+    let x = dev.alloc(4 * n as u64).unwrap();
+    dev.write_f32(x, &(0..n).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
+    let params = Params::default().u64(x).u32(n as u32).u32(5);
+    let config = LaunchConfig { cooperative: true, ..LaunchConfig::linear(12, 64) };
+    clean(&dev.launch(&k, config, &params.0).unwrap());
+    let got = dev.read_f32(x, n).unwrap();
+    for (i, v) in got.iter().enumerate() {
+        assert_eq!(*v, ((i + 5 * 33) % n) as f32 + 5.0);
+    }
+    // Without a cooperative launch the library traps.
+    let config = LaunchConfig { cooperative: false, ..config };
+    assert!(matches!(dev.launch(&k, config, &params.0), Err(ptx_sim::Fault::Trap { .. })));
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Params, clean, device, kernel, line_of, wrap};
-use ptx_sim::{LaunchConfig, Module};
+use ptx_sim::{Device, LaunchConfig, Limits, Module};
 
 fn refused(text: &str, line: u32, message: &str) {
     let e = Module::load("m", text).expect_err(message);
@@ -39,6 +39,11 @@ fn refuses_with_the_line() {
     refused(".version 8.4\n.target sm_80\n.address_size 32\n", 3, "address_size 64");
     refused(".version 8.4\n.target sm_80\n.visible .entry k()\n{\nret;\n", 4, "without an end");
     refused(".version 8.4\n.target sm_80\n.wibble\n", 3, "directive '.wibble'");
+    let deep = wrap("", &"{".repeat(100_000));
+    assert!(Module::load("m", &deep).is_err());
+    let huge = wrap("", ".local .align 4 .b8 a[16000000]; .local .align 4 .b8 b[16000000]; // here");
+    refused(&huge, line_of(&huge, "// here"), "more than 16777216 bytes");
+    refused(&wrap(".param .align 3 .b8 p[3]", ""), 4, "alignment 3");
     let recursive = ".version 8.4\n.target sm_80\n.func f()\n{\ncall.uni f;\nret;\n}\n.visible .entry k()\n{\ncall.uni f;\nret;\n}\n";
     refused(recursive, 5, "recursive");
 }
@@ -46,19 +51,37 @@ fn refuses_with_the_line() {
 #[test]
 fn never_panics_on_damaged_text() {
     let good = include_str!("ptx/kernels.ptx");
+    let limits = Limits { instructions_per_block: 20_000, host_threads: 1, ..Limits::default() };
+    let mut ran = 0;
     let mut rng = common::Rng(17);
-    for _ in 0..150 {
-        let mut bytes = good.as_bytes()[..20_000].to_vec();
-        for _ in 0..3 {
-            let at = rng.u32() as usize % bytes.len();
-            match rng.u32() % 3 {
-                0 => bytes[at] = b" ;,{}[]().%$x0"[rng.u32() as usize % 14],
-                1 => drop(bytes.remove(at)),
-                _ => bytes.truncate(at.max(1)),
+    let rounds = std::env::var("DAMAGE").ok().and_then(|v| v.parse().ok()).unwrap_or(60);
+    for _ in 0..rounds {
+        let mut bytes = good.as_bytes().to_vec();
+        for _ in 0..1 + rng.u32() % 3 {
+            let mut at = rng.u32() as usize % bytes.len();
+            match rng.u32() % 32 {
+                // Other registers, offsets and constants: mostly still PTX.
+                0..30 => {
+                    at = (at..bytes.len()).find(|&i| bytes[i].is_ascii_digit()).unwrap_or(at);
+                    bytes[at] = b"0123456789"[rng.u32() as usize % 10];
+                }
+                30 => bytes[at] = b" ;,{}[]().%$x0"[rng.u32() as usize % 14],
+                _ => drop(bytes.remove(at)),
             }
         }
-        let _ = Module::load("damaged", &String::from_utf8_lossy(&bytes));
+        // What still loads must also run to some end: findings or a fault, but no panic.
+        let Ok(module) = Module::load("damaged", &String::from_utf8_lossy(&bytes)) else { continue };
+        for k in module.kernel_names().filter_map(|n| module.kernel(n)) {
+            let mut dev = Device::new(limits);
+            let p = dev.upload(&[1; 4096]).unwrap();
+            let mut params: Vec<u8> = (0..k.param_bytes().div_ceil(8)).flat_map(|_| p.to_le_bytes()).collect();
+            params.truncate(k.param_bytes() as usize);
+            let config = LaunchConfig { dynamic_shared: 256, ..LaunchConfig::linear(2, 64) };
+            let _ = dev.launch(&k, config, &params);
+            ran += 1;
+        }
     }
+    assert!(2 * ran >= rounds, "{ran}");
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Finding adapters and opening devices on them.
 
-use super::super::{DeviceInfo, Error, device};
+use super::super::{DeviceInfo, Error, device, gib};
 use super::Options;
-use super::shaders::Tuning;
 use std::sync::{Arc, Mutex};
 use wgpu::{Adapter, Backends, DeviceType};
 
@@ -36,7 +35,6 @@ pub fn available() -> Vec<DeviceInfo> {
             DeviceType::Other => "unknown",
         };
         let software = info.device_type == DeviceType::Cpu;
-        let gib = super::super::gib;
         DeviceInfo {
             id: id(index),
             name: format!("{}, {}", info.name, info.backend),
@@ -59,7 +57,10 @@ pub struct Gpu {
     pub name: String,
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
-    pub tuning: Tuning,
+    /// The adapter is a CPU.
+    pub software: bool,
+    /// See `shaders::Permutation::subgroup`.
+    pub subgroup: Option<u32>,
     /// Bytes of a weight that one binding may hold: the adapter's limit, or a smaller one from the options.
     pub max_weight: u64,
     pub checked: bool,
@@ -81,9 +82,10 @@ impl Gpu {
         }
         let adapter = all.swap_remove(index);
         let limits = adapter.limits();
+        let features = adapter.features() & wgpu::Features::SUBGROUP;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pronk"),
-            required_features: adapter.features() & wgpu::Features::SUBGROUP,
+            required_features: features,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -109,12 +111,15 @@ impl Gpu {
             }
         });
         let max_weight = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let software = adapter.get_info().device_type == DeviceType::Cpu;
+        let info = adapter.get_info();
+        let software = info.device_type == DeviceType::Cpu;
+        let one_size = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
         Ok(Gpu {
             name: id(index),
             device,
             queue,
-            tuning: if software { Tuning::Software } else { Tuning::Gpu },
+            software,
+            subgroup: (software && one_size && !options.plain).then_some(info.subgroup_min_size),
             max_weight: options.max_weight_binding.map_or(max_weight, |limit| limit.min(max_weight)),
             checked: options.checked,
             fault,
@@ -148,21 +153,22 @@ impl Gpu {
         }
     }
 
+    /// A zeroed buffer that kernels bind whole. The error names `what` it was for.
+    pub fn bound_buffer(&self, what: &str, size: u64) -> Result<wgpu::Buffer, Error> {
+        let has = self.device.limits().max_storage_buffer_binding_size;
+        if size > has {
+            let what = format!("one binding of {what}");
+            return Err(Error::Memory { device: self.name.clone(), what, needs: size, has });
+        }
+        use wgpu::BufferUsages as Usages;
+        self.buffer(what, size, Usages::STORAGE | Usages::COPY_DST | Usages::COPY_SRC)
+    }
+
     /// A zeroed buffer. The error names `what` it was for.
     pub fn buffer(&self, what: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, Error> {
-        let limits = self.device.limits();
-        let storage = usage.contains(wgpu::BufferUsages::STORAGE) && !what.starts_with("tensor ");
-        let most = match storage {
-            true => limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
-            false => limits.max_buffer_size,
-        };
-        if size > most {
-            return Err(Error::Memory {
-                device: self.name.clone(),
-                what: format!("{what} in one piece"),
-                needs: size,
-                has: most,
-            });
+        let has = self.device.limits().max_buffer_size;
+        if size > has {
+            return Err(Error::Memory { device: self.name.clone(), what: what.to_string(), needs: size, has });
         }
         let descriptor = wgpu::BufferDescriptor {
             label: Some(what),
@@ -170,7 +176,7 @@ impl Gpu {
             usage,
             mapped_at_creation: false,
         };
-        let needs = || format!("{} for {what}", super::super::gib(size));
+        let needs = || format!("{} for {what}", gib(size));
         self.scoped(needs, || self.device.create_buffer(&descriptor))
     }
 

@@ -43,6 +43,7 @@ pub struct Dispatch {
     pub op: usize,
     /// What `rows` of [`Dispatch::encode`] counts.
     pub rows: Rows,
+    per_row: u32,
     cols: u32,
     kernels: Arc<Kernels>,
     groups: Vec<wgpu::BindGroup>,
@@ -51,6 +52,7 @@ pub struct Dispatch {
 impl Dispatch {
     /// Encodes the call for `rows` rows.
     pub fn encode(&self, pass: &mut wgpu::ComputePass, rows: u32) {
+        let rows = rows * self.per_row;
         let fits = |k: &&Kernel| rows <= k.up_to;
         let Some(kernel) = self.kernels.permutations.iter().find(fits) else { return };
         if rows == 0 {
@@ -64,7 +66,7 @@ impl Dispatch {
     }
 }
 
-type Key = (&'static str, Option<GgmlType>, Vec<(&'static str, u32)>);
+type Key = (&'static str, Option<GgmlType>, Vec<(&'static str, u32)>, u32);
 
 /// Compiles each permutation once.
 pub struct Compiler<'a> {
@@ -86,7 +88,7 @@ impl<'a> Compiler<'a> {
         let mut bytes = vec![];
         let mut params = vec![];
         for call in calls {
-            params.push((bytes.len() as u64, call.params.len() as u64));
+            params.push((bytes.len() as u64, (call.params.len() as u64).next_multiple_of(16))); // GL counts in vectors of 4
             bytes.extend_from_slice(&call.params);
             bytes.resize(bytes.len().next_multiple_of(align), 0);
         }
@@ -99,13 +101,20 @@ impl<'a> Compiler<'a> {
             let kernels = self.kernels(call)?;
             let params = binding(&buffer, offset, size);
             let groups = self.bind(call, &kernels, params, memory)?;
-            dispatches.push(Dispatch { op: call.op, rows: call.rows, cols: call.cols, kernels, groups });
+            dispatches.push(Dispatch {
+                op: call.op,
+                rows: call.rows,
+                per_row: call.per_row,
+                cols: call.cols,
+                kernels,
+                groups,
+            });
         }
         Ok(dispatches)
     }
 
     fn kernels(&mut self, call: &Call) -> Result<Arc<Kernels>, Error> {
-        let key = (call.kernel, call.ty, call.constants.clone());
+        let key = (call.kernel, call.ty, call.constants.clone(), call.per_row);
         if let Some(kernels) = self.done.get(&key) {
             return Ok(kernels.clone());
         }
@@ -123,13 +132,13 @@ impl<'a> Compiler<'a> {
         let failed = |what: String| gpu.error(format!("kernel {label}: {what}"));
         let mut made: Option<Kernels> = None;
         let mut below = 0;
-        for row in shaders::permutations().iter().filter(|row| row.kernel == call.kernel) {
-            if below >= self.max_rows {
+        for row in shaders::permutations_of(call.kernel, gpu.subgroup) {
+            if below >= self.max_rows * call.per_row {
                 break;
             }
             below = row.up_to.unwrap_or(u32::MAX);
             let ty = call.ty.filter(|_| row.is_typed());
-            let composed = row.compose(ty, &call.constants, gpu.tuning).map_err(failed)?;
+            let composed = row.compose(ty, &call.constants).map_err(failed)?;
             if made.is_none() {
                 let bindings = shaders::bindings(&composed.source).map_err(failed)?;
                 let layouts = layouts(gpu, &label, &bindings)?;

@@ -5,7 +5,7 @@ use super::tensors::{self, Tensors, Use};
 use super::{params, shaders};
 use crate::plan::*;
 use crate::quant::GgmlType;
-use crate::quant::pack::{UNIT, padded};
+use crate::quant::pack::{self, UNIT, padded};
 
 /// Elements of the KV cache that kernels move at a time: heads are padded to whole units.
 pub const KV_UNIT: u32 = 8;
@@ -43,12 +43,23 @@ pub struct Call {
     pub bound: Vec<(&'static str, Resource)>,
     /// What the grid's rows are.
     pub rows: Rows,
+    /// Grid rows for each of `rows`.
+    pub per_row: u32,
     /// Columns that the grid covers.
     pub cols: u32,
 }
 
-/// Whether the kernels can do `op`. `max_weight`: bytes that one binding of a weight holds.
-pub fn supports(plan: &Plan, op: &Op, max_weight: u64) -> Result<(), Unsupported> {
+/// What bounds the calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes that one binding of a weight holds.
+    pub max_weight: u64,
+    /// Storage buffers that a kernel can bind.
+    pub max_buffers: u32,
+}
+
+/// Whether the kernels can do `op`.
+pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported> {
     let no = |what: String| Err(Unsupported(what));
     if !shaders::has_kernel(op.stem()) {
         return no(format!("({}) is not fused on this device", op.stem()));
@@ -61,36 +72,69 @@ pub fn supports(plan: &Plan, op: &Op, max_weight: u64) -> Result<(), Unsupported
         Op::Embed(op) => readable(op.table, Use::Blocks),
         Op::RmsNorm(op) => readable(op.w, Use::Floats),
         Op::MatMul(op) => readable(op.w, Use::Blocks),
-        Op::Rope(op) if op.head_dim % 2 != 0 => no(format!("cannot rotate heads of {} elements", op.head_dim)),
+        Op::Rope(op) if !op.head_dim.is_multiple_of(2) => {
+            no(format!("cannot rotate heads of {} elements", op.head_dim))
+        }
         Op::Rope(op) => readable(op.table, Use::Floats),
-        Op::Attention(_) if plan.kv.head_dim > MAX_HEAD_DIM => {
-            no(format!("cannot attend with heads of {} elements, at most {MAX_HEAD_DIM}", plan.kv.head_dim))
+        Op::KvStore(_) | Op::Attention(_) if plan.kv.head_dim > MAX_HEAD_DIM || !plan.kv.head_dim.is_multiple_of(2) => {
+            no(format!("cannot keep heads of {} elements, an even number to {MAX_HEAD_DIM}", plan.kv.head_dim))
         }
         Op::Fused(fused) => {
-            fused.parts.iter().try_for_each(|part| supports(plan, part, max_weight))?;
-            match tensors::stack(op) {
-                Some(parts) => stackable(plan, &parts, max_weight),
-                None => Ok(()),
+            fused.parts.iter().try_for_each(|part| supports(plan, part, limits))?;
+            match &fused.parts[..] {
+                [Op::MatMul(_), Op::Add(_)] => Ok(()),
+                [Op::RmsNorm(norm), Op::MatMul(gate), Op::MatMul(up), Op::SwiGlu(act)] => {
+                    let alike = (act.gate, act.up) == (gate.out, up.out);
+                    stackable(plan, norm.out, &[gate, up], alike, limits)
+                }
+                [
+                    Op::RmsNorm(norm),
+                    Op::MatMul(q),
+                    Op::MatMul(k),
+                    Op::MatMul(v),
+                    Op::Rope(a),
+                    Op::Rope(b),
+                    Op::KvStore(kv),
+                ] => {
+                    let table = &plan[a.table];
+                    let floats = pack::layout(GgmlType::F32).map_or(0, |l| l.plane_bytes(0, table.rows, table.cols));
+                    let alike = (a.x, b.x, kv.k, kv.v) == (q.out, k.out, k.out, v.out)
+                        && (a.table, a.head_dim) == (b.table, plan.kv.head_dim)
+                        && b.head_dim == a.head_dim
+                        && floats <= limits.max_weight;
+                    stackable(plan, norm.out, &[q, k, v], alike, limits)
+                }
+                _ => no("is fused from other parts here".to_string()),
             }
         }
         _ => Ok(()),
     }
 }
 
-/// Whether weights can lie one after another in one binding.
-fn stackable(plan: &Plan, parts: &[Weight], max_weight: u64) -> Result<(), Unsupported> {
-    let first = &plan[parts[0]];
-    let Some(layout) = crate::quant::pack::layout(first.ty) else {
+/// Storage buffers that fused kernels bind besides the planes of the weights: the most of any.
+const FUSED_BUFFERS: u32 = 6;
+
+/// Whether the products of all of `x` can be taken in one call: the weights one after another in one binding.
+fn stackable(plan: &Plan, x: Buf, products: &[&MatMul], alike: bool, limits: Limits) -> Result<(), Unsupported> {
+    let first = &plan[products[0].w];
+    let Some(layout) = pack::layout(first.ty) else {
         return Err(Unsupported(tensors::no_type(first)));
     };
-    let rows: u64 = parts.iter().map(|w| plan[*w].rows).sum();
-    let alike = parts.iter().all(|w| (plan[*w].ty, plan[*w].cols) == (first.ty, first.cols));
-    let whole = parts.iter().all(|w| plan[*w].rows.is_multiple_of(4));
-    if alike && whole && rows <= tensors::rows_per_binding(layout, first.cols, max_weight) {
+    let rows: u64 = products.iter().map(|m| plan[m.w].rows).sum();
+    let alike = alike
+        && FUSED_BUFFERS + layout.planes.len() as u32 <= limits.max_buffers
+        && rows <= tensors::rows_per_binding(layout, first.cols, limits.max_weight)
+        && products.iter().all(|m| {
+            let w = &plan[m.w];
+            let whole =
+                m.first_row == 0 && plan[m.out].cols as u64 == w.rows && w.rows.is_multiple_of(tensors::ROW_STEP);
+            (w.ty, w.cols, m.x) == (first.ty, first.cols, x) && whole
+        });
+    if alike {
         return Ok(());
     }
-    let names: Vec<&str> = parts.iter().map(|w| plan[*w].name.as_str()).collect();
-    Err(Unsupported(format!("cannot fuse tensors {}: other types, widths or too large together", names.join(", "))))
+    let names: Vec<&str> = products.iter().map(|m| plan[m.w].name.as_str()).collect();
+    Err(Unsupported(format!("cannot take {} together: other types or shapes, or too large", names.join(", "))))
 }
 
 /// Elements of a row of `buf` with its padding.
@@ -132,9 +176,9 @@ impl Lowering<'_> {
             Op::Rope(op) => self.rope(op),
             Op::KvStore(op) => {
                 let params = params::KvStore {
-                    stride: stride(plan, op.k),
+                    stride: stride(plan, op.k) / 2,
                     heads: plan.kv.heads,
-                    head_dim: plan.kv.head_dim,
+                    head_pairs: plan.kv.head_dim / 2,
                     head_units: plan.kv.head_dim.div_ceil(KV_UNIT),
                 };
                 let bound = vec![
@@ -143,8 +187,7 @@ impl Lowering<'_> {
                     ("keys", Resource::Keys(op.layer)),
                     ("values", Resource::Values(op.layer)),
                 ];
-                let cols = params.heads * params.head_units * KV_UNIT;
-                let call = self.call("kv_store", Rows::Tokens, cols, &params, bound);
+                let call = self.call("kv_store", Rows::Tokens, plan[op.k].cols, &params, bound);
                 vec![Call { constants: self.kv_constants(), ..call }]
             }
             Op::Attention(op) => {
@@ -163,8 +206,10 @@ impl Lowering<'_> {
                     ("keys", Resource::Keys(op.layer)),
                     ("values", Resource::Values(op.layer)),
                 ];
-                let call = self.call("attention", Rows::Tokens, heads, &params, bound);
-                vec![Call { constants: self.kv_constants(), ..call }]
+                let mut constants = self.kv_constants();
+                constants.push(("UNITS", params.head_units.next_multiple_of(8)));
+                let call = self.call("attention", Rows::Tokens, params.heads, &params, bound);
+                vec![Call { constants, per_row: params.group, ..call }]
             }
             Op::SwiGlu(op) => {
                 let params = params::SwiGlu { stride: stride(plan, op.out) / 4 };
@@ -192,7 +237,7 @@ impl Lowering<'_> {
         bound: Vec<(&'static str, Resource)>,
     ) -> Call {
         let params = bytemuck::bytes_of(params).to_vec();
-        Call { op: self.index, kernel, ty: None, constants: vec![], params, bound, rows, cols }
+        Call { op: self.index, kernel, ty: None, constants: vec![], params, bound, rows, per_row: 1, cols }
     }
 
     fn kv_constants(&self) -> Vec<(&'static str, u32)> {
@@ -306,18 +351,30 @@ impl Lowering<'_> {
                 let constants = vec![("X_IN_PLACE", in_place)];
                 self.mat_mul("mat_mul_add", product, add.out, vec![("residual", residual)], constants)
             }
-            [norm @ Op::RmsNorm(_), Op::MatMul(gate), Op::MatMul(up), Op::SwiGlu(act)] => {
+            [norm @ Op::RmsNorm(_), Op::MatMul(gate), Op::MatMul(_), Op::SwiGlu(act)] => {
                 let mut calls = self.op(norm);
-                calls.push(self.gate_up_swi_glu(gate, up, act));
+                calls.push(self.gate_up_swi_glu(gate, act));
+                calls
+            }
+            [
+                norm @ Op::RmsNorm(_),
+                Op::MatMul(q),
+                Op::MatMul(k),
+                Op::MatMul(_),
+                Op::Rope(rope),
+                _,
+                Op::KvStore(kv),
+            ] => {
+                let mut calls = self.op(norm);
+                calls.push(self.qkv_rope_store(q, k, rope, kv));
                 calls
             }
             parts => parts.iter().flat_map(|part| self.op(part)).collect(),
         }
     }
 
-    fn gate_up_swi_glu(&self, gate: &MatMul, _up: &MatMul, act: &SwiGlu) -> Call {
+    fn gate_up_swi_glu(&self, gate: &MatMul, act: &SwiGlu) -> Call {
         let plan = self.plan;
-        let tensor = self.tensors.place(gate.w, Use::Blocks).tensor;
         let params = params::GateUpSwiGlu {
             n_pairs: plan[act.out].cols,
             units: units(plan[gate.w].cols),
@@ -325,10 +382,39 @@ impl Lowering<'_> {
             of_outputs: (plan[gate.x].rows == Rows::Outputs) as u32,
             stride: stride(plan, act.out),
         };
-        let mut bound = self.planes(tensor, 0);
+        let mut bound = self.planes(self.tensors.place(gate.w, Use::Blocks).tensor, 0);
         bound.extend([("out", Resource::Buf(act.out)), ("x", Resource::Buf(gate.x))]);
         let call = self.call("norm_gate_up_swi_glu", plan[gate.x].rows, params.n_pairs, &params, bound);
         Call { ty: Some(plan[gate.w].ty), ..call }
+    }
+
+    fn qkv_rope_store(&self, q: &MatMul, k: &MatMul, rope: &Rope, kv: &KvStore) -> Call {
+        let plan = self.plan;
+        let (q_pairs, k_pairs) = (plan[q.out].cols / 2, plan[k.out].cols / 2);
+        let params = params::QkvRopeStore {
+            n_pairs: q_pairs + 2 * k_pairs,
+            units: units(plan[q.w].cols),
+            first_row: 0,
+            of_outputs: 0,
+            q_pairs,
+            k_pairs,
+            stride: stride(plan, q.out) / 2,
+            head_pairs: plan.kv.head_dim / 2,
+            rope_pairs: plan[rope.table].cols as u32 / 2,
+            table_stride: padded(plan[rope.table].cols) as u32 / 2,
+            head_units: plan.kv.head_dim.div_ceil(KV_UNIT),
+        };
+        let table = self.tensors.place(rope.table, Use::Floats).tensor;
+        let mut bound = self.planes(self.tensors.place(q.w, Use::Blocks).tensor, 0);
+        bound.extend([
+            ("q", Resource::Buf(q.out)),
+            ("x", Resource::Buf(q.x)),
+            ("table", Resource::Plane { tensor: table, chunk: 0, plane: 0 }),
+            ("keys", Resource::Keys(kv.layer)),
+            ("values", Resource::Values(kv.layer)),
+        ]);
+        let call = self.call("norm_qkv_rope_store", Rows::Tokens, params.n_pairs, &params, bound);
+        Call { ty: Some(plan[q.w].ty), constants: self.kv_constants(), ..call }
     }
 }
 

@@ -60,6 +60,19 @@ params! {
         of_outputs: u32,
         stride: u32,
     }
+    QkvRopeStore in "norm_qkv_rope_store" {
+        n_pairs: u32,
+        units: u32,
+        first_row: u32,
+        of_outputs: u32,
+        q_pairs: u32,
+        k_pairs: u32,
+        stride: u32,
+        head_pairs: u32,
+        rope_pairs: u32,
+        table_stride: u32,
+        head_units: u32,
+    }
     Rope in "rope" {
         stride: u32,
         pairs: u32,
@@ -72,10 +85,10 @@ params! {
     KvStore in "kv_store" {
         stride: u32,
         heads: u32,
-        head_dim: u32,
+        head_pairs: u32,
         head_units: u32,
     }
-    Attention in "attention" {
+    Attention in "attention_query" {
         stride: u32,
         heads: u32,
         group: u32,

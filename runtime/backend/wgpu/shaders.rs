@@ -15,15 +15,14 @@ macro_rules! pieces {
     };
 }
 pieces! {
-    "add" "argmax" "attention" "embed" "gather" "kv_store" "mat_mul" "mat_mul_broadcast" "mat_mul_out" "mat_mul_tiled"
-    "norm_gate_up_swi_glu" "rms_norm" "rope" "step" "swi_glu" "unpack"
-    "types/bf16" "types/f16" "types/f32" "types/q4_0" "types/q4_1" "types/q8_0"
+    "add" "argmax" "attention" "attention_broadcast" "attention_query" "embed" "gather" "kv_read" "kv_store" "kv_write" "mat_mul" "mat_mul_broadcast" "mat_mul_out" "mat_mul_tiled"
+    "norm_gate_up_swi_glu" "norm_qkv_rope_store" "rms_norm" "rope" "step" "swi_glu" "unpack"
+    "types/bf16" "types/f16" "types/f32" "types/iq4_nl" "types/iq4_xs" "types/q2_k" "types/q3_k" "types/q4_0" "types/q4_1"
+    "types/q4_k" "types/q5_0" "types/q5_1" "types/q5_k" "types/q6_k" "types/q8_0"
 }
 
 /// Stands for the piece of a weight type in a list of pieces.
 const TYPE_PIECE: &str = "types/*";
-
-type Constants = BTreeMap<String, u32>;
 
 /// One way to compile a kernel: a row of `permutations.json`.
 #[derive(Deserialize, Clone, Debug)]
@@ -35,12 +34,11 @@ pub struct Permutation {
     pub pieces: Vec<String>,
     /// The most rows of a step that it is for; absent: any number.
     pub up_to: Option<u32>,
+    /// Only for adapters that are CPUs and whose subgroups have this many invocations, each a vector lane.
+    pub subgroup: Option<u32>,
     /// Values for constants that the pieces declare, in place of those written there.
     #[serde(default)]
-    pub constants: Constants,
-    /// Further values, on adapters that are CPUs.
-    #[serde(default)]
-    pub software: Constants,
+    pub constants: BTreeMap<String, u32>,
 }
 
 /// The rows of `permutations.json`. A kernel's rows come in the order of `up_to`.
@@ -70,11 +68,14 @@ pub fn has_kernel(stem: &str) -> bool {
     permutations().iter().any(|p| p.kernel == stem)
 }
 
-/// Adapters differ in what pays: see [`Permutation::software`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tuning {
-    Gpu,
-    Software,
+/// The permutations of kernel `stem` for an adapter, in the order of `up_to`. `subgroup`: see [`Permutation::subgroup`].
+pub fn permutations_of(stem: &str, subgroup: Option<u32>) -> Vec<&'static Permutation> {
+    let rows = |subgroup: Option<u32>| {
+        let fits = move |p: &&Permutation| p.kernel == stem && p.subgroup == subgroup;
+        permutations().iter().filter(fits).collect::<Vec<_>>()
+    };
+    let special = rows(subgroup);
+    if special.is_empty() { rows(None) } else { special }
 }
 
 /// A shader, ready to compile, and what its grid covers.
@@ -94,7 +95,7 @@ impl Permutation {
 
     /// The pieces, for weights of type `ty`, with the permutation's constants and then `constants` written in.
     /// The error names the piece or constant that is missing.
-    pub fn compose(&self, ty: Option<GgmlType>, constants: &[(&str, u32)], tuning: Tuning) -> Result<Composed, String> {
+    pub fn compose(&self, ty: Option<GgmlType>, constants: &[(&str, u32)]) -> Result<Composed, String> {
         let mut source = String::new();
         for name in &self.pieces {
             let text = match ty {
@@ -104,8 +105,7 @@ impl Permutation {
             source += text.ok_or_else(|| format!("{}: no shader piece {name} for {ty:?}", self.kernel))?;
             source.push('\n');
         }
-        let software = self.software.iter().filter(|_| tuning == Tuning::Software);
-        let tuned = self.constants.iter().chain(software).map(|(name, value)| (name.as_str(), *value));
+        let tuned = self.constants.iter().map(|(name, value)| (name.as_str(), *value));
         for (name, value) in tuned.chain(constants.iter().copied()) {
             source = with_constant(&source, name, value)
                 .ok_or_else(|| format!("{}: its shader declares no constant {name}", self.kernel))?;

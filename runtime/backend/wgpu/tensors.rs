@@ -14,7 +14,7 @@ const SLICE: u64 = 8 << 20;
 /// Bytes that may wait in staging memory.
 const IN_FLIGHT: u64 = 64 << 20;
 /// Slices begin at multiples of this many rows, so that planes of two bytes per block begin at whole words.
-const ROW_STEP: u64 = 4;
+pub const ROW_STEP: u64 = 4;
 
 /// One or more weights of the same type and width, their rows one after another.
 #[derive(Clone, PartialEq, Debug)]
@@ -124,7 +124,7 @@ pub fn stack(op: &Op) -> Option<Vec<Weight>> {
 }
 
 pub fn no_type(decl: &crate::plan::WeightDecl) -> String {
-    format!("cannot read tensor {} of type {} (the device cpu can)", decl.name, decl.ty.name())
+    format!("cannot read tensor {} of type {}", decl.name, decl.ty.name())
 }
 
 /// Whether kernels can read `decl` as `how` says.

@@ -1,0 +1,239 @@
+//! Comparisons: `setp` and `set`.
+
+// "Less or unordered" is "not greater or equal", and says so.
+#![allow(clippy::neg_cmp_op_on_partial_ord)]
+
+use crate::ast::{Arg, AstInst};
+use crate::error::At;
+use crate::fp::{b, f, ftz, h};
+use crate::ir::*;
+use crate::lower::Lower;
+use crate::operands::Mods;
+use crate::rows::*;
+use crate::ty::Ty;
+
+impl Lower<'_> {
+    /// `setp` and `set`.
+    pub fn compare(&mut self, i: &AstInst, m: &mut Mods) -> Result<bool, At> {
+        let cmp = m.rest.iter().position(|w| Cmp::parse(w).is_some());
+        let Some(cmp) = cmp.and_then(|k| Cmp::parse(m.rest.remove(k))) else {
+            return m.unknown();
+        };
+        let combine = m.one_of(&[("and", Bool::And), ("or", Bool::Or), ("xor", Bool::Xor)]);
+        let flush = m.take("ftz");
+        let set = i.op[0] == "set";
+        let to = if set { Some(m.ty()?) } else { None };
+        let ty = m.ty()?;
+        let (n, c) = if combine.is_some() { (4, i.args.get(3)) } else { (3, None) };
+        if i.args.len() != n {
+            return self.err(format!("instruction '{}': wrong number of operands", m.op));
+        }
+        if let Ty::F16x2 | Ty::BF16x2 = ty {
+            return self.compare_halves(i, m, cmp, flush, to, ty, combine.zip(c));
+        }
+        let (d, q) = match &i.args[0] {
+            Arg::Pair(d, q) if !set => (self.pd(d)?, Some(self.pd(q)?)),
+            d if !set => (self.pd(d)?, None),
+            _ => match self.new_reg(Ty::Pred)? {
+                Reg::P(p) => (p, None),
+                _ => return m.unknown(),
+            },
+        };
+        let combine = match (combine, c) {
+            (Some(op), Some(c)) => Some((op, self.p(c)?)),
+            _ => None,
+        };
+        let out = PredOut { d, q, combine };
+        let op = match ty {
+            Ty::Pred => return m.unknown(),
+            t if t.size() == 8 => Op::SetD {
+                f: cmp.rows64(ty).map_or_else(|| m.unknown(), Ok)?,
+                a: self.d(&i.args[1], ty)?,
+                b: self.d(&i.args[2], ty)?,
+                out,
+            },
+            _ => {
+                let f = cmp.rows(ty, flush).map_or_else(|| m.unknown(), Ok)?;
+                Op::SetW { f, a: self.w(&i.args[1], ty)?, b: self.w(&i.args[2], ty)?, out }
+            }
+        };
+        self.emit(Class::Predicate, op);
+        if let Some(to) = to {
+            let one = match to {
+                Ty::F32 => Arg::F32(1f32.to_bits()),
+                Ty::U32 | Ty::S32 | Ty::U16 | Ty::S16 => Arg::Int(u64::MAX),
+                Ty::F16 => Arg::Int(0x3c00),
+                Ty::BF16 => Arg::Int(0x3f80),
+                _ => return m.unknown(),
+            };
+            let op = Op::SelW { d: self.wd(&i.args[0])?, a: self.w(&one, to)?, b: self.w(&Arg::Int(0), to)?, p: d };
+            self.emit(Class::Move, op);
+        }
+        Ok(true)
+    }
+
+    /// Two halves at once: `setp` has a predicate for each, `set` yields 1 or 0 in each.
+    #[allow(clippy::too_many_arguments)]
+    fn compare_halves(
+        &mut self,
+        i: &AstInst,
+        m: &Mods,
+        cmp: Cmp,
+        flush: bool,
+        to: Option<Ty>,
+        ty: Ty,
+        combine: Option<(Bool, &Arg)>,
+    ) -> Result<bool, At> {
+        let (one, half) = if ty == Ty::F16x2 { (0x3c00, Ty::F16) } else { (0x3f80, Ty::BF16) };
+        let (Some(f), false) = (cmp.rows(half, false), flush) else { return m.unknown() };
+        let outs = match (&i.args[0], to) {
+            (Arg::Pair(p, q), None) => [self.pd(p)?, self.pd(q)?],
+            (_, Some(t)) if t == ty => [self.new_pred()?, self.new_pred()?],
+            _ => return m.unknown(),
+        };
+        let combine = combine.map(|(op, c)| self.p(c).map(|c| (op, c))).transpose()?;
+        let (a, b) = (self.w(&i.args[1], ty)?, self.w(&i.args[2], ty)?);
+        let mut rows = [(a, b); 2];
+        for (from, t) in [(a, &mut rows[1].0), (b, &mut rows[1].1)] {
+            let Reg::W(d) = self.new_reg(Ty::B32)? else { return m.unknown() };
+            self.emit(Class::Predicate, Op::W1 { f: w1!(|a| a >> 16), d, a: from });
+            *t = d;
+        }
+        for ((a, b), d) in rows.into_iter().zip(outs) {
+            self.emit(Class::Predicate, Op::SetW { f, a, b, out: PredOut { d, q: None, combine } });
+        }
+        if to.is_some() {
+            let (d, zero) = (self.wd(&i.args[0])?, self.w(&Arg::Int(0), Ty::B32)?);
+            let (Reg::W(lo), Reg::W(hi)) = (self.new_reg(Ty::B32)?, self.new_reg(Ty::B32)?) else { return m.unknown() };
+            let values = [self.w(&Arg::Int(one), Ty::B32)?, self.w(&Arg::Int(one << 16), Ty::B32)?];
+            for ((t, a), p) in [lo, hi].into_iter().zip(values).zip(outs) {
+                self.emit(Class::Move, Op::SelW { d: t, a, b: zero, p });
+            }
+            self.emit(Class::Move, Op::W2 { f: w2!(|a, b| a | b), d, a: lo, b: hi });
+        }
+        Ok(true)
+    }
+
+    fn new_pred(&mut self) -> Result<R, At> {
+        match self.new_reg(Ty::Pred)? {
+            Reg::P(p) => Ok(p),
+            _ => self.err("a predicate expected"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cmp {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    Equ,
+    Neu,
+    Ltu,
+    Leu,
+    Gtu,
+    Geu,
+    Num,
+    Nan,
+}
+
+impl Cmp {
+    /// `lo`, `ls`, `hi`, `hs` are the unsigned comparisons of integers.
+    fn parse(s: &str) -> Option<Cmp> {
+        Some(match s {
+            "eq" => Cmp::Eq,
+            "ne" => Cmp::Ne,
+            "lt" | "lo" => Cmp::Lt,
+            "le" | "ls" => Cmp::Le,
+            "gt" | "hi" => Cmp::Gt,
+            "ge" | "hs" => Cmp::Ge,
+            "equ" => Cmp::Equ,
+            "neu" => Cmp::Neu,
+            "ltu" => Cmp::Ltu,
+            "leu" => Cmp::Leu,
+            "gtu" => Cmp::Gtu,
+            "geu" => Cmp::Geu,
+            "num" => Cmp::Num,
+            "nan" => Cmp::Nan,
+            _ => return None,
+        })
+    }
+
+    fn rows(self, ty: Ty, flush: bool) -> Option<fn(&Row, &Row) -> u32> {
+        macro_rules! floats {
+            ($of:expr) => {{
+                match self {
+                    Cmp::Eq => cmp!(Row, |a, b| $of(a) == $of(b)),
+                    Cmp::Ne => cmp!(Row, |a, b| $of(a) < $of(b) || $of(a) > $of(b)),
+                    Cmp::Lt => cmp!(Row, |a, b| $of(a) < $of(b)),
+                    Cmp::Le => cmp!(Row, |a, b| $of(a) <= $of(b)),
+                    Cmp::Gt => cmp!(Row, |a, b| $of(a) > $of(b)),
+                    Cmp::Ge => cmp!(Row, |a, b| $of(a) >= $of(b)),
+                    Cmp::Equ => cmp!(Row, |a, b| !($of(a) < $of(b) || $of(a) > $of(b))),
+                    Cmp::Neu => cmp!(Row, |a, b| $of(a) != $of(b)),
+                    Cmp::Ltu => cmp!(Row, |a, b| !($of(a) >= $of(b))),
+                    Cmp::Leu => cmp!(Row, |a, b| !($of(a) > $of(b))),
+                    Cmp::Gtu => cmp!(Row, |a, b| !($of(a) <= $of(b))),
+                    Cmp::Geu => cmp!(Row, |a, b| !($of(a) < $of(b))),
+                    Cmp::Num => cmp!(Row, |a, b| !$of(a).is_nan() && !$of(b).is_nan()),
+                    Cmp::Nan => cmp!(Row, |a, b| $of(a).is_nan() || $of(b).is_nan()),
+                }
+            }};
+        }
+        macro_rules! ints {
+            ($t:ty) => {
+                match self {
+                    Cmp::Eq => cmp!(Row, |a, b| a as $t == b as $t),
+                    Cmp::Ne => cmp!(Row, |a, b| a as $t != b as $t),
+                    Cmp::Lt => cmp!(Row, |a, b| (a as $t) < (b as $t)),
+                    Cmp::Le => cmp!(Row, |a, b| a as $t <= b as $t),
+                    Cmp::Gt => cmp!(Row, |a, b| a as $t > b as $t),
+                    Cmp::Ge => cmp!(Row, |a, b| a as $t >= b as $t),
+                    _ => return None,
+                }
+            };
+        }
+        Some(match ty {
+            Ty::F32 if flush => floats!(|x: u32| f(ftz(x))),
+            Ty::F32 => floats!(f),
+            Ty::F16 => floats!(h),
+            Ty::BF16 => floats!(b),
+            Ty::S32 => ints!(i32),
+            Ty::U32 | Ty::B32 => ints!(u32),
+            Ty::S16 => ints!(i16),
+            Ty::U16 | Ty::B16 => ints!(u16),
+            _ => return None,
+        })
+    }
+
+    fn rows64(self, ty: Ty) -> Option<fn(&Row64, &Row64) -> u32> {
+        macro_rules! ordered {
+            ($of:expr) => {
+                match self {
+                    Cmp::Eq => cmp!(Row64, |a, b| $of(a) == $of(b)),
+                    Cmp::Ne => cmp!(Row64, |a, b| $of(a) < $of(b) || $of(a) > $of(b)),
+                    Cmp::Lt => cmp!(Row64, |a, b| $of(a) < $of(b)),
+                    Cmp::Le => cmp!(Row64, |a, b| $of(a) <= $of(b)),
+                    Cmp::Gt => cmp!(Row64, |a, b| $of(a) > $of(b)),
+                    Cmp::Ge => cmp!(Row64, |a, b| $of(a) >= $of(b)),
+                    Cmp::Equ => cmp!(Row64, |a, b| !($of(a) < $of(b) || $of(a) > $of(b))),
+                    Cmp::Neu => cmp!(Row64, |a, b| $of(a) != $of(b)),
+                    Cmp::Ltu => cmp!(Row64, |a, b| !($of(a) >= $of(b))),
+                    Cmp::Leu => cmp!(Row64, |a, b| !($of(a) > $of(b))),
+                    Cmp::Gtu => cmp!(Row64, |a, b| !($of(a) <= $of(b))),
+                    Cmp::Geu => cmp!(Row64, |a, b| !($of(a) < $of(b))),
+                    Cmp::Num => cmp!(Row64, |a, b| !($of(a) != $of(a) || $of(b) != $of(b))),
+                    Cmp::Nan => cmp!(Row64, |a, b| $of(a) != $of(a) || $of(b) != $of(b)),
+                }
+            };
+        }
+        Some(match ty {
+            Ty::F64 => ordered!(f64::from_bits),
+            Ty::S64 => ordered!(|x: u64| x as i64),
+            _ => ordered!(|x: u64| x),
+        })
+    }
+}

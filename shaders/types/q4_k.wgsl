@@ -1,0 +1,37 @@
+// Q4_K:  w[i] = d * scale[i / 32] * q[i] - dmin * min[i / 32],  256 weights to a block; sub-blocks 2j and 2j + 1 of 32 are the low and
+// high nibbles of bytes 32j .. 32j + 32
+@group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 8): 16 bytes of nibbles each
+@group(1) @binding(1) var<storage, read> scales: array<vec4<u32>>;  // (blocks): f16 d, f16 dmin, 12 bytes of scales and minima
+
+// Scale and minimum of sub-block j, six bits each: the first four in the low bits of bytes 0..8, the others' four low bits in
+// bytes 8..12 and two high bits above those of the first four.
+fn scale_and_min(s: vec4<u32>, j: u32) -> vec2<f32> {
+    let a = byte_of(s.y, j);
+    let b = byte_of(s.z, j);
+    let c = byte_of(s.w, j);
+    let first = vec2<u32>(a & 63u, b & 63u);
+    let later = vec2<u32>((c & 15u) | ((a >> 6u) << 4u), (c >> 4u) | ((b >> 6u) << 4u));
+    return unpack2x16float(s.x) * vec2<f32>(vec2<i32>(select(later, first, j < 4u)));
+}
+
+// The 32 weights of one unit, an eighth of a block.
+fn decode(unit: u32) -> array<vec4<f32>, 8> {
+    let block = unit / 8u;
+    let j = unit % 8u;
+    let a = quants[block * 8u + j / 2u * 2u];
+    let b = quants[block * 8u + j / 2u * 2u + 1u];
+    let s = scale_and_min(scales[block], j);
+    let d = s.x;
+    let m = vec4<f32>(s.y);
+    let high = j % 2u * 4u;
+    return array<vec4<f32>, 8>(
+        d * vec4<f32>(fields(a.x, high, 15u)) - m,
+        d * vec4<f32>(fields(a.y, high, 15u)) - m,
+        d * vec4<f32>(fields(a.z, high, 15u)) - m,
+        d * vec4<f32>(fields(a.w, high, 15u)) - m,
+        d * vec4<f32>(fields(b.x, high, 15u)) - m,
+        d * vec4<f32>(fields(b.y, high, 15u)) - m,
+        d * vec4<f32>(fields(b.z, high, 15u)) - m,
+        d * vec4<f32>(fields(b.w, high, 15u)) - m,
+    );
+}
