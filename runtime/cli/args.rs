@@ -48,7 +48,7 @@ pub struct ModelArgs {
 /// What a model runs on.
 #[derive(Args)]
 pub struct DeviceArgs {
-    /// auto (the first GPU that can run the model, else the CPU), or what `pronk devices` lists: cpu, wgpu, wgpu:1, ...
+    /// auto (the first GPU that can run the model, else the CPU), or what `pronk devices` lists: cpu, cuda, cuda:1, wgpu, sim, ...
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Context; 0: the model's own, lowered to what fits in memory (so do run and chat without it)
