@@ -3,7 +3,7 @@ MODEL := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 # Without it a layer of Mesa complains on stderr where there is no Wayland session.
 export NODEVICE_SELECT := 1
 
-.PHONY: demo test lint ptx model setup bench clean
+.PHONY: demo test lint ptx model setup gpu-report bench clean
 
 ## A real model answers, on this machine.
 demo: setup model
@@ -31,6 +31,10 @@ model:
 
 setup:
 	tests/setup.sh
+
+## Everything that only an NVIDIA GPU can tell, into the folder OUT, with the program that is built already.
+gpu-report:
+	target/release/pronk gpu-report --out $(OUT)
 
 bench: setup
 	cargo bench

@@ -6,7 +6,9 @@
 mod args;
 mod bench;
 mod chat;
+mod compare;
 mod devices;
+mod gpu_report;
 mod info;
 mod interrupt;
 mod logits;
@@ -44,6 +46,8 @@ enum Command {
     Perplexity(perplexity::Args),
     Bench(bench::Args),
     Ops(ops::Args),
+    Compare(compare::Args),
+    GpuReport(gpu_report::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -57,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Perplexity(args) => perplexity::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Ops(args) => ops::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::GpuReport(args) => gpu_report::run(&args),
     };
     match done {
         Err(e) if is_closed_pipe(&e) => ExitCode::SUCCESS,

@@ -70,7 +70,7 @@ struct PerfArgs {
 /// How long one row of `perf` is measured.
 const ROW_TIME: Duration = Duration::from_millis(300);
 
-fn stem(name: &str) -> Result<String, String> {
+pub fn stem(name: &str) -> Result<String, String> {
     let known: Vec<&str> = pronk::plan::CORE_STEMS.into_iter().chain(pronk::plan::fused_stems()).collect();
     match known.contains(&name) {
         true => Ok(name.to_string()),

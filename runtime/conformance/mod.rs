@@ -141,36 +141,45 @@ impl Case {
         setup
     }
 
+    /// The case's plan as `backend` is to run it; the backend's refusal if it cannot.
+    fn plan_for(&self, setup: &Setup, backend: &dyn Backend) -> Result<Plan, String> {
+        let mut plan = setup.plan.clone();
+        if fused(self.stem) {
+            let refusal = fused_into(&mut plan, self.stem, backend);
+            let used = |s: &Step| plan.ops(plan.phase(s.n_tokens())).iter().any(|op| op.stem() == self.stem);
+            if !setup.steps.iter().any(used) {
+                return Err(refusal.unwrap_or_else(|| "does not match the pattern".to_string()));
+            }
+        }
+        match check_supported(backend, &plan) {
+            Err(Error::Unsupported { what, .. }) => Err(what.to_string()),
+            _ => Ok(plan),
+        }
+    }
+
     /// Runs the case on `backend` and on the CPU, and compares every buffer after every step. A case of a fused operation
     /// compares the fused form with its parts.
     pub fn run(&self, backend: &mut dyn Backend) -> Result<Outcome, Error> {
-        let Setup { plan, weights, inputs, steps, .. } = self.setup();
-        let weights = Weights(weights);
-        let mut tested = plan.clone();
-        if fused(self.stem) {
-            let refusal = fused_into(&mut tested, self.stem, backend);
-            let used =
-                steps.iter().any(|s| tested.ops(tested.phase(s.n_tokens())).iter().any(|op| op.stem() == self.stem));
-            if !used {
-                return Ok(Outcome::Unsupported(refusal.unwrap_or_else(|| "does not match the pattern".to_string())));
-            }
-        }
-        if let Err(Error::Unsupported { what, .. }) = check_supported(backend, &tested) {
-            return Ok(Outcome::Unsupported(what.to_string()));
-        }
-
+        let setup = self.setup();
+        let plan = match self.plan_for(&setup, backend) {
+            Ok(plan) => plan,
+            Err(why) => return Ok(Outcome::Unsupported(why)),
+        };
+        let weights = Weights(setup.weights.clone());
         let mut reference = Cpu::default();
-        reference.load(&plan, &weights, &mut |_| {})?;
-        backend.load(&tested, &weights, &mut |_| {})?;
+        reference.load(&setup.plan, &weights, &mut |_| {})?;
+        backend.load(&plan, &weights, &mut |_| {})?;
         let mut worst = 0.0f64;
-        for (i, step) in steps.iter().enumerate() {
-            let phase = tested.phase(step.n_tokens());
-            let precision = tested.ops(phase).iter().map(|op| backend.precision(&tested, op, phase)).max();
+        for (i, step) in setup.steps.iter().enumerate() {
+            let phase = plan.phase(step.n_tokens());
+            let precision = plan.ops(phase).iter().map(|op| backend.precision(&plan, op, phase)).max();
             let limit = match precision {
                 Some(Precision::F16) => self.limit.max(F16_LIMIT),
                 Some(Precision::F32) | None => self.limit,
             };
-            match self.run_step(&tested, &inputs, step, limit, &mut reference, backend)? {
+            setup.run_step(&mut reference, step)?;
+            setup.run_step(backend, step)?;
+            match self.verify(&setup, &plan, step, limit, &mut reference, backend)? {
                 Ok(error) => worst = worst.max(error),
                 Err(what) => return Ok(Outcome::Failed(format!("step {i}: {what}"))),
             }
@@ -178,78 +187,121 @@ impl Case {
         Ok(Outcome::Passed(worst))
     }
 
-    /// The step's largest error over the buffers, or what is wrong.
-    fn run_step(
+    /// After a step: the largest error over the buffers, or what is wrong.
+    fn verify(
         &self,
+        setup: &Setup,
         plan: &Plan,
-        inputs: &[(Buf, Vec<f32>)],
         step: &Step,
         limit: f64,
         reference: &mut Cpu,
         backend: &mut dyn Backend,
     ) -> Result<Result<f64, String>, Error> {
-        let bufs = (0..plan.bufs.len() as u32).map(Buf);
-        let written: Vec<Buf> = plan.ops(plan.phase(step.n_tokens())).iter().flat_map(Op::writes).collect();
-        let read: Vec<Buf> = plan.ops(plan.phase(step.n_tokens())).iter().flat_map(Op::reads).collect();
-        let mut before = vec![];
-        for b in bufs.clone() {
-            let blank = if plan[b].elem == Elem::U32 { 54321.0 } else { SENTINEL };
-            let mut v = vec![blank; plan.buf_len(b)];
-            if let Some((_, input)) = inputs.iter().find(|(buf, _)| *buf == b) {
-                v.copy_from_slice(input);
-            }
-            reference.write(b, &v)?;
-            backend.write(b, &v)?;
-            before.push(v);
-        }
-        reference.run(step)?;
-        backend.run(step)?;
-
+        let ops = plan.ops(plan.phase(step.n_tokens()));
+        let written: Vec<Buf> = ops.iter().flat_map(Op::writes).collect();
+        let read: Vec<Buf> = ops.iter().flat_map(Op::reads).collect();
         let mut worst = 0.0f64;
-        for b in bufs {
+        for b in plan.buf_ids() {
             let decl = &plan[b];
-            let (mut want, mut got) = (vec![0.0; plan.buf_len(b)], vec![0.0; plan.buf_len(b)]);
+            let before = setup.before(b);
+            let (mut want, mut got) = (vec![0.0; before.len()], vec![0.0; before.len()]);
             reference.read(b, &mut want)?;
             backend.read(b, &mut got)?;
-            let rows = match decl.rows {
-                Rows::Tokens => step.n_tokens(),
-                Rows::Outputs => step.n_outputs,
-            };
-            let used = rows as usize * decl.cols as usize;
+            let used = plan.used_len(b, step);
             // A fused operation may leave anything in the rows of buffers between its parts.
-            let scratch = !written.contains(&b) && !read.contains(&b) && !decl.name.starts_with("guard");
-            if scratch && fused(self.stem) {
-                want.truncate(0);
-                got.drain(..used);
-                want.extend_from_slice(&before[b.0 as usize][used..]);
-                if let Some(i) = differs(&got, &want) {
-                    return Ok(Err(format!(
-                        "buffer {} row {} was written, rows end at {rows}",
-                        decl.name,
-                        rows as usize + i / decl.cols as usize
-                    )));
-                }
-                continue;
-            }
-            if !written.contains(&b) {
-                if let Some(i) = differs(&got, &before[b.0 as usize]) {
+            let scratch = fused(self.stem) && !read.contains(&b) && !decl.name.starts_with("guard");
+            if !written.contains(&b) && !scratch {
+                if let Some(i) = differs(&got, &before) {
                     return Ok(Err(format!("buffer {} is not the operation's, element {i} was written", decl.name)));
                 }
                 continue;
             }
-            if let Some(i) = differs(&got[used..], &before[b.0 as usize][used..]) {
-                return Ok(Err(format!(
-                    "buffer {} element {} lies after row {rows} and was written",
-                    decl.name,
-                    used + i
-                )));
+            if let Some(i) = differs(&got[used..], &before[used..]) {
+                let what =
+                    format!("buffer {} element {} lies after its {used} in use and was written", decl.name, used + i);
+                return Ok(Err(what));
             }
-            match compare(&got[..used], &want[..used], limit) {
-                Ok(error) => worst = worst.max(error),
-                Err(what) => return Ok(Err(format!("buffer {}: {what}", decl.name))),
+            if written.contains(&b) {
+                match compare(&got[..used], &want[..used], limit) {
+                    Ok(error) => worst = worst.max(error),
+                    Err(what) => return Ok(Err(format!("buffer {}: {what}", decl.name))),
+                }
             }
         }
         Ok(Ok(worst))
+    }
+
+    /// How far two backends that run the same kernels agree, over all results of all steps; None if one lacks the operation.
+    pub fn agreement(&self, a: &mut dyn Backend, b: &mut dyn Backend) -> Result<Option<Agreement>, Error> {
+        let setup = self.setup();
+        let (Ok(plan), Ok(_)) = (self.plan_for(&setup, a), self.plan_for(&setup, b)) else {
+            return Ok(None);
+        };
+        let weights = Weights(setup.weights.clone());
+        let mut found = Agreement::default();
+        a.load(&plan, &weights, &mut |_| {})?;
+        b.load(&plan, &weights, &mut |_| {})?;
+        for step in &setup.steps {
+            setup.run_step(a, step)?;
+            setup.run_step(b, step)?;
+            for buf in plan.ops(plan.phase(step.n_tokens())).iter().flat_map(Op::writes) {
+                let mut v = vec![0.0; plan.used_len(buf, step)];
+                let mut w = v.clone();
+                a.read(buf, &mut v)?;
+                b.read(buf, &mut w)?;
+                found.add(&v, &w);
+            }
+        }
+        Ok(Some(found))
+    }
+}
+
+impl Setup {
+    /// What a buffer holds before every step: its input, or sentinels.
+    fn before(&self, b: Buf) -> Vec<f32> {
+        let blank = if self.plan[b].elem == Elem::U32 { 54321.0 } else { SENTINEL };
+        match self.inputs.iter().find(|(buf, _)| *buf == b) {
+            Some((_, input)) => input.clone(),
+            None => vec![blank; self.plan.buf_len(b)],
+        }
+    }
+
+    fn run_step(&self, backend: &mut dyn Backend, step: &Step) -> Result<(), Error> {
+        for b in self.plan.buf_ids() {
+            backend.write(b, &self.before(b))?;
+        }
+        backend.run(step)
+    }
+}
+
+/// How far results agree.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Agreement {
+    pub elements: u64,
+    /// Elements with the same bits.
+    pub equal: u64,
+    /// The largest distance in units in the last place, of numbers of the same sign.
+    pub max_ulps: u32,
+    error: f64,
+    norm: f64,
+}
+
+impl Agreement {
+    fn add(&mut self, a: &[f32], b: &[f32]) {
+        for (a, b) in a.iter().zip(b) {
+            self.elements += 1;
+            self.equal += (a.to_bits() == b.to_bits()) as u64;
+            if a.is_sign_negative() == b.is_sign_negative() {
+                self.max_ulps = self.max_ulps.max(a.to_bits().abs_diff(b.to_bits()));
+            }
+            self.error += (*a as f64 - *b as f64).powi(2);
+            self.norm += (*b as f64).powi(2);
+        }
+    }
+
+    /// Normalized squared error.
+    pub fn nmse(&self) -> f64 {
+        if self.error == 0.0 { 0.0 } else { self.error / self.norm }
     }
 }
 

@@ -228,6 +228,19 @@ impl Plan {
         self.max_rows(decl.rows) as usize * decl.cols as usize
     }
 
+    pub fn buf_ids(&self) -> impl Iterator<Item = Buf> + use<> {
+        (0..self.bufs.len() as u32).map(Buf)
+    }
+
+    /// Elements of `buf` that `step` uses.
+    pub fn used_len(&self, buf: Buf, step: &Step) -> usize {
+        let rows = match self[buf].rows {
+            Rows::Tokens => step.n_tokens(),
+            Rows::Outputs => step.n_outputs,
+        };
+        rows as usize * self[buf].cols as usize
+    }
+
     /// Bytes of all weights as stored in the file.
     pub fn weight_bytes(&self) -> u64 {
         self.weights.iter().map(WeightDecl::bytes).sum()
@@ -235,7 +248,7 @@ impl Plan {
 
     /// Bytes of all activation buffers at the largest step (4 bytes an element).
     pub fn buf_bytes(&self) -> u64 {
-        (0..self.bufs.len() as u32).map(|b| 4 * self.buf_len(Buf(b)) as u64).sum()
+        self.buf_ids().map(|b| 4 * self.buf_len(b) as u64).sum()
     }
 }
 

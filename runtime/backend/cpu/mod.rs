@@ -12,7 +12,7 @@ pub use mat_mul::mat_mul;
 pub use rms_norm::rms_norm;
 
 use super::{Backend, Error, Footprint, Memory, Unsupported};
-use crate::plan::{Buf, KvType, Op, Phase, Plan, Rows, Step, Weights};
+use crate::plan::{Buf, KvType, Op, Phase, Plan, Step, Weights};
 use crate::quant;
 use half::f16;
 
@@ -104,7 +104,7 @@ impl Backend for Cpu {
         self.loaded = Some(Loaded {
             plan: plan.clone(),
             weights: Weights(weights.0.clone()),
-            bufs: (0..plan.bufs.len() as u32).map(|b| vec![0.0; plan.buf_len(Buf(b))]).collect(),
+            bufs: plan.buf_ids().map(|b| vec![0.0; plan.buf_len(b)]).collect(),
             keys: kv(),
             values: kv(),
         });
@@ -143,13 +143,7 @@ impl Loaded {
     /// Runs one operation on the rows that `step` uses.
     fn run_op(&mut self, op: &Op, step: &Step) {
         let Loaded { plan, weights, bufs, keys, values } = self;
-        let len = |b: Buf| {
-            let rows = match plan[b].rows {
-                Rows::Tokens => step.n_tokens(),
-                Rows::Outputs => step.n_outputs,
-            };
-            rows as usize * plan[b].cols as usize
-        };
+        let len = |b: Buf| plan.used_len(b, step);
         // The operation's result leaves `bufs` while its inputs are borrowed from there.
         let take = |bufs: &mut Vec<Vec<f32>>, b: Buf| std::mem::take(&mut bufs[b.0 as usize]);
         match op {
