@@ -1,4 +1,5 @@
-// How a matrix product ends (mat_mul.wgsl, mat_mul_tiled.wgsl):  out[t, r] = v[t, r],  or  residual[t, r] + v[t, r]  if ADD
+// How a matrix product ends (mat_mul.wgsl, mat_mul_tiled.wgsl, mat_mul_broadcast.wgsl):
+//   out[t, r] = v[t, r],  or  residual[t, r] + v[t, r]  if ADD
 struct Params {
     n_pairs: u32,     // pairs of rows of w, the last one possibly of one row
     units: u32,       // 32-element units per row of w

@@ -1,4 +1,4 @@
-// How the first half of the feed-forward network ends (mat_mul.wgsl, mat_mul_tiled.wgsl):
+// How the first half of the feed-forward network ends (mat_mul.wgsl, mat_mul_tiled.wgsl, mat_mul_broadcast.wgsl):
 //   out[t, i] = g / (1 + exp(-g)) * u,  g, u = v[t, i], v[t, n_ff + i]
 //
 // Layout   w holds the rows of gate, then those of up

@@ -75,7 +75,7 @@ pub(super) fn system_memory() -> Option<Memory> {
 
 /// Everything that [`open`] could open, the CPU first. A GPU that several backends drive is listed by each: CUDA first.
 pub fn available() -> Vec<DeviceInfo> {
-    let mut devices = vec![DeviceInfo {
+    let cpu = DeviceInfo {
         id: "cpu".to_string(),
         name: format!("{} threads, the reference", rayon::current_num_threads()),
         kind: "cpu".to_string(),
@@ -83,17 +83,21 @@ pub fn available() -> Vec<DeviceInfo> {
         memory: system_memory(),
         limits: vec![],
         features: vec![],
-    }];
-    #[cfg(feature = "cuda")]
-    devices.extend(super::cuda::available());
-    #[cfg(feature = "wgpu")]
-    devices.extend(super::wgpu::available());
-    #[cfg(feature = "cuda")]
-    devices.push(super::cuda::simulator());
-    devices
+    };
+    let groups = [
+        vec![cpu],
+        #[cfg(feature = "cuda")]
+        super::cuda::available(),
+        #[cfg(feature = "wgpu")]
+        super::wgpu::available(),
+        #[cfg(feature = "cuda")]
+        vec![super::cuda::simulator()],
+    ];
+    groups.into_iter().flatten().collect()
 }
 
 /// The available devices in one line, for errors.
+#[cfg(feature = "cuda")]
 fn listing() -> String {
     let describe = |d: DeviceInfo| match d.id.contains(':') {
         true => format!("{} ({}, {})", d.id, d.name, d.kind),

@@ -8,7 +8,7 @@ const VALUES = array<f32, 16>(
     -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0,
 );
 
-fn values(word: u32, shift: u32) -> vec4<f32> {
+fn looked_up(word: u32, shift: u32) -> vec4<f32> {
     var table = VALUES;
     let i = fields(word, shift, 15u);
     return vec4<f32>(table[i.x], table[i.y], table[i.z], table[i.w]);
@@ -23,7 +23,7 @@ fn decode(unit: u32) -> array<vec4<f32>, 8> {
     let scale = ((s.y >> (4u * j)) & 15u) | (((s.x >> (16u + 2u * j)) & 3u) << 4u);
     let d = unpack2x16float(s.x).x * f32(i32(scale) - 32);
     return array<vec4<f32>, 8>(
-        d * values(q.x, 0u), d * values(q.y, 0u), d * values(q.z, 0u), d * values(q.w, 0u),
-        d * values(q.x, 4u), d * values(q.y, 4u), d * values(q.z, 4u), d * values(q.w, 4u),
+        d * looked_up(q.x, 0u), d * looked_up(q.y, 0u), d * looked_up(q.z, 0u), d * looked_up(q.w, 0u),
+        d * looked_up(q.x, 4u), d * looked_up(q.y, 4u), d * looked_up(q.z, 4u), d * looked_up(q.w, 4u),
     );
 }

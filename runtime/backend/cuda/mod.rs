@@ -48,7 +48,7 @@ pub fn available() -> Vec<DeviceInfo> {
 
 /// What the simulator is, for lists.
 pub fn simulator() -> DeviceInfo {
-    let sim = Sim::new();
+    let sim = Sim::default();
     DeviceInfo {
         id: "sim".to_string(),
         name: "the CUDA kernels on the CPU, every access checked".to_string(),
@@ -70,7 +70,7 @@ impl Cuda<Gpu> {
 
 impl Cuda<Sim> {
     pub fn sim() -> Cuda<Sim> {
-        Cuda::new("sim".to_string(), Sim::new())
+        Cuda::new("sim".to_string(), Sim::default())
     }
 }
 

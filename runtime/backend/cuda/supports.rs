@@ -35,7 +35,9 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op) -> Result<(), Unsupport
         }
         Op::Rope(op) => {
             vector(plan, op.table)?;
-            refuse(op.head_dim % 2 != 0, || format!("cannot rotate heads of {} elements, which is odd", op.head_dim))
+            refuse(!op.head_dim.is_multiple_of(2), || {
+                format!("cannot rotate heads of {} elements, which is odd", op.head_dim)
+            })
         }
         Op::KvStore(_) => {
             let n = plan.kv.head_dim;
@@ -91,7 +93,9 @@ fn vector(plan: &Plan, w: Weight) -> Result<(), Unsupported> {
 /// Rows that begin at whole float4s.
 fn float4(plan: &Plan, b: Buf) -> Result<(), Unsupported> {
     let BufDecl { name, cols, .. } = &plan[b];
-    refuse(cols % 4 != 0, || format!("cannot take buffer {name} with rows of {cols} elements, only multiples of 4"))
+    refuse(!cols.is_multiple_of(4), || {
+        format!("cannot take buffer {name} with rows of {cols} elements, only multiples of 4")
+    })
 }
 
 /// Whether attention of many rows runs on tensor cores.

@@ -194,5 +194,5 @@ impl<D: Driver> Loader<'_, D> {
 }
 
 pub fn no_type(decl: &WeightDecl) -> String {
-    format!("cannot read tensor {} of type {} (the device cpu can)", decl.name, decl.ty.name())
+    format!("cannot read tensor {} of type {}", decl.name, decl.ty.name())
 }

@@ -1,6 +1,6 @@
 //! Finding adapters and opening devices on them.
 
-use super::super::{DeviceInfo, Error, device};
+use super::super::{DeviceInfo, Error, device, gib};
 use super::Options;
 use std::sync::{Arc, Mutex};
 use wgpu::{Adapter, Backends, DeviceType};
@@ -35,7 +35,6 @@ pub fn available() -> Vec<DeviceInfo> {
             DeviceType::Other => "unknown",
         };
         let software = info.device_type == DeviceType::Cpu;
-        let gib = super::super::gib;
         DeviceInfo {
             id: id(index),
             name: format!("{}, {}", info.name, info.backend),
@@ -120,7 +119,7 @@ impl Gpu {
             device,
             queue,
             software,
-            subgroup: (software && one_size).then_some(info.subgroup_min_size),
+            subgroup: (software && one_size && !options.plain).then_some(info.subgroup_min_size),
             max_weight: options.max_weight_binding.map_or(max_weight, |limit| limit.min(max_weight)),
             checked: options.checked,
             fault,
@@ -154,21 +153,22 @@ impl Gpu {
         }
     }
 
+    /// A zeroed buffer that kernels bind whole. The error names `what` it was for.
+    pub fn bound_buffer(&self, what: &str, size: u64) -> Result<wgpu::Buffer, Error> {
+        let has = self.device.limits().max_storage_buffer_binding_size;
+        if size > has {
+            let what = format!("one binding of {what}");
+            return Err(Error::Memory { device: self.name.clone(), what, needs: size, has });
+        }
+        use wgpu::BufferUsages as Usages;
+        self.buffer(what, size, Usages::STORAGE | Usages::COPY_DST | Usages::COPY_SRC)
+    }
+
     /// A zeroed buffer. The error names `what` it was for.
     pub fn buffer(&self, what: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, Error> {
-        let limits = self.device.limits();
-        let storage = usage.contains(wgpu::BufferUsages::STORAGE) && !what.starts_with("tensor ");
-        let most = match storage {
-            true => limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
-            false => limits.max_buffer_size,
-        };
-        if size > most {
-            return Err(Error::Memory {
-                device: self.name.clone(),
-                what: format!("{what} in one piece"),
-                needs: size,
-                has: most,
-            });
+        let has = self.device.limits().max_buffer_size;
+        if size > has {
+            return Err(Error::Memory { device: self.name.clone(), what: what.to_string(), needs: size, has });
         }
         let descriptor = wgpu::BufferDescriptor {
             label: Some(what),
@@ -176,7 +176,7 @@ impl Gpu {
             usage,
             mapped_at_creation: false,
         };
-        let needs = || format!("{} for {what}", super::super::gib(size));
+        let needs = || format!("{} for {what}", gib(size));
         self.scoped(needs, || self.device.create_buffer(&descriptor))
     }
 

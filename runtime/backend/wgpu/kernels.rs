@@ -88,7 +88,7 @@ impl<'a> Compiler<'a> {
         let mut bytes = vec![];
         let mut params = vec![];
         for call in calls {
-            params.push((bytes.len() as u64, call.params.len() as u64));
+            params.push((bytes.len() as u64, (call.params.len() as u64).next_multiple_of(16))); // GL counts in vectors of 4
             bytes.extend_from_slice(&call.params);
             bytes.resize(bytes.len().next_multiple_of(align), 0);
         }

@@ -72,7 +72,9 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
         Op::Embed(op) => readable(op.table, Use::Blocks),
         Op::RmsNorm(op) => readable(op.w, Use::Floats),
         Op::MatMul(op) => readable(op.w, Use::Blocks),
-        Op::Rope(op) if op.head_dim % 2 != 0 => no(format!("cannot rotate heads of {} elements", op.head_dim)),
+        Op::Rope(op) if !op.head_dim.is_multiple_of(2) => {
+            no(format!("cannot rotate heads of {} elements", op.head_dim))
+        }
         Op::Rope(op) => readable(op.table, Use::Floats),
         Op::KvStore(_) | Op::Attention(_) if plan.kv.head_dim > MAX_HEAD_DIM || !plan.kv.head_dim.is_multiple_of(2) => {
             no(format!("cannot keep heads of {} elements, an even number to {MAX_HEAD_DIM}", plan.kv.head_dim))

@@ -24,6 +24,8 @@ use wgpu::BufferUsages;
 pub struct Options {
     /// Compile shaders with bounds checks, and clear workgroup memory: for tests.
     pub checked: bool,
+    /// Take the kernels for GPUs on an adapter that is a CPU, too: for tests.
+    pub plain: bool,
     /// Bytes of a weight that one binding may hold at most, if that is less than the adapter's limit: for tests.
     pub max_weight_binding: Option<u64>,
 }
@@ -169,18 +171,17 @@ impl Loaded {
         if plan.max_tokens > most_rows {
             return Err(gpu.error(format!("steps of {} tokens, at most {most_rows}", plan.max_tokens)));
         }
-        let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
         let mut bufs = vec![];
         for (i, decl) in plan.bufs.iter().enumerate() {
             let rows = plan.max_rows(decl.rows) as u64;
             let bytes = 4 * rows * lower::stride(plan, Buf(i as u32)) as u64;
-            bufs.push(gpu.buffer(&format!("buffer {}", decl.name), bytes, storage)?);
+            bufs.push(gpu.bound_buffer(&format!("buffer {}", decl.name), bytes)?);
         }
         let kv = plan.kv;
         let unit_bytes = lower::KV_UNIT as u64 * kv.ty.bytes();
         let kv_units = kv.slots as u64 * kv.heads as u64 * kv.head_dim.div_ceil(lower::KV_UNIT) as u64;
         let cache = |what: &str| -> Result<Vec<wgpu::Buffer>, Error> {
-            let of = |layer| gpu.buffer(&format!("{what} of layer {layer}"), kv_units * unit_bytes, storage);
+            let of = |layer| gpu.bound_buffer(&format!("{what} of layer {layer}"), kv_units * unit_bytes);
             (0..kv.layers).map(of).collect()
         };
         let step_len = STEP_HEADER + plan.max_tokens as usize * size_of::<StepRow>();
@@ -200,9 +201,9 @@ impl Loaded {
             bufs: &bufs,
             keys: cache("keys")?,
             values: cache("values")?,
-            step: gpu.buffer("step", step_len as u64, storage)?,
+            step: gpu.bound_buffer("step", step_len as u64)?,
             chunks,
-            nothing: gpu.buffer("nothing", 16, storage)?,
+            nothing: gpu.bound_buffer("nothing", 16)?,
         };
         let calls = |ops: &[Op]| {
             let calls = ops.iter().enumerate().flat_map(|(i, op)| lower::lower(plan, &tensors, i, op));

@@ -124,7 +124,7 @@ pub fn stack(op: &Op) -> Option<Vec<Weight>> {
 }
 
 pub fn no_type(decl: &crate::plan::WeightDecl) -> String {
-    format!("cannot read tensor {} of type {} (the device cpu can)", decl.name, decl.ty.name())
+    format!("cannot read tensor {} of type {}", decl.name, decl.ty.name())
 }
 
 /// Whether kernels can read `decl` as `how` says.

@@ -20,13 +20,7 @@ pub struct Sim {
 }
 
 impl Default for Sim {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Sim {
-    pub fn new() -> Sim {
+    fn default() -> Sim {
         // What the simulated GPU may hold follows from the memory of the host.
         let memory = device::system_memory().map_or(1 << 30, |m| m.free / HOST_BYTES_PER_BYTE);
         Sim {
@@ -38,7 +32,9 @@ impl Sim {
             counted: BTreeMap::new(),
         }
     }
+}
 
+impl Sim {
     /// What has run so far, by entry: launches, and their counters added up.
     pub fn counted(&self) -> &BTreeMap<String, (u64, Counters)> {
         &self.counted
