@@ -66,14 +66,25 @@ fn wgpu() {
     }
 }
 
-/// The CUDA kernels on the simulator, with all of its checks.
+/// The CUDA kernels on the simulator, with all of its checks: the PTX for each architecture.
 #[cfg(feature = "cuda")]
-#[test]
-fn sim() {
-    let mut device = pronk::backend::cuda::Cuda::sim();
+fn run_all_on_sim(capability: (u32, u32)) {
+    let mut device = pronk::backend::cuda::Cuda::sim_of(capability);
     let passed = run_all(&mut device);
     println!("{}", device.driver().summary());
-    assert!(passed > 200);
+    assert!(passed > 250);
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn sim_sm_80() {
+    run_all_on_sim((8, 0));
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn sim_sm_90() {
+    run_all_on_sim((9, 0));
 }
 
 #[cfg(feature = "cuda")]

@@ -49,6 +49,9 @@ struct TestArgs {
     /// List every case, not only the failures
     #[arg(short, long)]
     verbose: bool,
+    /// Leave out what follows the first failure
+    #[arg(long)]
+    fail_fast: bool,
 }
 
 /// Time every operation at the shapes of a model's layer
@@ -129,6 +132,9 @@ fn test(args: &TestArgs) -> Result<()> {
         let (op, r#type) = (case.stem, case.ty.map(GgmlType::name));
         rows.push(TestRow { device: device.name(), op, case: case.name, r#type, outcome, error, what });
         bar.inc(1);
+        if args.fail_fast && outcome == "failed" {
+            break;
+        }
     }
     bar.finish_and_clear();
     let count = |outcome: &str| rows.iter().filter(|r| r.outcome == outcome).count();

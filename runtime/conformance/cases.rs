@@ -29,6 +29,19 @@ fn case(
     Case { stem, name, ty, limit, build: Box::new(build) }
 }
 
+/// The same with every operation given twice: a kernel may begin before the one before it has ended, and here both write the
+/// same buffers, so that it must wait.
+fn twice(case: Case) -> Case {
+    let build = case.build;
+    let repeated = move |s: &mut Setup| {
+        build(s);
+        for ops in [&mut s.plan.decode, &mut s.plan.prefill] {
+            ops.extend_from_within(..);
+        }
+    };
+    Case { name: format!("{} twice", case.name), build: Box::new(repeated), ..case }
+}
+
 fn embed() -> Vec<Case> {
     let build = |ty: GgmlType, tokens: u32, cols: u64| {
         case("embed", format!("{} tokens={tokens} embd={cols}", ty.name()), Some(ty), ROUNDED, move |s| {
@@ -40,7 +53,10 @@ fn embed() -> Vec<Case> {
             s.step(Step::sequence(&ids, 0, &[]));
         })
     };
-    quant::FORMATS.iter().flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256)]).collect()
+    quant::FORMATS
+        .iter()
+        .flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256), twice(build(f.ty, 3, 256))])
+        .collect()
 }
 
 fn gather() -> Vec<Case> {
@@ -54,7 +70,13 @@ fn gather() -> Vec<Case> {
             s.step(Step::sequence(&vec![0; tokens as usize], 0, outputs));
         })
     };
-    vec![build(1, 4, &[0]), build(9, 576, &[8]), build(33, 260, &[32, 0, 7, 7, 31]), build(5, 64, &[])]
+    vec![
+        build(1, 4, &[0]),
+        build(9, 576, &[8]),
+        build(33, 260, &[32, 0, 7, 7, 31]),
+        build(5, 64, &[]),
+        twice(build(3, 64, &[1, 2])),
+    ]
 }
 
 fn rms_norm() -> Vec<Case> {
@@ -76,6 +98,7 @@ fn rms_norm() -> Vec<Case> {
         build(2, 4096, 1e-4), // eps matters
         build(2, 4096, 1e3),  // outliers
         build(1, 16384, 1.0), // Llama 3.1 405B
+        twice(build(3, 64, 1.0)),
     ]
 }
 
@@ -93,6 +116,9 @@ fn mat_mul_case(ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
     })
 }
 
+/// Columns of a row of more than two tiles: kernels that pass x through shared memory hold at most 1024 columns of it.
+const WIDE: u64 = 2304;
+
 fn mat_mul() -> Vec<Case> {
     let mut cases = vec![];
     for format in quant::FORMATS.iter() {
@@ -107,9 +133,12 @@ fn mat_mul() -> Vec<Case> {
             (130, block, 9),
             (67, 3 * block, 33),
             (192, 4 * block, 64),
+            (18, WIDE, 1),
+            (18, WIDE, 6),
         ] {
             cases.push(mat_mul_case(ty, rows, cols, tokens));
         }
+        cases.extend([1, 3, 9].map(|tokens| twice(mat_mul_case(ty, 19, block, tokens))));
     }
     for ty in [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16] {
         cases.extend([mat_mul_case(ty, 192, 576, 1), mat_mul_case(ty, 48, 1536, 37)]);
@@ -164,7 +193,10 @@ fn rope() -> Vec<Case> {
             s.step(step);
         })
     };
-    vec![build(1, 64, 64, 1), build(9, 64, 64, 3), build(32, 128, 128, 2), build(3, 80, 32, 33), build(5, 6, 4, 7)]
+    let mut cases =
+        vec![build(1, 64, 64, 1), build(9, 64, 64, 3), build(32, 128, 128, 2), build(3, 80, 32, 33), build(5, 6, 4, 7)];
+    cases.push(twice(build(2, 16, 8, 3)));
+    cases
 }
 
 fn kv_of(heads: u32, head_dim: u32, slots: u32, ty: KvType) -> KvDecl {
@@ -197,6 +229,7 @@ fn kv_store() -> Vec<Case> {
         build(3, 64, KvType::F32, 33),
         build(2, 128, KvType::F16, 33),
         build(8, 128, KvType::F16, 12),
+        twice(build(2, 32, KvType::F16, 3)),
     ]
 }
 
@@ -236,6 +269,7 @@ fn attention() -> Vec<Case> {
         cases.push(attention_case(2, 2, 32, kv_len, 33, KvType::F16));
     }
     cases.push(attention_case(2, 2, 80, 40, 3, KvType::F16));
+    cases.push(attention_case(2, 1, 96, 40, 11, KvType::F16));
     cases.push(attention_case(1, 2, 256, 40, 3, KvType::F16));
     cases.push(attention_case(4, 2, 128, 1000, 1, KvType::F16));
     cases
@@ -291,6 +325,8 @@ fn argmax() -> Vec<Case> {
         build(2, 1000, "equal", |row| row.fill(-3.0)),
         build(9, 515, "ties", last_pair),
         build(1, 128256, "ties", last_pair),
+        build(1, 262144, "last", |row| row[262143] = 9.0), // Gemma's vocabulary: more parts than the lanes of half a warp
+        twice(build(3, 600, "random", |_| {})),
         build(1, 700, "negative", |row| row.iter_mut().for_each(|v| *v -= 100.0)),
         build(1, 700, "one finite", |row| {
             row.fill(f32::NEG_INFINITY);
@@ -304,55 +340,72 @@ fn fused() -> Vec<Case> {
     let types =
         [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16, GgmlType::F32, GgmlType::Q4_K, GgmlType::Q6_K];
     let mut cases = vec![];
-    for (ty, tokens) in types.into_iter().flat_map(|ty| [(ty, 1), (ty, 3), (ty, 8), (ty, 33)]) {
-        let named = |sizes: &str| format!("{} {sizes} tokens={tokens}", ty.name());
-        cases.push(case("mat_mul_add", named("68x256"), Some(ty), DOT, move |s| {
-            s.size(no_kv(), tokens, 1);
-            let h = s.input("h", Rows::Tokens, 256, 1.0);
-            let x = s.input("x", Rows::Tokens, 68, 1.0);
-            let w = s.weight(ty, 68, 256);
-            let y = s.output("y", Rows::Tokens, 68);
-            s.push(MatMul { out: y, x: h, w, first_row: 0 });
-            s.push(Add { out: x, x, y });
-            s.plain_step(tokens);
-        }));
-        cases.push(case("norm_gate_up_swi_glu", named("132x256"), Some(ty), DOT, move |s| {
-            s.size(no_kv(), tokens, 1);
-            let x = s.input("x", Rows::Tokens, 256, 1.0);
-            let (norm, w_gate, w_up) =
-                (s.weight(GgmlType::F32, 1, 256), s.weight(ty, 132, 256), s.weight(ty, 132, 256));
-            let h = s.output("h", Rows::Tokens, 256);
-            let (gate, up) = (s.output("gate", Rows::Tokens, 132), s.output("up", Rows::Tokens, 132));
-            s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
-            s.push(MatMul { out: gate, x: h, w: w_gate, first_row: 0 });
-            s.push(MatMul { out: up, x: h, w: w_up, first_row: 0 });
-            s.push(SwiGlu { out: gate, gate, up });
-            s.plain_step(tokens);
-        }));
-        // A key or value that lies between two halves may be rounded to either, 2^-11 apart.
-        let (kv, limit) = if tokens == 3 { (KvType::F16, 1e3 * DOT) } else { (KvType::F32, DOT) };
-        cases.push(case("norm_qkv_rope_store", named("heads=6/2 head_dim=32"), Some(ty), limit, move |s| {
-            s.size(kv_of(2, 32, tokens + 3, kv), tokens, 1);
-            let x = s.input("x", Rows::Tokens, 256, 1.0);
-            let norm = s.weight(GgmlType::F32, 1, 256);
-            let (wq, wk, wv) = (s.weight(ty, 192, 256), s.weight(ty, 64, 256), s.weight(ty, 64, 256));
-            let table = rope_table(s, tokens + 3, 32);
-            let h = s.output("h", Rows::Tokens, 256);
-            let (q, k) = (s.output("q", Rows::Tokens, 192), s.output("k", Rows::Tokens, 64));
-            let (v, out) = (s.output("v", Rows::Tokens, 64), s.output("out", Rows::Tokens, 192));
-            s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
-            s.push(MatMul { out: q, x: h, w: wq, first_row: 0 });
-            s.push(MatMul { out: k, x: h, w: wk, first_row: 0 });
-            s.push(MatMul { out: v, x: h, w: wv, first_row: 0 });
-            s.push(Rope { x: q, table, head_dim: 32 });
-            s.push(Rope { x: k, table, head_dim: 32 });
-            s.push(KvStore { k, v, layer: 1 });
-            // Large scores would magnify the rounding of q and k. Elements of q and k are as large as those of w times 9,
-            // the root of 256 times a norm's mean square of 1/3: scores of 32 of their products are to stay near 1.
-            let size = 9.0 * s.rms(wq);
-            s.push(Attention { out, q, layer: 1, scale: 1.0 / (32f32.sqrt() * size * size) });
-            s.plain_step(tokens);
-        }));
+    for ty in types {
+        for build in [mat_mul_add_case, gate_up_case, qkv_case] {
+            cases.extend([1, 3, 8, 33].map(|tokens| build(ty, 256, tokens)));
+            cases.extend([1, 6].map(|tokens| build(ty, WIDE as u32, tokens)));
+            cases.extend([1, 3].map(|tokens| twice(build(ty, 256, tokens))));
+        }
     }
     cases
+}
+
+fn mat_mul_add_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
+    let name = format!("{} 68x{cols} tokens={tokens}", ty.name());
+    case("mat_mul_add", name, Some(ty), DOT, move |s| {
+        s.size(no_kv(), tokens, 1);
+        let h = s.input("h", Rows::Tokens, cols, 1.0);
+        let x = s.input("x", Rows::Tokens, 68, 1.0);
+        let w = s.weight(ty, 68, cols as u64);
+        let y = s.output("y", Rows::Tokens, 68);
+        s.push(MatMul { out: y, x: h, w, first_row: 0 });
+        s.push(Add { out: x, x, y });
+        s.plain_step(tokens);
+    })
+}
+
+fn gate_up_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
+    let name = format!("{} 132x{cols} tokens={tokens}", ty.name());
+    case("norm_gate_up_swi_glu", name, Some(ty), DOT, move |s| {
+        s.size(no_kv(), tokens, 1);
+        let x = s.input("x", Rows::Tokens, cols, 1.0);
+        let (norm, w_gate, w_up) =
+            (s.weight(GgmlType::F32, 1, cols as u64), s.weight(ty, 132, cols as u64), s.weight(ty, 132, cols as u64));
+        let h = s.output("h", Rows::Tokens, cols);
+        let (gate, up) = (s.output("gate", Rows::Tokens, 132), s.output("up", Rows::Tokens, 132));
+        s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
+        s.push(MatMul { out: gate, x: h, w: w_gate, first_row: 0 });
+        s.push(MatMul { out: up, x: h, w: w_up, first_row: 0 });
+        s.push(SwiGlu { out: gate, gate, up });
+        s.plain_step(tokens);
+    })
+}
+
+fn qkv_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
+    let name = format!("{} heads=6/2 head_dim=32 embd={cols} tokens={tokens}", ty.name());
+    // A key or value that lies between two halves may be rounded to either, 2^-11 apart.
+    let (kv, limit) = if tokens == 3 { (KvType::F16, 1e3 * DOT) } else { (KvType::F32, DOT) };
+    case("norm_qkv_rope_store", name, Some(ty), limit, move |s| {
+        s.size(kv_of(2, 32, tokens + 3, kv), tokens, 1);
+        let x = s.input("x", Rows::Tokens, cols, 1.0);
+        let norm = s.weight(GgmlType::F32, 1, cols as u64);
+        let (wq, wk, wv) =
+            (s.weight(ty, 192, cols as u64), s.weight(ty, 64, cols as u64), s.weight(ty, 64, cols as u64));
+        let table = rope_table(s, tokens + 3, 32);
+        let h = s.output("h", Rows::Tokens, cols);
+        let (q, k) = (s.output("q", Rows::Tokens, 192), s.output("k", Rows::Tokens, 64));
+        let (v, out) = (s.output("v", Rows::Tokens, 64), s.output("out", Rows::Tokens, 192));
+        s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
+        s.push(MatMul { out: q, x: h, w: wq, first_row: 0 });
+        s.push(MatMul { out: k, x: h, w: wk, first_row: 0 });
+        s.push(MatMul { out: v, x: h, w: wv, first_row: 0 });
+        s.push(Rope { x: q, table, head_dim: 32 });
+        s.push(Rope { x: k, table, head_dim: 32 });
+        s.push(KvStore { k, v, layer: 1 });
+        // Large scores would magnify the rounding of q and k. Elements of q and k are as large as those of w times
+        // the root of cols times a norm's mean square of 1/3: scores of 32 of their products are to stay near 1.
+        let size = (cols as f32 / 3.0).sqrt() * s.rms(wq);
+        s.push(Attention { out, q, layer: 1, scale: 1.0 / (32f32.sqrt() * size * size) });
+        s.plain_step(tokens);
+    })
 }

@@ -1,7 +1,18 @@
 //! The PTX of `kernels/`, compiled into the program, and what a device has loaded of it.
+//!
+//! If the environment variable `PRONK_PTX` names a folder, a file `<stem>.<arch>.ptx` there (`rms_norm.sm_90.ptx`) takes the
+//! place of the text compiled in: to try a changed kernel without building the program. It must have the same entries.
 
 use super::driver::{Driver, Kernel};
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The environment variable that names a folder with PTX to load in place of what is compiled in.
+const PTX_FOLDER: &str = "PRONK_PTX";
 
 /// Compute capability from which the PTX for sm_90 is used.
 pub const SM_90: (u32, u32) = (9, 0);
@@ -40,13 +51,16 @@ pub struct Kernels {
     /// By entry: its module, and the kernel once that is loaded.
     known: HashMap<&'static str, (&'static Source, Option<Kernel>)>,
     is_sm_90: bool,
+    /// Where files are looked for before the PTX compiled in.
+    folder: Option<PathBuf>,
 }
 
 impl Kernels {
     pub fn new(capability: (u32, u32)) -> Kernels {
         let is_sm_90 = capability >= SM_90;
         let all = SOURCES.iter().flat_map(|s| entries(text(s, is_sm_90)).map(move |entry| (entry, (s, None))));
-        Kernels { known: all.collect(), is_sm_90 }
+        let folder = std::env::var_os(PTX_FOLDER).filter(|name: &OsString| !name.is_empty()).map(PathBuf::from);
+        Kernels { known: all.collect(), is_sm_90, folder }
     }
 
     /// Whether there is such an entry.
@@ -64,7 +78,15 @@ impl Kernels {
         if names.iter().all(|name| self.known[name].1.is_some()) {
             return Ok(());
         }
-        let loaded = driver.load(stem, ptx, &names)?;
+        let changed = match &self.folder {
+            Some(folder) => replacement(folder, &format!("{stem}.{}.ptx", arch(self.is_sm_90)))?,
+            None => None,
+        };
+        let (name, ptx) = match &changed {
+            Some((path, text)) => (path.to_string_lossy(), text.as_str()),
+            None => (Cow::Borrowed(stem), ptx),
+        };
+        let loaded = driver.load(&name, ptx, &names)?;
         self.known.extend(names.into_iter().zip(loaded).map(|(name, kernel)| (name, (source, Some(kernel)))));
         Ok(())
     }
@@ -80,6 +102,23 @@ fn text(source: &'static Source, is_sm_90: bool) -> &'static str {
     if is_sm_90 { source.sm_90 } else { source.sm_80 }
 }
 
+fn arch(is_sm_90: bool) -> &'static str {
+    if is_sm_90 { "sm_90" } else { "sm_80" }
+}
+
+/// The file of this name in `folder` and its text, if there is one. Errors name what cannot be read.
+fn replacement(folder: &Path, name: &str) -> Result<Option<(PathBuf, String)>, String> {
+    if !folder.is_dir() {
+        return Err(format!("{PTX_FOLDER}={}: is not a folder", folder.display()));
+    }
+    let path = folder.join(name);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(format!("{PTX_FOLDER}: cannot read {}: {e}", path.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +132,35 @@ mod tests {
             assert!(names.iter().copied().eq(entries(source.sm_90)), "{}", source.stem);
             assert!(names.iter().all(|name| seen.insert(*name)), "{}", source.stem);
         }
+    }
+    /// What loading `rms_norm` from `folder` gives.
+    fn load_from(folder: &Path) -> Result<(), String> {
+        let mut kernels = Kernels { folder: Some(folder.to_path_buf()), ..Kernels::new(SM_90) };
+        kernels.load("rms_norm", &mut super::super::Sim::new())
+    }
+
+    #[test]
+    fn a_file_of_the_folder_takes_the_place_of_the_text_compiled_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rms_norm.sm_90.ptx");
+        assert_eq!(load_from(folder.path()), Ok(()));
+        let text = SOURCES.iter().find(|s| s.stem == "rms_norm").unwrap().sm_90;
+        fs::write(&path, text.replace("bar.sync 0;", "bar.nonsense 0;")).unwrap();
+        let error = load_from(folder.path()).unwrap_err();
+        assert!(error.contains("rms_norm.sm_90.ptx") && error.contains("nonsense"), "{error}");
+        fs::write(&path, text.replace("rms_norm(", "other_name(")).unwrap();
+        let error = load_from(folder.path()).unwrap_err();
+        assert!(error.contains("rms_norm.sm_90.ptx") && error.contains("no entry rms_norm"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rms_norm.sm_90.ptx");
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        let error = load_from(folder.path()).unwrap_err();
+        assert!(error.contains("PRONK_PTX") && error.contains("rms_norm.sm_90.ptx"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        assert!(load_from(&path).unwrap_err().contains("is not a folder"));
     }
 }

@@ -48,7 +48,7 @@ pub fn available() -> Vec<DeviceInfo> {
 
 /// What the simulator is, for lists.
 pub fn simulator() -> DeviceInfo {
-    let sim = Sim::default();
+    let sim = Sim::new(kernels::SM_90);
     DeviceInfo {
         id: "sim".to_string(),
         name: "the CUDA kernels on the CPU, every access checked".to_string(),
@@ -69,8 +69,14 @@ impl Cuda<Gpu> {
 }
 
 impl Cuda<Sim> {
+    /// The simulator with the PTX for sm_90.
     pub fn sim() -> Cuda<Sim> {
-        Cuda::new("sim".to_string(), Sim::default())
+        Cuda::sim_of(kernels::SM_90)
+    }
+
+    /// The simulator with the PTX that a GPU of this compute capability gets.
+    pub fn sim_of(capability: (u32, u32)) -> Cuda<Sim> {
+        Cuda::new("sim".to_string(), Sim::new(capability))
     }
 }
 
