@@ -1,4 +1,4 @@
-// Embedding:  out[t, :] = table[token[t], :]
+// Embedding:  out[t, :] = table[token[t], :],  the token from the step, or from next where the step says NEXT_TOKEN
 //
 // Grid     x: COLS columns of out, a unit of 32 per invocation; y: tokens
 // Layout   table in planes of one chunk of rows (decode of the type); rows of out padded to 32 elements
@@ -12,12 +12,17 @@ struct Params {
 @group(0) @binding(1) var<uniform>             p: Params;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;  // (n_tokens, units, 8)
 
+@group(0) @binding(3) var<storage, read>       next: array<u32>;       // (n_outputs, 32): what argmax wrote, in column 0
+
+const NEXT_TOKEN: u32 = 0xffffffffu;
 const COLS: u32 = 1024;  // 32 invocations: a row of 4096 is spread over 4 workgroups
 
 @compute @workgroup_size(COLS / 32)
 fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let unit = group.x * (COLS / 32u) + thread;
-    let row = now.rows[group.y].token - p.first_row;  // wraps above n_rows for tokens below first_row
+    var token = now.rows[group.y].token;
+    if token == NEXT_TOKEN { token = next[group.y * 32u]; }
+    let row = token - p.first_row;  // wraps above n_rows for tokens below first_row
     if unit >= p.units || row >= p.n_rows { return; }
 
     var w = decode(row * p.units + unit);

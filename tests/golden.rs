@@ -116,3 +116,27 @@ fn cuda() {
         compare_cuda(DeviceChoice::Cuda(None));
     }
 }
+
+/// Greedy text is the same whether each token passes through the host or the device hands it on.
+#[test]
+fn tokens_may_stay_on_the_device() {
+    let wgpu =
+        common::is_here("wgpu", pronk::backend::open(DeviceChoice::Wgpu(None))).map(|_| DeviceChoice::Wgpu(None));
+    let devices = [DeviceChoice::Cpu, DeviceChoice::Sim];
+    for device in devices.into_iter().chain(wgpu) {
+        let options = LoadOptions { device, n_ctx: Some(64), kv: KvType::F32, chunk: 8, max_outputs: 1 };
+        let path = common::data("models/tiny-llama3.q4_0.gguf");
+        let mut session = load(&path, &options, &mut |_, _| {}).unwrap_or_else(|e| panic!("{e}")).session;
+        let mut text = |through_host: bool| -> Vec<u32> {
+            session.truncate(0);
+            session.feed(&[405, 42, 89], Outputs::Last, |_, _| true).expect("a prompt");
+            let step = |_| {
+                let token = session.argmax().expect("a choice");
+                if through_host { session.decode(token) } else { session.decode_next() }.expect("a step");
+                token
+            };
+            (0..6).map(step).collect()
+        };
+        assert_eq!(text(true), text(false), "{device:?}");
+    }
+}

@@ -48,15 +48,26 @@ fn embed() -> Vec<Case> {
             s.size(no_kv(), tokens, 1);
             let table = s.weight(ty, 67, cols);
             let out = s.output("out", Rows::Tokens, cols as u32);
-            s.push(Embed { out, table });
+            s.push(Embed { out, table, next: None });
             let ids: Vec<u32> = (0..tokens).map(|t| (t * 29 + 66) % 67).collect();
             s.step(Step::sequence(&ids, 0, &[]));
         })
     };
-    quant::FORMATS
+    let mut cases: Vec<Case> = quant::FORMATS
         .iter()
         .flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256), twice(build(f.ty, 3, 256))])
-        .collect()
+        .collect();
+    cases.push(case("embed", "what the device chose".to_string(), Some(GgmlType::Q8_0), ROUNDED, |s| {
+        s.size(no_kv(), 5, 3);
+        let table = s.weight(GgmlType::Q8_0, 67, 64);
+        let x = s.input("x", Rows::Outputs, 67, 5.0);
+        let next = s.plan.token_buf("next");
+        let out = s.output("out", Rows::Tokens, 64);
+        s.push(Argmax { out: next, x });
+        s.push(Embed { out, table, next: Some(next) });
+        s.step(Step::sequence(&[NEXT_TOKEN, 7, NEXT_TOKEN, 66, 0], 0, &[4, 0, 1]));
+    }));
+    cases
 }
 
 fn gather() -> Vec<Case> {

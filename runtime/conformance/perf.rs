@@ -188,7 +188,7 @@ pub fn perf_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32) -> Ve
     });
     case("embed", &format!("vocab={} embd={embd} {}", shape.n_vocab, ty.name()), WORKING_SET, &|s, _| {
         let (table, out) = (s.weight(ty, shape.n_vocab as u64, embd as u64), s.output("out", Rows::Tokens, embd));
-        s.push(Embed { out, table });
+        s.push(Embed { out, table, next: None });
     });
     case("gather", &format!("embd={embd}"), 2 * floats(embd), &|s, _| {
         let (x, out) = (s.input("x", Rows::Tokens, embd, 1.0), s.output("out", Rows::Outputs, embd));

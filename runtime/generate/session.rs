@@ -1,6 +1,6 @@
 use crate::backend::{Backend, Error};
-use crate::model::llama::{LOGITS, NEXT_TOKEN};
-use crate::plan::{Buf, Plan, Step};
+use crate::model::llama::{LOGITS, NEXT};
+use crate::plan::{Buf, NEXT_TOKEN, Plan, Step};
 
 /// Which rows of logits [`Session::feed`] wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ impl Session {
     /// If the plan has no logits.
     pub fn new(backend: Box<dyn Backend>, plan: Plan) -> Session {
         let find = |name: &str| plan.find_buf(name).expect("a language model's plan has logits");
-        let (logits_buf, next_buf) = (find(LOGITS), find(NEXT_TOKEN));
+        let (logits_buf, next_buf) = (find(LOGITS), find(NEXT));
         let n_vocab = plan[logits_buf].cols;
         Session { backend, plan, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
     }
@@ -106,6 +106,15 @@ impl Session {
     /// Appends one token.
     pub fn decode(&mut self, token: u32) -> Result<(), Error> {
         self.feed(&[token], Outputs::Last, |_, _| true)
+    }
+
+    /// Appends the most likely token after the last one fed, as the device chose it: nothing waits for the device.
+    pub fn decode_next(&mut self) -> Result<(), Error> {
+        if self.last_row != 0 {
+            let token = self.argmax()?;
+            return self.decode(token);
+        }
+        self.decode(NEXT_TOKEN)
     }
 
     /// The logits after the last token fed: (n_vocab).

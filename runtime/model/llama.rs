@@ -9,7 +9,7 @@ pub const TOKEN_EMBD: &str = "token_embd.weight";
 pub const ROPE_FREQS: &str = "rope_freqs.weight";
 /// Names of the buffers that [`crate::generate`] reads.
 pub const LOGITS: &str = "logits";
-pub const NEXT_TOKEN: &str = "next token";
+pub const NEXT: &str = "next token";
 
 pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
     let c = &model.config;
@@ -32,11 +32,11 @@ pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
     let last = p.plan.buf("last", Rows::Outputs, c.n_embd);
     let last_h = p.plan.buf("last h", Rows::Outputs, c.n_embd);
     let logits = p.plan.buf(LOGITS, Rows::Outputs, c.n_vocab);
-    let next = p.plan.token_buf(NEXT_TOKEN);
+    let next = p.plan.token_buf(NEXT);
 
     let embedding = p.matrix(TOKEN_EMBD, c.n_vocab as u64, embd)?;
     let table = p.rope_table(options.n_ctx)?;
-    p.push(Embed { out: x, table: embedding })?;
+    p.push(Embed { out: x, table: embedding, next: Some(next) })?;
     for layer in 0..c.n_layers {
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
         let w = p.vector(&name("attn_norm"), embd)?;

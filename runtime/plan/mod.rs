@@ -11,7 +11,7 @@ mod step;
 pub use cost::{Cost, Load};
 pub use fuse::{fuse, fused_stems};
 pub use op::*;
-pub use step::{Step, StepRow};
+pub use step::{NEXT_TOKEN, Step, StepRow};
 
 use crate::quant::GgmlType;
 use bytes::Bytes;
@@ -137,6 +137,8 @@ pub struct Plan {
     pub max_outputs: u32,
     /// Rows of the smallest embedding table: tokens are below.
     pub n_vocab: u64,
+    /// Whether a step may take its tokens from what the device chose: [`NEXT_TOKEN`].
+    pub chains: bool,
     /// Rows of the shortest rotation table: positions are below.
     pub n_positions: u64,
     pub decode: Vec<Op>,
@@ -159,6 +161,7 @@ impl Plan {
             max_tokens,
             max_outputs,
             n_vocab: u64::MAX,
+            chains: false,
             n_positions: u64::MAX,
             decode: vec![],
             prefill: vec![],
@@ -189,7 +192,10 @@ impl Plan {
         let op = op.into();
         op.check(self)?;
         match &op {
-            Op::Embed(op) => self.n_vocab = self.n_vocab.min(self[op.table].rows),
+            Op::Embed(op) => {
+                self.n_vocab = self.n_vocab.min(self[op.table].rows);
+                self.chains = op.next.is_some();
+            }
             Op::Rope(op) => self.n_positions = self.n_positions.min(self[op.table].rows),
             _ => {}
         }

@@ -2,11 +2,13 @@
 
 use super::{Buf, BufDecl, Elem, Plan, PlanError, Rows, Weight};
 
-/// `out[t, :] = table[token[t], :]`.
+/// `out[t, :] = table[token[t], :]`. Where row `t` of the step says [`NEXT_TOKEN`](super::NEXT_TOKEN), the token is `next[t]`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Embed {
     pub out: Buf,
     pub table: Weight,
+    /// What an `Argmax` of an earlier step wrote.
+    pub next: Option<Buf>,
 }
 
 /// `out[i, :] = x[output[i], :]`: the rows whose logits are wanted.
@@ -148,7 +150,7 @@ impl Op {
     /// The buffers that the operation reads, in no order, each once or more.
     pub fn reads(&self) -> Vec<Buf> {
         match self {
-            Op::Embed(_) => vec![],
+            Op::Embed(op) => op.next.into_iter().collect(),
             Op::Gather(op) => vec![op.x],
             Op::RmsNorm(op) => vec![op.x],
             Op::MatMul(op) => vec![op.x],
@@ -223,7 +225,12 @@ impl Op {
             false => Err(fail(format!("layer {layer}, the KV cache has {}", plan.kv.layers))),
         };
         match self {
-            Op::Embed(op) => want(op.out, Rows::Tokens, plan[op.table].cols),
+            Op::Embed(op) => {
+                if let Some(next) = op.next {
+                    expect(plan, next, Rows::Outputs, 1, Elem::U32).map_err(fail)?;
+                }
+                want(op.out, Rows::Tokens, plan[op.table].cols)
+            }
             Op::Gather(op) => {
                 want(op.x, Rows::Tokens, plan[op.out].cols as u64)?;
                 want(op.out, Rows::Outputs, plan[op.x].cols as u64)

@@ -1,11 +1,15 @@
 use super::Plan;
 use bytemuck::{Pod, Zeroable};
 
+/// In place of a token id: the token that the device's `Argmax` chose for this row's place among the outputs of an earlier step.
+/// So the choice feeds the next step without a trip to the host.
+pub const NEXT_TOKEN: u32 = u32::MAX;
+
 /// One row of a step, as kernels read it from device memory (32 bytes).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 pub struct StepRow {
-    /// Token id, below the vocabulary's length.
+    /// Token id, below the vocabulary's length, or [`NEXT_TOKEN`].
     pub token: u32,
     /// Position in its sequence: chooses the rotation.
     pub position: u32,
@@ -67,7 +71,10 @@ impl Step {
         }
         for (i, row) in self.rows.iter().enumerate() {
             let slots = plan.kv.slots;
-            if row.token as u64 >= plan.n_vocab {
+            if row.token == NEXT_TOKEN && (!plan.chains || i >= plan.max_outputs as usize) {
+                return Err(format!("row {i}: the device chooses no token for it"));
+            }
+            if row.token != NEXT_TOKEN && row.token as u64 >= plan.n_vocab {
                 return Err(format!("row {i}: token {}, the vocabulary has {}", row.token, plan.n_vocab));
             }
             if row.position as u64 >= plan.n_positions {

@@ -1,15 +1,16 @@
-use crate::plan::StepRow;
+use crate::plan::{NEXT_TOKEN, StepRow};
 use crate::quant;
 use crate::quant::GgmlType;
 
-/// `out[t, :] = table[token[t], :]`.
+/// `out[t, :] = table[token[t], :]`, the token of rows that say [`NEXT_TOKEN`] from `next[t]`.
 ///
-/// `out`: (n_tokens, n_embd). `table`: (n_vocab, n_embd) in blocks of `ty`.
-pub fn embed(out: &mut [f32], table: &[u8], ty: GgmlType, rows: &[StepRow]) {
+/// `out`: (n_tokens, n_embd). `table`: (n_vocab, n_embd) in blocks of `ty`. `next`: (n_outputs or more) token ids.
+pub fn embed(out: &mut [f32], table: &[u8], ty: GgmlType, rows: &[StepRow], next: &[f32]) {
     let n_embd = out.len() / rows.len();
     let row_bytes = n_embd / ty.block_size() as usize * ty.block_bytes() as usize;
-    for (out, row) in out.chunks_exact_mut(n_embd).zip(rows) {
-        quant::decode(ty, &table[row.token as usize * row_bytes..][..row_bytes], out);
+    for (t, (out, row)) in out.chunks_exact_mut(n_embd).zip(rows).enumerate() {
+        let token = if row.token == NEXT_TOKEN { next[t] as usize } else { row.token as usize };
+        quant::decode(ty, &table[token * row_bytes..][..row_bytes], out);
     }
 }
 

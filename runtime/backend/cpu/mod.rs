@@ -149,7 +149,10 @@ impl Loaded {
         match op {
             Op::Embed(op) => {
                 let table = &plan[op.table];
-                embed(&mut bufs[op.out.0 as usize][..len(op.out)], &weights[op.table], table.ty, &step.rows);
+                let mut out = take(bufs, op.out);
+                let next = op.next.map_or(&[][..], |b| &bufs[b.0 as usize]);
+                embed(&mut out[..len(op.out)], &weights[op.table], table.ty, &step.rows, next);
+                bufs[op.out.0 as usize] = out;
             }
             Op::Gather(op) => {
                 let cols = plan[op.x].cols as usize;

@@ -24,8 +24,6 @@ pub struct Memory {
     pub keys: Vec<Ptr>,
     pub values: Vec<Ptr>,
     pub step: Ptr,
-    /// What argmax writes, or null: the tokens of rows that leave the choice to it.
-    pub next: Ptr,
     pub scratch: ScratchPtrs,
 }
 
@@ -241,7 +239,7 @@ impl Lowering<'_> {
             out: self.buf(op.out),
             table,
             step: self.memory.step,
-            next: self.memory.next,
+            next: op.next.map_or(0, |next| self.buf(next)),
             n_embd: decl.cols as u32,
             n_vocab: decl.rows as u32,
         };

@@ -145,11 +145,7 @@ impl<D: Driver> Cuda<D> {
         // Attention on tensor cores multiplies slots between two windows by zero: they must hold numbers.
         keys.iter().chain(&values).try_for_each(|ptr| self.driver.zero(*ptr, plane))?;
 
-        let argmax = plan.decode.iter().find_map(|op| match op {
-            Op::Argmax(op) => Some(bufs[op.out.0 as usize]),
-            _ => None,
-        });
-        let memory = lower::Memory { bufs, tensors, keys, values, step, next: argmax.unwrap_or(0), scratch };
+        let memory = lower::Memory { bufs, tensors, keys, values, step, scratch };
         let mut decode = [Graph(0); 2];
         for (graph, most) in decode.iter_mut().zip([1, DECODE_TOKENS]) {
             let n_tokens = most.min(plan.max_tokens);

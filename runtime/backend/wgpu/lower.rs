@@ -276,6 +276,7 @@ impl Lowering<'_> {
             };
             let mut bound = self.planes(place.tensor, chunk);
             bound.push(("out", Resource::Buf(op.out)));
+            bound.push(("next", op.next.map_or(Resource::Nothing, Resource::Buf)));
             let call = self.call("embed", Rows::Tokens, stride(self.plan, op.out), &params, bound);
             Call { ty: Some(tensor.layout.ty), ..call }
         });
