@@ -103,9 +103,12 @@ pub fn check_supported(backend: &(impl Backend + ?Sized), plan: &Plan) -> Result
     Ok(())
 }
 
-/// `bytes` in GiB, or in MiB below one.
+/// `bytes` in GiB, MiB or KiB.
 pub fn gib(bytes: u64) -> String {
-    const MIB: f64 = (1 << 20) as f64;
-    let mib = bytes as f64 / MIB;
-    if mib < 1024.0 { format!("{mib:.1} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
+    let kib = bytes as f64 / 1024.0;
+    match bytes {
+        0..0x10_0000 => format!("{kib:.1} KiB"),
+        0x10_0000..0x4000_0000 => format!("{:.1} MiB", kib / 1024.0),
+        _ => format!("{:.1} GiB", kib / 1024.0 / 1024.0),
+    }
 }

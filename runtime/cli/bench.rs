@@ -1,12 +1,12 @@
 use super::args::DeviceArgs;
-use super::output::notice;
+use super::output::{notice, stdout};
 use super::stream;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use clap::ValueEnum;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, ValueEnum};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use pronk::backend::gib;
-use pronk::generate::{LoadOptions, Loaded, Outputs, Session};
+use pronk::generate::{Loaded, Outputs, Session};
 use pronk::gguf::Gguf;
 use pronk::model::{Model, Shape};
 use pronk::plan::{Load, Plan};
@@ -14,11 +14,14 @@ use pronk::quant::GgmlType;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// Measure the speed of prompts (pp) and of generated text (tg), with llama-bench's columns
+///
+/// GB/s are the bytes of weights, keys and values that the steps of a test must read, over its time (1e9 bytes a second). "% of
+/// memory" is that as a share of what plain reads by all threads get from the memory, measured in the same run (CPU only).
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file
@@ -76,14 +79,15 @@ struct Row {
     model_size: u64,
     model_n_params: u64,
     backends: String,
-    n_threads: usize,
+    /// None where the CPU's threads do not matter.
+    n_threads: Option<usize>,
     type_k: String,
     type_v: String,
     n_prompt: u32,
     n_gen: u32,
     n_depth: u32,
-    avg_ns: f64,
-    stddev_ns: f64,
+    avg_ns: u64,
+    stddev_ns: u64,
     /// Tokens per second.
     avg_ts: f64,
     stddev_ts: f64,
@@ -95,26 +99,29 @@ struct Row {
     stream_gbs: Option<f64>,
     /// `avg_gbs / stream_gbs`.
     stream_share: Option<f64>,
-    samples_ns: Vec<f64>,
+    samples_ns: Vec<u64>,
     samples_ts: Vec<f64>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let tests = tests(args);
-    let Some(longest) = tests.iter().map(Test::n_slots).max() else {
-        let mut command = super::Cli::command();
-        command.error(ErrorKind::ValueValidation, "-p and -n are both 0: nothing to measure").exit();
+    let Some(longest) = tests.iter().max_by_key(|test| test.n_slots()) else {
+        super::usage_error("bench", ErrorKind::ValueValidation, "-p and -n are both 0: nothing to measure");
     };
     let model = model(args)?;
-    let options = args.on.options();
-    let n_ctx = u32::try_from(longest).with_context(|| format!("-d, -p, -n: {longest} tokens in all"))?;
-    let options = LoadOptions { n_ctx: options.n_ctx.or(Some(n_ctx)), ..options };
+    let needs = longest.n_slots();
+    // More than u32 can count is refused below, by any context.
+    let options = args.on.options(Some(u32::try_from(needs).unwrap_or(u32::MAX)));
+    let n_ctx = options.n_ctx.unwrap_or(model.config.n_ctx_train);
+    if needs > n_ctx as u64 {
+        bail!("{longest}: needs {needs} tokens of context, -c is {n_ctx}");
+    }
     let Loaded { model, mut session, .. } = args.on.load(model, &options)?;
     let device = session.device();
     let stream = if device == "cpu" { stream::read_bandwidth() } else { None };
 
     if let Some(stream) = stream.filter(|_| !args.on.quiet) {
-        notice(format!("stream: {:.1} GB/s read by {} threads", stream / 1e9, rayon::current_num_threads()));
+        notice(format!("memory: {:.1} GB/s read by {} threads", stream / 1e9, rayon::current_num_threads()));
     }
     let mut rows = vec![];
     for (i, test) in tests.iter().enumerate() {
@@ -126,8 +133,8 @@ pub fn run(args: &Args) -> Result<()> {
     match args.output {
         Form::Md => write_table(&rows),
         Form::Csv => write_csv(&rows),
-        Form::Json => Ok(writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&rows)?)?),
-        Form::Jsonl => rows.iter().try_for_each(|row| Ok(writeln!(io::stdout(), "{}", serde_json::to_string(row)?)?)),
+        Form::Json => Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&rows)?)?),
+        Form::Jsonl => rows.iter().try_for_each(|row| Ok(writeln!(stdout(), "{}", serde_json::to_string(row)?)?)),
     }
 }
 
@@ -231,13 +238,13 @@ impl Test {
 fn measure(test: Test, n: u32, session: &mut Session, model: &Model, stream: Option<f64>) -> Result<Row> {
     test.run(session)?;
     let seconds = (0..n).map(|_| test.run(session)).collect::<Result<Vec<f64>>>()?;
-    let samples_ns: Vec<f64> = seconds.iter().map(|s| s * 1e9).collect();
     let samples_ts: Vec<f64> = seconds.iter().map(|s| test.n_tokens() as f64 / s).collect();
-    let (avg_ns, stddev_ns) = mean_and_deviation(&samples_ns);
+    let (avg, stddev) = mean_and_deviation(&seconds);
+    let ns = |seconds: f64| (seconds * 1e9).round() as u64;
     let (avg_ts, stddev_ts) = mean_and_deviation(&samples_ts);
     let plan = session.plan();
     let bytes = test.bytes(plan);
-    let avg_gbs = bytes as f64 / avg_ns;
+    let avg_gbs = bytes as f64 / avg / 1e9;
     let kv = format!("{:?}", plan.kv.ty).to_lowercase();
     let (model_type, model_size, model_n_params) = describe(model);
     Ok(Row {
@@ -248,21 +255,21 @@ fn measure(test: Test, n: u32, session: &mut Session, model: &Model, stream: Opt
         model_size,
         model_n_params,
         backends: session.device(),
-        n_threads: rayon::current_num_threads(),
+        n_threads: (session.device() == "cpu").then(rayon::current_num_threads),
         type_k: kv.clone(),
         type_v: kv,
         n_prompt: test.n_prompt,
         n_gen: test.n_gen,
         n_depth: test.n_depth,
-        avg_ns,
-        stddev_ns,
+        avg_ns: ns(avg),
+        stddev_ns: ns(stddev),
         avg_ts,
         stddev_ts,
         bytes,
         avg_gbs,
         stream_gbs: stream.map(|s| s / 1e9),
         stream_share: stream.map(|s| avg_gbs / (s / 1e9)),
-        samples_ns,
+        samples_ns: seconds.into_iter().map(ns).collect(),
         samples_ts,
     })
 }
@@ -300,7 +307,7 @@ fn count(n: u64, digits: usize) -> String {
 fn write_table(rows: &[Row]) -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["model", "size", "params", "backend", "threads", "test", "t/s", "GB/s", "of stream"]);
+    table.set_header(["model", "size", "params", "backend", "threads", "test", "t/s", "GB/s", "% of memory"]);
     for row in rows {
         let test = Test { n_prompt: row.n_prompt, n_gen: row.n_gen, n_depth: row.n_depth };
         table.add_row([
@@ -308,21 +315,21 @@ fn write_table(rows: &[Row]) -> Result<()> {
             gib(row.model_size),
             count(row.model_n_params, 2),
             row.backends.clone(),
-            row.n_threads.to_string(),
+            row.n_threads.map_or("-".to_string(), |n| n.to_string()),
             test.to_string(),
             format!("{:.2} ± {:.2}", row.avg_ts, row.stddev_ts),
             format!("{:.2}", row.avg_gbs),
-            row.stream_share.map_or("-".to_string(), |share| format!("{:.1}%", 100.0 * share)),
+            row.stream_share.map_or("-".to_string(), |share| format!("{:.1}", 100.0 * share)),
         ]);
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    writeln!(io::stdout(), "{table}")?;
+    writeln!(stdout(), "{table}")?;
     Ok(())
 }
 
 /// The columns of the other forms, without the lists of samples.
 fn write_csv(rows: &[Row]) -> Result<()> {
-    let mut csv = csv::Writer::from_writer(io::stdout());
+    let mut csv = csv::Writer::from_writer(stdout());
     for (i, row) in rows.iter().enumerate() {
         let Value::Object(mut fields) = serde_json::to_value(row)? else {
             continue;

@@ -1,6 +1,9 @@
-use super::args::{ModelArgs, SamplingArgs, TextArgs, tokenizer};
-use super::output::notice;
-use super::reply::Replier;
+use super::args::{ModelArgs, tokenizer};
+use super::interrupt::Interrupted;
+use super::output::{notice, stdout};
+use super::reply::{End, Replier, TooLong};
+use super::sampling::SamplingArgs;
+use super::text::TextArgs;
 use anyhow::{Context, Result};
 use pronk::text::{ChatTemplate, EncodeOptions, Message, Vocab};
 use rustyline::config::Behavior;
@@ -12,6 +15,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 /// Talk with a model: one reply to -p or -f, else line by line until the end of input
+///
+/// A line /clear forgets the conversation, a line /exit ends it.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -32,58 +37,98 @@ pub fn run(args: &Args) -> Result<()> {
     let in_file = || args.model.file.model.display().to_string();
     let template = ChatTemplate::from_vocab(&Vocab::from_gguf(&gguf)?).with_context(in_file)?;
     let tokenizer = tokenizer(&gguf, &model)?;
-    let loaded = args.model.on.load(model, &args.model.on.options())?;
+    let loaded = args.model.on.load(model, &args.model.on.options(None))?;
     let mut chat = Chat {
         replier: Replier::new(loaded.session, tokenizer, &args.sampling),
         template,
-        messages: args.system.iter().map(|text| Message::new("system", text)).collect(),
+        system: args.system.as_ref().map(|text| Message::new("system", text)),
+        turns: vec![],
         path: args.model.file.model.clone(),
         quiet: args.model.on.quiet,
     };
     if !chat.quiet {
-        let load_time = begin.elapsed().as_secs_f64();
-        notice(format!("{}: load {load_time:.2} s; seed {}", chat.replier.device(), chat.replier.seed()));
+        notice(chat.replier.summary(begin.elapsed(), ""));
     }
     match text {
-        Some(text) => chat.turn(&text),
+        Some(text) => {
+            let end = chat.turn(&text)?;
+            if end == End::ContextFull {
+                notice(format!("the context is full: {} tokens (-c)", chat.replier.n_ctx()));
+            }
+            end.interrupted()
+        }
         None if io::stdin().is_terminal() => chat.on_terminal(),
         None => chat.on_pipe(),
     }
 }
 
+/// What a line of input was.
+enum Line {
+    Command,
+    Exit,
+    /// A message, and why the reply to it ended.
+    Message(End),
+}
+
 struct Chat {
     replier: Replier,
     template: ChatTemplate,
-    /// The conversation so far.
-    messages: Vec<Message>,
+    system: Option<Message>,
+    /// The conversation so far: messages of the user and the assistant in turn.
+    turns: Vec<Message>,
     path: PathBuf,
     quiet: bool,
 }
 
 impl Chat {
     /// One message and its reply. If there is an error, the message is as if it had not been said.
-    fn turn(&mut self, text: &str) -> Result<()> {
-        self.messages.push(Message::new("user", text));
+    fn turn(&mut self, text: &str) -> Result<End> {
+        self.turns.push(Message::new("user", text));
         let reply = self.reply();
         if reply.is_err() {
-            self.messages.pop();
+            self.turns.pop();
         }
         reply
     }
 
     /// The whole conversation is rendered and encoded again, since only the template knows where a turn ends; what the KV
     /// cache holds of it is not computed again.
-    fn reply(&mut self) -> Result<()> {
+    fn reply(&mut self) -> Result<End> {
         let in_file = || self.path.display().to_string();
-        let text = self.template.render(&self.messages, true, &serde_json::Map::new()).with_context(in_file)?;
+        let messages: Vec<Message> = self.system.iter().chain(&self.turns).cloned().collect();
+        let text = self.template.render(&messages, true, &serde_json::Map::new()).with_context(in_file)?;
         let options = EncodeOptions { add_bos: false, parse_special: true };
         let prompt = self.replier.tokenizer().encode(&text, options).with_context(in_file)?;
-        let reply = self.replier.reply(&prompt, &mut io::stdout().lock())?;
+        let reply = self.replier.reply(&prompt, &mut stdout())?;
         if !self.quiet {
             notice(&reply);
         }
-        self.messages.push(Message::new("assistant", reply.text));
-        Ok(())
+        self.turns.push(Message::new("assistant", reply.text));
+        Ok(reply.end)
+    }
+
+    /// A line of a conversation of many. That the context is full does not end it.
+    fn line(&mut self, line: &str) -> Result<Line> {
+        match line.trim() {
+            "" => return Ok(Line::Command),
+            "/exit" => return Ok(Line::Exit),
+            "/clear" => {
+                self.turns.clear();
+                self.replier.clear();
+                return Ok(Line::Command);
+            }
+            _ => {}
+        }
+        let end = match self.turn(line) {
+            // A first message has no conversation to blame.
+            Err(e) if e.is::<TooLong>() && !self.turns.is_empty() => End::ContextFull,
+            end => end?,
+        };
+        if end == End::ContextFull {
+            let n_ctx = self.replier.n_ctx();
+            notice(format!("the conversation is full ({n_ctx} tokens): /clear begins a new one, -c gives more room"));
+        }
+        Ok(Line::Message(end))
     }
 
     /// Reads lines from a terminal, with editing and history. Ctrl-D ends it, so does Ctrl-C outside of a reply.
@@ -92,11 +137,20 @@ impl Chat {
         let config = Config::builder().behavior(Behavior::PreferTerm).auto_add_history(true).build();
         let history = MemHistory::with_config(&config);
         let mut editor = Editor::<(), MemHistory>::with_history(config, history)?;
+        if !self.quiet {
+            notice("/clear forgets the conversation, /exit or Ctrl-D ends it");
+        }
         loop {
             match editor.readline("> ") {
-                Ok(line) if line.trim().is_empty() => {}
-                // What goes wrong in a turn does not end the conversation: the next message may fit.
-                Ok(line) => self.turn(&line).or_else(recoverable)?,
+                Ok(line) => match self.line(&line) {
+                    Ok(Line::Exit) => return Ok(()),
+                    Ok(Line::Message(End::Interrupted)) => notice(Interrupted),
+                    Ok(_) => {}
+                    // Nobody would read what follows.
+                    Err(e) if super::is_closed_pipe(&e) => return Err(e),
+                    // What goes wrong in a turn does not end the conversation: the next message may fit.
+                    Err(e) => notice(format!("{e:#}")),
+                },
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
                 Err(e) => return Err(e.into()),
             }
@@ -106,20 +160,12 @@ impl Chat {
     /// One message per line.
     fn on_pipe(&mut self) -> Result<()> {
         for line in io::stdin().lock().lines() {
-            let line = line.context("stdin")?;
-            if !line.trim().is_empty() {
-                self.turn(&line)?;
+            match self.line(&line.context("stdin: cannot read")?)? {
+                Line::Exit => break,
+                Line::Command => {}
+                Line::Message(end) => end.interrupted()?,
             }
         }
         Ok(())
     }
-}
-
-/// Prints an error and goes on, unless nobody would read what follows.
-fn recoverable(e: anyhow::Error) -> Result<()> {
-    if super::is_closed_pipe(&e) {
-        return Err(e);
-    }
-    notice(format!("{e:#}"));
-    Ok(())
 }

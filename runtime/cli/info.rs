@@ -1,19 +1,25 @@
 use super::args::FileArgs;
-use super::output::{plain_table, print};
+use super::output::{count, plain_table, print, stdout};
 use anyhow::Result;
-use pronk::backend::gib;
+use pronk::backend::{self, DeviceChoice, gib};
 use pronk::generate::LoadOptions;
-use pronk::gguf::{GgmlType, Gguf};
+use pronk::gguf::{GgmlType, Gguf, Value};
 use pronk::model::{Model, PlanOptions};
-use pronk::plan::{KvType, Plan};
+use pronk::plan::{KvType, Op, Plan};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 
-/// Show what a file holds, and the memory that its model takes
+/// Show what a file holds, what can run its model, and the memory that it takes
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     file: FileArgs,
+    /// List the tensors too
+    #[arg(long)]
+    tensors: bool,
+    /// Only the value of this key, in full; an array's elements one a line
+    #[arg(long, value_name = "NAME", conflicts_with = "tensors")]
+    key: Option<String>,
 }
 
 /// Contexts whose memory is shown, besides the model's own.
@@ -21,45 +27,107 @@ const CONTEXTS: [u32; 5] = [2048, 8192, 32768, 131_072, 524_288];
 
 pub fn run(args: &Args) -> Result<()> {
     let gguf = args.file.gguf()?;
-    let mut out = io::stdout();
+    if let Some(key) = &args.key {
+        return whole_value(gguf.get(key).ok_or_else(|| gguf.key_error(key, "is missing"))?);
+    }
+    let mut out = stdout();
     let bytes: u64 = gguf.tensors().iter().map(|t| t.data.len() as u64).sum();
     let elements: u64 = gguf.tensors().iter().map(|t| t.n_elements()).sum();
     let (n_keys, n_tensors) = (gguf.metadata().len(), gguf.tensors().len());
     writeln!(out, "{}: GGUF version {}, alignment {}", gguf.name(), gguf.version(), gguf.alignment())?;
     writeln!(out, "{n_keys} keys, {n_tensors} tensors, {elements} elements, {}", gib(bytes))?;
-    writeln!(out, "\nMEMORY")?;
-    memory(gguf.clone(), &mut out)?;
+    model(gguf.clone())?;
     writeln!(out, "\nMETADATA")?;
     metadata(&gguf)?;
     writeln!(out, "\nTENSOR TYPES")?;
     types(&gguf)?;
-    writeln!(out, "\nTENSORS")?;
-    tensors(&gguf)
+    if args.tensors {
+        writeln!(out, "\nTENSORS")?;
+        tensors(&gguf)?;
+    }
+    Ok(())
 }
 
-/// What the model needs at several contexts, on a device that keeps all of it; or why it cannot be run.
-fn memory(gguf: Gguf, out: &mut impl Write) -> Result<()> {
+/// A text as it is, a number in digits, an array's elements one a line (texts in JSON's quotes, since they may hold newlines).
+fn whole_value(value: &Value) -> Result<()> {
+    let mut out = stdout();
+    match value {
+        Value::String(text) => writeln!(out, "{}", String::from_utf8_lossy(text))?,
+        Value::Array(array) => {
+            for element in array.iter() {
+                match element {
+                    Value::String(text) => {
+                        writeln!(out, "{}", serde_json::to_string(&String::from_utf8_lossy(&text))?)?;
+                    }
+                    other => writeln!(out, "{other}")?,
+                }
+            }
+        }
+        other => writeln!(out, "{other}")?,
+    }
+    Ok(())
+}
+
+fn plan(model: &Model, n_ctx: u32, kv: KvType) -> Result<Plan> {
     let usual = LoadOptions::default();
-    let plan = |model: &Model, n_ctx: u32, kv: KvType| -> Result<Plan> {
-        let max_tokens = usual.chunk.min(n_ctx);
-        let max_outputs = usual.max_outputs.min(max_tokens);
-        Ok(model.plan(&PlanOptions { n_ctx, max_tokens, max_outputs, kv })?)
-    };
+    let max_tokens = usual.chunk.min(n_ctx);
+    let max_outputs = usual.max_outputs.min(max_tokens);
+    Ok(model.plan(&PlanOptions { n_ctx, max_tokens, max_outputs, kv })?)
+}
+
+/// The model's numbers, what can run it and what it needs; or why it cannot be run.
+fn model(gguf: Gguf) -> Result<()> {
+    let mut out = stdout();
+    writeln!(out, "\nMODEL")?;
     let checked = Model::new(gguf).map_err(anyhow::Error::from).and_then(|model| {
-        plan(&model, 1, KvType::F16)?; // checks the tensors
-        Ok(model)
+        let smallest = plan(&model, 1, KvType::F16)?; // checks the tensors
+        Ok((model, smallest))
     });
-    let model = match checked {
-        Ok(model) => model,
+    let (model, smallest) = match checked {
+        Ok(checked) => checked,
         Err(e) => return Ok(writeln!(out, "cannot be run: {e:#}")?),
     };
+    let c = &model.config;
+    let layers = count(c.n_layers as usize, "layer");
+    writeln!(out, "{}: {layers}, width {} (feed-forward {})", c.name, c.n_embd, c.n_ff)?;
+    writeln!(out, "{} query heads and {} KV heads of {} elements", c.n_heads, c.n_kv_heads, c.head_dim)?;
+    writeln!(out, "{} tokens in the vocabulary, {} in the context", c.n_vocab, c.n_ctx_train)?;
+    devices(&smallest)?;
+    writeln!(out, "\nMEMORY")?;
+    memory(&model)
+}
+
+/// Which of the available devices can run a plan, and what the others say.
+fn devices(plan: &Plan) -> Result<()> {
+    let (mut able, mut refusals) = (vec![], vec![]);
+    for id in backend::available().into_iter().map(|device| device.id) {
+        let asked = backend::open(id.parse::<DeviceChoice>()?);
+        match asked.and_then(|device| backend::check_supported(&*device, plan)) {
+            Ok(()) => able.push(id),
+            Err(e) => refusals.push(e),
+        }
+    }
+    let able = if able.is_empty() { "no device here".to_string() } else { able.join(", ") };
+    let mut out = stdout();
+    writeln!(out, "runs on: {able}")?;
+    refusals.iter().try_for_each(|e| writeln!(out, "refused by {e}"))?;
+    Ok(())
+}
+
+/// What the model needs at several contexts, on a device that keeps all of it.
+fn memory(model: &Model) -> Result<()> {
     let trained = model.config.n_ctx_train;
-    let mut table = plain_table(&["context", "weights", "KV cache f16", "KV cache f32", "buffers", "total with f16"]);
+    let header = ["context", "weights", "RoPE table", "KV cache f16", "KV cache f32", "buffers", "total with f16"];
+    let mut table = plain_table(&header);
     for n_ctx in CONTEXTS.into_iter().filter(|n| *n < trained).chain([trained]) {
-        let f16 = plan(&model, n_ctx, KvType::F16)?;
-        let f32 = plan(&model, n_ctx, KvType::F32)?;
-        let (weights, kv, buffers) = (f16.weight_bytes(), f16.kv.bytes(), f16.buf_bytes());
-        let sizes = [weights, kv, f32.kv.bytes(), buffers, weights + kv + buffers].map(gib);
+        let f16 = plan(model, n_ctx, KvType::F16)?;
+        let f32 = plan(model, n_ctx, KvType::F32)?;
+        let rope = f16.decode.iter().find_map(|op| match op {
+            Op::Rope(op) => Some(f16[op.table].bytes()),
+            _ => None,
+        });
+        let (all, rope, kv, buffers) = (f16.weight_bytes(), rope.unwrap_or(0), f16.kv.bytes(), f16.buf_bytes());
+        let sizes = [all - rope, rope, kv, f32.kv.bytes(), buffers, all + kv + buffers].map(gib);
         table.add_row([n_ctx.to_string()].into_iter().chain(sizes));
     }
     Ok(print(&table)?)

@@ -1,6 +1,7 @@
 //! Ctrl-C: during work that can end cleanly the first asks it to, the second ends the program. At other times the first does.
 
 use anyhow::Result;
+use std::fmt;
 use std::process;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,19 @@ static WORKING: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Exit code of a program that Ctrl-C ended: 128 and the signal's number.
-const INTERRUPTED: i32 = 130;
+pub const EXIT_CODE: u8 = 130;
+
+/// The error of a command whose work Ctrl-C cut short: the program ends with [`EXIT_CODE`].
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 /// Work that ends cleanly when [`asked`]. It lasts until this is dropped.
 pub struct Work(());
@@ -21,7 +34,7 @@ impl Work {
         LISTEN.call_once(|| {
             listening = ctrlc::set_handler(|| {
                 if !WORKING.load(Ordering::SeqCst) || ASKED.swap(true, Ordering::SeqCst) {
-                    process::exit(INTERRUPTED);
+                    process::exit(EXIT_CODE.into());
                 }
             });
         });

@@ -1,6 +1,6 @@
 use super::args::ModelArgs;
-use super::interrupt::{self, Work};
-use super::output::WholeFile;
+use super::interrupt::{self, Interrupted, Work};
+use super::output::{WholeFile, notice};
 use anyhow::{Context, Result, bail};
 use npyz::WriterBuilder;
 use pronk::generate::{LoadOptions, Outputs};
@@ -11,12 +11,23 @@ use std::path::PathBuf;
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Token ids, separated by commas
-    #[arg(long, value_name = "IDS", value_delimiter = ',', required = true)]
-    tokens: Vec<u32>,
+    /// Token ids, separated by commas or white space
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
+    tokens: Ids,
     /// The .npy file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+}
+
+#[derive(Clone)]
+struct Ids(Vec<u32>);
+
+fn ids(text: &str) -> Result<Ids, String> {
+    let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    match words.map(str::parse).collect::<Result<Vec<u32>, _>>() {
+        Ok(ids) if !ids.is_empty() => Ok(Ids(ids)),
+        _ => Err("expected token ids such as 1,2,3".to_string()),
+    }
 }
 
 /// Rows of logits of one step: with Llama 3's vocabulary 64 take 31 MiB.
@@ -25,16 +36,17 @@ pub const ROWS_PER_STEP: u32 = 64;
 pub fn run(args: &Args) -> Result<()> {
     let mut out = WholeFile::create(&args.out)?;
     let (_, model) = args.model.file.model()?;
-    let (n_tokens, n_vocab) = (args.tokens.len(), model.config.n_vocab);
-    if let Some(token) = args.tokens.iter().find(|token| **token >= n_vocab) {
+    let Ids(tokens) = &args.tokens;
+    let (n_tokens, n_vocab) = (tokens.len(), model.config.n_vocab);
+    if let Some(token) = tokens.iter().find(|token| **token >= n_vocab) {
         bail!("--tokens: {token}, expected ids below {n_vocab}, the length of the vocabulary");
     }
-    let options = args.model.on.options();
-    let n_ctx = options.n_ctx.unwrap_or(u32::try_from(n_tokens)?);
+    let options = args.model.on.options(Some(u32::try_from(n_tokens)?));
+    let n_ctx = options.n_ctx.unwrap_or(model.config.n_ctx_train);
     if n_tokens > n_ctx as usize {
         bail!("--tokens: {n_tokens} tokens, the context holds {n_ctx} (-c)");
     }
-    let options = LoadOptions { n_ctx: Some(n_ctx), max_outputs: ROWS_PER_STEP, ..options };
+    let options = LoadOptions { max_outputs: ROWS_PER_STEP, ..options };
     let mut session = args.model.on.load(model, &options)?.session;
 
     let _work = Work::begin()?; // an interrupted run removes what it has written
@@ -44,15 +56,19 @@ pub fn run(args: &Args) -> Result<()> {
     let mut npy = npy.with_context(failed)?;
     let mut written = Ok(());
     let mut done = 0;
-    session.feed(&args.tokens, Outputs::All, |tokens, rows| {
-        done = tokens;
+    session.feed(tokens, Outputs::All, |fed, rows| {
+        done = fed;
         written = rows.iter().try_for_each(|logit| npy.push(logit));
         written.is_ok() && !interrupt::asked()
     })?;
     written.with_context(failed)?;
     if done < n_tokens {
-        bail!("interrupted");
+        return Err(Interrupted.into());
     }
     npy.finish().with_context(failed)?;
-    out.commit()
+    out.commit()?;
+    if !args.model.on.quiet {
+        notice(format!("wrote {}: float32 ({n_tokens}, {n_vocab})", args.out.display()));
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each with its arguments and what it does with them.
 //!
-//! Results go to stdout, everything else to stderr. Exit codes: 0, 1 for an error (one line), 2 for a wrong command line.
+//! Results go to stdout, everything else to stderr. Exit codes: 0, 1 for an error (one line), 2 for a wrong command line,
+//! 130 after Ctrl-C.
 
 mod args;
 mod bench;
@@ -14,10 +15,13 @@ mod output;
 mod perplexity;
 mod reply;
 mod run;
+mod sampling;
 mod stream;
+mod text;
 mod tokenize;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
 
@@ -55,12 +59,21 @@ pub fn main() -> ExitCode {
         Command::Ops(args) => ops::run(&args),
     };
     match done {
-        Err(e) if !is_closed_pipe(&e) => {
+        Err(e) if is_closed_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
             output::notice(format!("{e:#}"));
-            ExitCode::FAILURE
+            if e.is::<interrupt::Interrupted>() { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::FAILURE }
         }
-        _ => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
     }
+}
+
+/// Ends the program as the command line's own checks do, with the usage of the subcommand.
+fn usage_error(subcommand: &str, kind: ErrorKind, what: &str) -> ! {
+    let mut command = Cli::command();
+    command.build(); // else the usage does not begin with `pronk`
+    let command = command.find_subcommand_mut(subcommand).expect("a subcommand of this program");
+    command.error(kind, what).exit()
 }
 
 /// Whether the reader of our output went away, as `head` does: nothing went wrong.

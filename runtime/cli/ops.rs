@@ -1,4 +1,4 @@
-use super::output::{notice, plain_table, print};
+use super::output::{notice, plain_table, print, stdout};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use comfy_table::CellAlignment;
@@ -8,7 +8,7 @@ use pronk::conformance::{Outcome, cases, perf_cases, stream_bandwidth};
 use pronk::model::{SHAPES, Shape};
 use pronk::quant::{FORMATS, GgmlType};
 use serde::Serialize;
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 /// Check or time the operations one by one
@@ -133,7 +133,7 @@ fn test(args: &TestArgs) -> Result<()> {
     bar.finish_and_clear();
     let count = |outcome: &str| rows.iter().filter(|r| r.outcome == outcome).count();
     match chosen.json {
-        true => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&rows)?)?,
+        true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&rows)?)?,
         false => print_tests(&rows, args.verbose)?,
     }
     let [passed, unsupported, failed] = ["passed", "unsupported", "failed"].map(count);
@@ -167,7 +167,7 @@ fn print_tests(rows: &[TestRow], verbose: bool) -> Result<()> {
     }
     print(&table)?;
     for row in rows.iter().filter(|r| r.outcome == "failed") {
-        writeln!(io::stdout(), "{} {}: {}", row.op, row.case, row.what.as_deref().unwrap_or_default())?;
+        writeln!(stdout(), "{} {}: {}", row.op, row.case, row.what.as_deref().unwrap_or_default())?;
     }
     Ok(())
 }
@@ -230,11 +230,11 @@ fn perf(args: &PerfArgs) -> Result<()> {
         });
     }
     if chosen.json {
-        writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&rows)?)?;
+        writeln!(stdout(), "{}", serde_json::to_string_pretty(&rows)?)?;
     } else {
-        let mut table = plain_table(&["op", "case", "us", "GB/s", "of stream", "TFLOP/s"]);
+        let mut table = plain_table(&["op", "case", "us", "GB/s", "% of memory", "TFLOP/s"]);
         for r in &rows {
-            let share = format!("{:.1}%", 100.0 * r.stream_share);
+            let share = format!("{:.1}", 100.0 * r.stream_share);
             let [us, gbs] = [r.us, r.gbs].map(|v| format!("{v:.2}"));
             table.add_row([r.op.to_string(), r.case.clone(), us, gbs, share, format!("{:.4}", r.tflops)]);
         }

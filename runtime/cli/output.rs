@@ -1,10 +1,10 @@
-//! Where things are written: notices to stderr, files all at once.
+//! Where things are written: results to stdout, notices to stderr, files all at once.
 
 use anyhow::{Context, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -12,6 +12,32 @@ use tempfile::NamedTempFile;
 pub fn notice(text: impl Display) {
     let line = text.to_string().replace(['\n', '\r'], " ");
     let _ = writeln!(io::stderr(), "pronk: {line}");
+}
+
+/// `1 token`, `2 tokens`.
+pub fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Stdout, whose errors name it.
+pub struct Stdout(StdoutLock<'static>);
+
+pub fn stdout() -> Stdout {
+    Stdout(io::stdout().lock())
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(about_stdout)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(about_stdout)
+    }
+}
+
+fn about_stdout(e: io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("stdout: cannot write: {e}"))
 }
 
 /// A table without borders, for reading.
@@ -26,7 +52,7 @@ pub fn plain_table(header: &[&str]) -> Table {
 
 /// Writes a table to stdout, without the padding around its lines.
 pub fn print(table: &Table) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     for line in table.lines() {
         writeln!(out, "{}", line.trim())?;
     }
@@ -36,7 +62,9 @@ pub fn print(table: &Table) -> io::Result<()> {
 /// A file that appears under its name when it is complete, not before.
 pub struct WholeFile {
     path: PathBuf,
-    writer: BufWriter<NamedTempFile>,
+    /// The same file: errors of [`NamedTempFile`] would tell its temporary name.
+    writer: BufWriter<File>,
+    file: NamedTempFile,
 }
 
 impl WholeFile {
@@ -45,16 +73,12 @@ impl WholeFile {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             bail!("{}: is not a regular file, cannot be replaced", path.display());
         }
+        let failed = || format!("{}: cannot write", path.display());
         let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o666)); // what a new file gets: the umask takes its part
-        }
-        let file = builder.prefix(".pronk-").tempfile_in(folder);
-        let file = file.with_context(|| format!("{}: cannot write", path.display()))?;
-        Ok(WholeFile { path: path.to_path_buf(), writer: BufWriter::new(file) })
+        let new_file = |path: &Path| File::create_new(path); // with the permissions that any new file gets
+        let file = tempfile::Builder::new().prefix(".pronk-").make_in(folder, new_file).with_context(failed)?;
+        let writer = BufWriter::new(file.as_file().try_clone().with_context(failed)?);
+        Ok(WholeFile { path: path.to_path_buf(), writer, file })
     }
 
     pub fn writer(&mut self) -> &mut impl Write {
@@ -62,10 +86,10 @@ impl WholeFile {
     }
 
     /// Gives the file its name.
-    pub fn commit(self) -> Result<()> {
+    pub fn commit(mut self) -> Result<()> {
         let failed = || format!("{}: cannot write", self.path.display());
-        let file = self.writer.into_inner().map_err(io::IntoInnerError::into_error).with_context(failed)?;
-        let _: File = file.persist(&self.path).map_err(|e| e.error).with_context(failed)?;
+        self.writer.flush().with_context(failed)?;
+        self.file.persist(&self.path).map_err(|e| e.error).with_context(failed)?;
         Ok(())
     }
 }

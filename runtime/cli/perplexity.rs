@@ -1,17 +1,19 @@
-use super::args::{ModelArgs, TextArgs, tokenizer};
+use super::args::{ModelArgs, tokenizer};
 use super::logits::ROWS_PER_STEP;
-use super::output::notice;
+use super::output::{count, notice, stdout};
+use super::text::TextArgs;
 use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
 use pronk::generate::{LoadOptions, Outputs};
 use pronk::text::EncodeOptions;
 use rayon::prelude::*;
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Instant;
 
 /// Measure how well a model predicts a text
 ///
-/// The text is cut into windows of the context. Every token of a window but the first is scored; where the model expects a
-/// beginning-of-text token, each window starts with one.
+/// The text is cut into windows of 512 tokens (-c changes it). Every token of a window but the first is scored, where llama.cpp
+/// scores the second half only; where the model expects a beginning-of-text token, each window starts with one.
 #[derive(clap::Args)]
 #[command(mut_group("TextArgs", |group| group.required(true)))]
 pub struct Args {
@@ -20,6 +22,9 @@ pub struct Args {
     #[command(flatten)]
     text: TextArgs,
 }
+
+/// Tokens of a window, as in llama.cpp.
+const WINDOW: u32 = 512;
 
 pub fn run(args: &Args) -> Result<()> {
     let text = args.text.prompt()?.unwrap_or_default();
@@ -30,23 +35,31 @@ pub fn run(args: &Args) -> Result<()> {
     let bos: Vec<u32> = tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
     let n_all = bos.len() + tokens.len();
     if n_all < 2 {
-        bail!("the text has {} tokens, nothing to predict", tokens.len());
+        bail!("the text has {}, nothing to predict", count(tokens.len(), "token"));
     }
-    let options = args.model.on.options();
-    // A short text needs no more than its own length of the model's context.
-    let short = u32::try_from(n_all).ok().filter(|n| *n < model.config.n_ctx_train);
-    let options = LoadOptions { n_ctx: options.n_ctx.or(short), max_outputs: ROWS_PER_STEP, ..options };
+    let window = u32::try_from(n_all).unwrap_or(WINDOW).min(WINDOW).min(model.config.n_ctx_train);
+    let options = LoadOptions { max_outputs: ROWS_PER_STEP, ..args.model.on.options(Some(window)) };
     let mut session = args.model.on.load(model, &options)?.session;
     let window = session.plan().kv.slots as usize;
     if window < 2 {
         bail!("-c {window}: expected at least 2");
     }
+    let windows = tokens.chunks(window - bos.len());
+    if !args.model.on.quiet {
+        let (n, size) = (count(windows.len(), "window"), count(window.min(n_all), "token"));
+        notice(format!(
+            "perplexity: {n} of {size}, every token but the first scored (llama.cpp scores the second half)"
+        ));
+    }
 
     let begin = Instant::now();
     let n_vocab = session.n_vocab() as usize;
     let mut total = Scores::default();
-    let mut out = io::stdout().lock();
-    for (i, text) in tokens.chunks(window - bos.len()).enumerate() {
+    let mut out = stdout();
+    let bar = ProgressBar::new((tokens.len() + windows.len() * bos.len()) as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos} of {len} tokens, {eta} left; PPL {msg}")?);
+    let mut estimates = String::new();
+    for (i, text) in windows.enumerate() {
         let tokens = [&bos, text].concat();
         session.truncate(0);
         let mut scored = 0;
@@ -54,18 +67,26 @@ pub fn run(args: &Args) -> Result<()> {
             // The last token's logits predict what is not in the window.
             let next = &tokens[scored + 1..tokens.len().min(done + 1)];
             total.add(logits, next, n_vocab);
+            bar.inc((done - scored) as u64);
             scored = done;
             true
         })?;
         if total.n > 0.0 {
-            write!(out, "[{}]{:.4},", i + 1, total.perplexity())?;
+            bar.set_message(format!("{:.4}", total.perplexity()));
+            estimates += &format!("[{}]{:.4},", i + 1, total.perplexity());
+        }
+        // The bar has the terminal for itself until it is done.
+        if bar.is_hidden() {
+            write!(out, "{estimates}")?;
             out.flush()?;
+            estimates.clear();
         }
     }
-    writeln!(out, "\nFinal estimate: PPL = {:.4} +/- {:.5}", total.perplexity(), total.error())?;
+    bar.finish_and_clear();
+    writeln!(out, "{estimates}\nFinal estimate: PPL = {:.4} +/- {:.5}", total.perplexity(), total.error())?;
     if !args.model.on.quiet {
         let rate = tokens.len() as f64 / begin.elapsed().as_secs_f64();
-        notice(format!("{}: {} tokens scored, {rate:.1} tok/s", session.device(), total.n));
+        notice(format!("{}: {} scored, {rate:.1} tok/s", session.device(), count(total.n as usize, "token")));
     }
     Ok(())
 }

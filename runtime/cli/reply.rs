@@ -1,27 +1,40 @@
 //! Replies: a prompt goes in, text comes out as it is made.
 
-use super::args::SamplingArgs;
-use super::interrupt::{self, Work};
-use super::output::notice;
+use super::interrupt::{self, Interrupted, Work};
+use super::output::count;
+use super::sampling::SamplingArgs;
 use anyhow::{Result, bail};
 use pronk::generate::{Outputs, Sampler, Session};
 use pronk::text::{Detokenizer, StopMatcher, Tokenizer};
 use std::fmt;
 use std::io::Write;
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// Why a reply ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// The model said so, or a stop string came, or the most tokens were made.
-    Done,
+pub enum End {
+    /// The model said so.
+    Model,
+    /// A stop string came.
+    Stop,
+    /// It has as many tokens as it may have.
+    Limit,
     ContextFull,
     Interrupted,
+}
+
+impl End {
+    /// An error if Ctrl-C ended the reply: it ends the program too.
+    pub fn interrupted(self) -> Result<()> {
+        if self == End::Interrupted { Err(Interrupted.into()) } else { Ok(()) }
+    }
 }
 
 /// What a reply was, and what it took.
 pub struct Reply {
     pub text: String,
+    pub end: End,
     /// Tokens of the prompt that the KV cache held already.
     cached: usize,
     /// Tokens of the prompt that were fed.
@@ -34,16 +47,19 @@ pub struct Reply {
     decode_time: Duration,
 }
 
-/// `prompt 24 tokens (37 cached) in 0.41 s, 58.5 tok/s; reply 12 tokens, 27.3 tok/s`.
+/// `prompt 24 tokens (37 cached) in 0.41 s, 58.5 tok/s; reply 12 tokens (limit -n), 27.3 tok/s`.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64();
         let (seconds, rate_in) = (self.prompt_time.as_secs_f64(), rate(self.fed, self.prompt_time));
-        write!(f, "prompt {} tokens", self.fed)?;
+        write!(f, "prompt {}", count(self.fed, "token"))?;
         if self.cached > 0 {
             write!(f, " ({} cached)", self.cached)?;
         }
-        write!(f, " in {seconds:.2} s, {rate_in:.1} tok/s; reply {} tokens", self.generated)?;
+        write!(f, " in {seconds:.2} s, {rate_in:.1} tok/s; reply {}", count(self.generated, "token"))?;
+        if self.end == End::Limit {
+            write!(f, " (limit -n)")?;
+        }
         match self.steps {
             0 => Ok(()),
             steps => write!(f, ", {:.1} tok/s", rate(steps, self.decode_time)),
@@ -51,12 +67,21 @@ impl fmt::Display for Reply {
     }
 }
 
+/// The prompt does not fit into the context.
+#[derive(Debug, Error)]
+#[error("the prompt has {n_tokens} tokens, the context holds {n_ctx} (-c)")]
+pub struct TooLong {
+    n_tokens: usize,
+    n_ctx: usize,
+}
+
 /// A session with all that makes text of it. It remembers what the KV cache holds.
 pub struct Replier {
     session: Session,
     tokenizer: Tokenizer,
     sampler: Sampler,
-    seed: u64,
+    /// None where no choice is left to chance.
+    seed: Option<u64>,
     /// The most tokens of a reply.
     most: usize,
     ignore_ends: bool,
@@ -71,7 +96,7 @@ impl Replier {
         Replier {
             session,
             tokenizer,
-            seed: options.seed,
+            seed: (options.temperature > 0.0).then_some(options.seed),
             sampler: Sampler::new(options),
             most: usize::try_from(args.n_predict).unwrap_or(usize::MAX),
             ignore_ends: args.ignore_eos,
@@ -81,12 +106,21 @@ impl Replier {
         }
     }
 
-    pub fn seed(&self) -> u64 {
-        self.seed
+    /// `cpu: load 0.12 s; seed 7`, with what else there is to say after the load.
+    pub fn summary(&self, load_time: Duration, rest: &str) -> String {
+        let seed = self.seed.map_or(String::new(), |seed| format!("; seed {seed}"));
+        format!("{}: load {:.2} s{rest}{seed}", self.session.device(), load_time.as_secs_f64())
     }
 
-    pub fn device(&self) -> String {
-        self.session.device()
+    /// Tokens that the context holds.
+    pub fn n_ctx(&self) -> u32 {
+        self.session.plan().kv.slots
+    }
+
+    /// Forgets all text.
+    pub fn clear(&mut self) {
+        self.held.clear();
+        self.sampler.clear();
     }
 
     pub fn tokenizer(&self) -> &Tokenizer {
@@ -99,12 +133,12 @@ impl Replier {
     /// Errors: no prompt; one that does not fit into the context; `out`'s and the device's.
     pub fn reply(&mut self, prompt: &[u32], out: &mut impl Write) -> Result<Reply> {
         let _work = Work::begin()?;
-        let slots = self.session.plan().kv.slots as usize;
+        let (n_tokens, n_ctx) = (prompt.len(), self.n_ctx() as usize);
         if prompt.is_empty() {
             bail!("the prompt has no tokens");
         }
-        if prompt.len() > slots {
-            bail!("the prompt has {} tokens, the context holds {slots} (-c)", prompt.len());
+        if n_tokens > n_ctx {
+            return Err(TooLong { n_tokens, n_ctx }.into());
         }
         // The last token is fed in any case: the first choice needs its logits.
         let reusable = self.held.iter().zip(&prompt[..prompt.len() - 1]).take_while(|(a, b)| a == b).count();
@@ -112,6 +146,7 @@ impl Replier {
         self.held.truncate(reusable);
         let mut reply = Reply {
             text: String::new(),
+            end: End::Model,
             cached: reusable,
             fed: 0,
             prompt_time: Duration::ZERO,
@@ -119,16 +154,11 @@ impl Replier {
             steps: 0,
             decode_time: Duration::ZERO,
         };
-        let end = self.generate(&prompt[reusable..], &mut reply, out)?;
+        reply.end = self.generate(&prompt[reusable..], &mut reply, out)?;
         if !(reply.text.is_empty() || reply.text.ends_with('\n')) {
             writeln!(out)?;
         }
         out.flush()?;
-        match end {
-            End::Done => {}
-            End::ContextFull => notice(format!("the context is full: {slots} tokens (-c)")),
-            End::Interrupted => notice("interrupted"),
-        }
         Ok(reply)
     }
 
@@ -151,26 +181,31 @@ impl Replier {
 
         let begin = Instant::now();
         let end = loop {
-            if reply.generated == self.most || (self.tokenizer.is_end(next) && !self.ignore_ends) {
-                break End::Done;
+            if reply.generated == self.most {
+                break End::Limit;
+            }
+            if reply.generated > 0 {
+                if self.session.room() == 0 {
+                    break End::ContextFull;
+                }
+                self.session.decode(next)?;
+                self.held.push(next);
+                self.sampler.accept(next);
+                next = self.choose()?;
+                reply.steps += 1;
+            }
+            if self.tokenizer.is_end(next) && !self.ignore_ends {
+                break End::Model;
             }
             reply.generated += 1;
             let text = stops.push(&characters.push(self.tokenizer.token_bytes(next, false)));
             write_piece(&text, reply, out)?;
-            if stops.stopped().is_some() || reply.generated == self.most {
-                break End::Done;
+            if stops.stopped().is_some() {
+                break End::Stop;
             }
             if interrupt::asked() {
                 break End::Interrupted;
             }
-            if self.session.room() == 0 {
-                break End::ContextFull;
-            }
-            self.session.decode(next)?;
-            self.held.push(next);
-            self.sampler.accept(next);
-            next = self.choose()?;
-            reply.steps += 1;
         };
         reply.decode_time = begin.elapsed();
         let rest = stops.push(&characters.finish()) + &stops.finish();

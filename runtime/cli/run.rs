@@ -1,14 +1,16 @@
-use super::args::{ModelArgs, SamplingArgs, TextArgs, tokenizer};
-use super::output::notice;
-use super::reply::Replier;
+use super::args::{ModelArgs, tokenizer};
+use super::output::{notice, stdout};
+use super::reply::{End, Replier};
+use super::sampling::SamplingArgs;
+use super::text::{self, TextArgs};
 use anyhow::{Context, Result};
+use clap::error::ErrorKind;
 use pronk::text::EncodeOptions;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Instant;
 
-/// Continue a text
+/// Continue a text: that of -p or -f, else stdin's
 #[derive(clap::Args)]
-#[command(mut_group("TextArgs", |group| group.required(true)))]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -23,17 +25,27 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let begin = Instant::now();
-    let prompt = args.text.prompt()?.unwrap_or_default();
+    let prompt = match args.text.prompt()? {
+        Some(prompt) => prompt,
+        None if io::stdin().is_terminal() => {
+            let what = "one of --prompt and --file is required where stdin is a terminal";
+            super::usage_error("run", ErrorKind::MissingRequiredArgument, what)
+        }
+        None => text::without_last_newline(text::stdin()?),
+    };
     let (gguf, model) = args.model.file.model()?;
     let tokenizer = tokenizer(&gguf, &model)?;
     let options = EncodeOptions { add_bos: tokenizer.add_bos(), parse_special: args.special };
     let prompt = tokenizer.encode(&prompt, options).with_context(|| args.model.file.model.display().to_string())?;
-    let loaded = args.model.on.load(model, &args.model.on.options())?;
+    let loaded = args.model.on.load(model, &args.model.on.options(None))?;
     let mut replier = Replier::new(loaded.session, tokenizer, &args.sampling);
-    let load_time = begin.elapsed().as_secs_f64();
-    let reply = replier.reply(&prompt, &mut io::stdout().lock())?;
-    if !args.model.on.quiet {
-        notice(format!("{}: load {load_time:.2} s; {reply}; seed {}", replier.device(), replier.seed()));
+    let load_time = begin.elapsed();
+    let reply = replier.reply(&prompt, &mut stdout())?;
+    if reply.end == End::ContextFull {
+        notice(format!("the context is full: {} tokens (-c)", replier.n_ctx()));
     }
-    Ok(())
+    if !args.model.on.quiet {
+        notice(replier.summary(load_time, &format!("; {reply}")));
+    }
+    reply.end.interrupted()
 }

@@ -1,8 +1,9 @@
-use super::args::{FileArgs, TextArgs};
-use super::output::{plain_table, print};
+use super::args::FileArgs;
+use super::output::{plain_table, print, stdout};
+use super::text::TextArgs;
 use anyhow::{Context, Result};
 use pronk::text::{EncodeOptions, Tokenizer};
-use std::io::{self, Write};
+use std::io::Write;
 
 /// Show the tokens of a text
 #[derive(clap::Args)]
@@ -30,7 +31,7 @@ pub fn run(args: &Args) -> Result<()> {
     let ids = tokenizer.encode(&text, options).with_context(|| args.file.model.display().to_string())?;
     if args.ids {
         let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-        writeln!(io::stdout(), "{}", ids.join(" "))?;
+        writeln!(stdout(), "{}", ids.join(" "))?;
         return Ok(());
     }
     let mut table = plain_table(&["id", "piece"]);

@@ -1,5 +1,5 @@
 use super::Session;
-use crate::backend::{self, Backend, DeviceChoice, Error, gib};
+use crate::backend::{self, Backend, DeviceChoice, Error, cpu::Cpu, gib};
 use crate::gguf::Gguf;
 use crate::model::{self, Model, PlanOptions};
 use crate::plan::{DECODE_TOKENS, KvType, Plan, fuse};
@@ -35,8 +35,15 @@ pub enum LoadError {
     #[error("-c {n_ctx}: expected 1 to {most}")]
     Context { n_ctx: u32, most: u32 },
     /// The message names the context, what it needs, what there is, and what would fit.
-    #[error("{0}")]
-    Memory(String),
+    #[error("{what}")]
+    Memory {
+        what: String,
+        /// The largest context that fits; 0 if none does.
+        fits: u32,
+    },
+    /// A device asked for by name refused, and the CPU would not.
+    #[error("{0}; --device cpu can run it")]
+    Refused(Box<LoadError>),
 }
 
 /// Contexts that are lowered to fit are multiples of this.
@@ -48,7 +55,8 @@ const MAX_CONTEXT: u32 = 1 << 24;
 pub struct Loaded {
     pub model: Model,
     pub session: Session,
-    /// What the user should know: a context that was lowered, or that exceeds what the model was trained for.
+    /// What the user should know: a device that could not run the model, a context that was lowered, or one that exceeds what
+    /// the model was trained for.
     pub notices: Vec<String>,
 }
 
@@ -58,25 +66,76 @@ pub fn load(path: &Path, options: &LoadOptions, progress: &mut dyn FnMut(u64, u6
     load_model(Model::new(gguf)?, options, progress)
 }
 
-/// Opens the device, chooses the context, fuses the plan and loads the weights. `progress` is told the bytes of weights done
-/// and to do.
+/// Opens the device, chooses the context, fuses the plan and loads the weights. [`DeviceChoice::Auto`] tries all GPUs, then the
+/// CPU. `progress` is told the bytes of weights done and to do.
 pub fn load_model(
     model: Model,
     options: &LoadOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Loaded, LoadError> {
-    let mut notices = vec![];
     // A plan of the smallest context finds what is wrong with the tensors before any device is opened.
-    planned(&model, options, 1)?;
-    let mut device = backend::open(options.device)?;
-    let n_ctx = choose_context(&model, options, &*device, &mut notices)?;
-    let mut plan = planned(&model, options, n_ctx)?;
+    let smallest = planned(&model, options, 1)?;
+    match options.device {
+        DeviceChoice::Auto => {
+            let gpus = backend::available().into_iter().filter(|device| device.is_gpu);
+            let gpus = gpus.filter_map(|gpu| gpu.id.parse().ok());
+            load_on_first(&gpus.chain([DeviceChoice::Cpu]).collect::<Vec<_>>(), model, options, progress)
+        }
+        device => {
+            let mut notices = vec![];
+            let session = load_on(device, &model, options, &mut notices, progress).map_err(|e| {
+                let helps = device != DeviceChoice::Cpu && is_refusal(&e);
+                let helps = helps && backend::check_supported(&Cpu::default(), &smallest).is_ok();
+                if helps { LoadError::Refused(Box::new(e)) } else { e }
+            })?;
+            Ok(Loaded { model, session, notices })
+        }
+    }
+}
+
+/// Whether the device is to blame: another one may do.
+fn is_refusal(e: &LoadError) -> bool {
+    matches!(e, LoadError::Backend(_) | LoadError::Memory { fits: 0, .. })
+}
+
+/// Loads the model on the first of `devices` that can run it.
+fn load_on_first(
+    devices: &[DeviceChoice],
+    model: Model,
+    options: &LoadOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Loaded, LoadError> {
+    let mut refusals = vec![];
+    for (i, device) in devices.iter().enumerate() {
+        let mut notices = vec![];
+        match (load_on(*device, &model, options, &mut notices, progress), devices.get(i + 1)) {
+            (Ok(session), _) => return Ok(Loaded { model, session, notices: [refusals, notices].concat() }),
+            (Err(e), Some(next)) if is_refusal(&e) => refusals.push(match next {
+                DeviceChoice::Cpu => format!("{e}: using the CPU"),
+                _ => format!("{e}: trying the next device"),
+            }),
+            (Err(e), _) => return Err(e),
+        }
+    }
+    Err(Error::Step("no device to load the model on".to_string()).into())
+}
+
+fn load_on(
+    device: DeviceChoice,
+    model: &Model,
+    options: &LoadOptions,
+    notices: &mut Vec<String>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Session, LoadError> {
+    let mut device = backend::open(device)?;
+    let n_ctx = choose_context(model, options, &*device, notices)?;
+    let mut plan = planned(model, options, n_ctx)?;
     fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
     backend::check_supported(&*device, &plan)?;
     let weights = model.weights(&plan)?;
     let total = plan.weight_bytes();
     device.load(&plan, &weights, &mut |done| progress(done, total))?;
-    Ok(Loaded { model, session: Session::new(device, plan), notices })
+    Ok(Session::new(device, plan))
 }
 
 fn planned(model: &Model, options: &LoadOptions, n_ctx: u32) -> Result<Plan, LoadError> {
@@ -122,7 +181,7 @@ fn choose_context(
         0 => "no context fits".to_string(),
         fits => format!("the most that fits is -c {fits}"),
     };
-    let message = format!(
+    let what = format!(
         "-c {wanted}: needs {} ({} weights + {} KV cache + {} buffers), {} has {} free; {most}",
         gib(needs.total()),
         gib(needs.weights),
@@ -132,8 +191,42 @@ fn choose_context(
         gib(memory.free)
     );
     if options.n_ctx.is_some() || fits == 0 {
-        return Err(LoadError::Memory(message));
+        return Err(LoadError::Memory { what, fits });
     }
-    notices.push(format!("context lowered to {fits} tokens: {message}"));
+    notices.push(format!("context lowered to {fits} tokens: {what}"));
     Ok(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Shape;
+    use crate::quant::GgmlType;
+
+    /// No machine has so many.
+    const ABSENT: DeviceChoice = DeviceChoice::Wgpu(Some(9999));
+
+    fn tiny() -> Model {
+        let shape = Shape::find("smollm2-135m").expect("a known shape");
+        let small =
+            Shape { n_layers: 1, n_embd: 64, n_ff: 64, n_heads: 2, n_kv_heads: 1, head_dim: 32, n_vocab: 32, ..shape };
+        small.model(GgmlType::Q4_0, 1)
+    }
+
+    #[test]
+    fn the_next_device_takes_over() {
+        let options = LoadOptions { n_ctx: Some(16), ..LoadOptions::default() };
+        let load = |devices: &[DeviceChoice]| load_on_first(devices, tiny(), &options, &mut |_, _| {});
+        let loaded = load(&[ABSENT, ABSENT, DeviceChoice::Cpu]).expect("the CPU runs it");
+        assert_eq!(loaded.session.device(), "cpu");
+        assert_eq!(loaded.notices.len(), 2);
+        assert!(loaded.notices[0].contains("wgpu") && loaded.notices[0].ends_with(": trying the next device"));
+        assert!(loaded.notices[1].ends_with(": using the CPU"), "{:?}", loaded.notices);
+        assert!(load(&[DeviceChoice::Cpu, ABSENT]).expect("the CPU runs it").notices.is_empty());
+        assert!(load(&[ABSENT]).is_err());
+        // A context that is too large is the user's choice: no other device makes up for it.
+        let options = LoadOptions { n_ctx: Some(0), ..options };
+        let refused = load_on_first(&[DeviceChoice::Cpu, ABSENT], tiny(), &options, &mut |_, _| {});
+        assert!(matches!(refused, Err(LoadError::Context { .. })));
+    }
 }

@@ -70,6 +70,11 @@ impl Sampler {
         }
     }
 
+    /// Forgets the text.
+    pub fn clear(&mut self) {
+        self.recent.clear();
+    }
+
     /// The next token. `logits` (n_vocab) is changed by the penalties. A token of infinitely small logit is never chosen
     /// while another is left.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
@@ -190,6 +195,9 @@ mod tests {
         }));
         [0, 1, 2, 1].into_iter().for_each(|t| sampler.accept(t)); // 0 is forgotten
         let mut logits = [4.0, 4.0, -1.0, 1.0];
+        sampler.penalize(&mut logits);
+        assert_eq!(logits, [4.0, 2.0 - 0.25 - 1.0, -2.0 - 0.25 - 0.5, 1.0]);
+        sampler.clear();
         sampler.penalize(&mut logits);
         assert_eq!(logits, [4.0, 2.0 - 0.25 - 1.0, -2.0 - 0.25 - 0.5, 1.0]);
     }

@@ -1,5 +1,6 @@
 //! Running the program.
 
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 pub struct Done {
@@ -24,6 +25,14 @@ pub fn finish(child: Child) -> Done {
 
 fn done(args: &[&str]) -> Done {
     finish(pronk(args).spawn().expect("the program starts"))
+}
+
+/// Runs it with `input` on stdin.
+pub fn with_input(args: &[&str], input: &str) -> Done {
+    let mut child = pronk(args).stdin(Stdio::piped()).spawn().expect("the program starts");
+    // It may end without reading all.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    finish(child)
 }
 
 /// Runs it. Fails unless it succeeds.

@@ -1,0 +1,89 @@
+//! Arguments of the commands that make text.
+
+use clap::Args;
+use pronk::generate::SamplerOptions;
+use std::str::FromStr;
+
+/// How tokens are chosen and when the text ends.
+#[derive(Args)]
+pub struct SamplingArgs {
+    /// Most tokens of a reply; -1: until the model ends it
+    #[arg(short, long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i64).range(-1..))]
+    pub n_predict: i64,
+    /// Temperature; 0 takes the likeliest token
+    #[arg(long, value_name = "T", default_value = "0.8", allow_negative_numbers = true, value_parser = at_least_zero)]
+    temp: f32,
+    /// Choose among the K likeliest tokens; 0: all
+    #[arg(long, value_name = "K", default_value = "40")]
+    top_k: usize,
+    /// Choose among the likeliest tokens that reach this probability together; 1: all
+    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, value_parser = probability)]
+    top_p: f32,
+    /// Choose among tokens at least this probable, as a share of the likeliest's probability; 0: all
+    #[arg(long, value_name = "P", default_value = "0.05", allow_negative_numbers = true, value_parser = probability)]
+    min_p: f32,
+    /// Divides the logits of recent tokens; 1: no penalty
+    #[arg(long, value_name = "F", default_value = "1", allow_negative_numbers = true, value_parser = positive)]
+    repeat_penalty: f32,
+    /// Recent tokens that the penalties look at; 0: none, -1: all
+    #[arg(long, value_name = "N", default_value = "64", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i64).range(-1..))]
+    repeat_last_n: i64,
+    /// Subtracted from the logits of recent tokens
+    #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite)]
+    presence_penalty: f32,
+    /// Subtracted from the logits of recent tokens, once per occurrence
+    #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite)]
+    frequency_penalty: f32,
+    /// Makes the choices repeatable; -1: a random one, which is printed
+    #[arg(short, long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i64).range(-1..))]
+    seed: i64,
+    /// Never choose a token that ends the text
+    #[arg(long)]
+    pub ignore_eos: bool,
+    /// End the text where this appears, and leave it out; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub stop: Vec<String>,
+}
+
+impl SamplingArgs {
+    /// The sampler's options. A random seed is drawn here, of 32 bits: short enough to type again.
+    pub fn options(&self) -> SamplerOptions {
+        SamplerOptions {
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            repeat_last_n: usize::try_from(self.repeat_last_n).unwrap_or(usize::MAX),
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            seed: u64::try_from(self.seed).unwrap_or_else(|_| rand::random::<u32>().into()),
+        }
+    }
+}
+
+fn number(text: &str, expected: &str, accepts: impl Fn(f32) -> bool) -> Result<f32, String> {
+    match f32::from_str(text) {
+        Ok(v) if v.is_finite() && accepts(v) => Ok(v),
+        _ => Err(format!("expected {expected}")),
+    }
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    number(text, "a finite number", |_| true)
+}
+
+fn at_least_zero(text: &str) -> Result<f32, String> {
+    number(text, "a finite number, at least 0", |v| v >= 0.0)
+}
+
+fn positive(text: &str) -> Result<f32, String> {
+    number(text, "a finite number above 0", |v| v > 0.0)
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    number(text, "a number from 0 to 1", |v| (0.0..=1.0).contains(&v))
+}
