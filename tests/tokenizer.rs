@@ -189,7 +189,7 @@ fn broken_vocabularies_are_refused() {
         ),
         (
             smol(|v| v.tokens[9] = "x".repeat(5000)),
-            "key tokenizer.ggml.tokens: token 9 is 5000 bytes long, at most 4096",
+            "key tokenizer.ggml.tokens: token 9 is 5000 bytes long, at most 1024",
         ),
         (smol(|v| v.merges.clear()), "key tokenizer.ggml.merges: no merges, byte-level BPE needs them"),
         (
@@ -213,6 +213,10 @@ fn broken_vocabularies_are_refused() {
             "key tokenizer.ggml.merges: merge 7, \"q Ġthe\", needs \"qĠthe\", which is not a token",
         ),
         (spm(|v| v.scores.clear()), "key tokenizer.ggml.scores: no scores, SentencePiece needs them"),
+        (
+            spm(|v| v.tokens[300..700].iter_mut().enumerate().for_each(|(i, t)| *t = "x".repeat(i + 600))),
+            "key tokenizer.ggml.tokens: the splits of all pieces have 261766223 bytes, at most 67108864",
+        ),
         (spm(|v| v.scores[5] = f32::NAN), "key tokenizer.ggml.scores: token 5 has NaN"),
         (
             spm(|v| v.tokens[13] = "<0x0G>".into()),
