@@ -6,6 +6,7 @@ mod gguf_builder;
 use gguf_builder::GgufBuilder;
 use pronk::gguf::Gguf;
 use pronk::model::Model;
+use pronk::plan::{KvDecl, KvType};
 
 /// Hyperparameters and the embedding.
 fn keys() -> GgufBuilder {
@@ -63,4 +64,11 @@ fn shards_are_refused() {
     let later = GgufBuilder::default().u32("split.no", 1).u32("split.count", 3);
     assert_eq!(model(later).unwrap_err(), format!("m.gguf: key split.count: {what}"));
     assert!(model(keys().u32("split.no", 0).u32("split.count", 1)).is_ok());
+}
+
+#[test]
+fn a_kv_cache_of_absurd_size_does_not_wrap() {
+    let kv = KvDecl { layers: 4096, slots: u32::MAX, heads: 1 << 20, head_dim: 16, ty: KvType::F32 };
+    assert_eq!(kv.bytes(), u64::MAX);
+    assert_eq!(KvDecl { layers: 2, slots: 3, heads: 4, head_dim: 5, ty: KvType::F16 }.bytes(), 2 * 2 * 3 * 4 * 5 * 2);
 }
