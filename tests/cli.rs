@@ -270,6 +270,31 @@ fn check_tensors_finds_a_bad_scale() {
     fails(&["run", "-m", &bad, "-p", "x", "--check-tensors"], &parts);
 }
 
+/// A model of one layer that runs, its last norm `norm`.
+fn small(norm: f32) -> GgufBuilder {
+    let vector = |file: GgufBuilder, name: &str, v| file.tensor_f32(&format!("{name}.weight"), &[2], &[v; 2]);
+    let file = vector(vocabulary_of(3), "output_norm", norm);
+    let file = ["attn_norm", "ffn_norm"].iter().fold(file, |file, name| vector(file, &format!("blk.0.{name}"), 1.0));
+    let matrices = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+    matrices.iter().fold(file, |file, name| file.tensor_f32(&format!("blk.0.{name}.weight"), &[2, 2], &[0.5; 4]))
+}
+
+#[test]
+fn logits_that_are_not_finite_are_an_error() {
+    let folder = folder();
+    let good = file(&folder, "good.gguf", &small(1.0).build());
+    run(&["run", "-m", &good, "-p", "x", "-n", "1", "--device", "cpu"]);
+    let bad = file(&folder, "bad.gguf", &small(f32::NAN).build());
+    let problem = ["the model's logits are not finite (--check-tensors looks for the cause)"];
+    for more in [&["--temp", "0"][..], &["--temp", "1"], &["--ignore-eos", "--temp", "0"]] {
+        fails(&[&["run", "-m", &bad, "-p", "x", "--device", "cpu"], more].concat(), &problem);
+    }
+    fails(&["perplexity", "-m", &bad, "-p", "xyxy", "--device", "cpu", "-q"], &problem);
+    let out = folder.path().join("o.npy").display().to_string();
+    let done = run(&["logits", "-m", &bad, "--tokens", "0,1", "--out", &out, "--device", "cpu"]);
+    assert!(done.stderr.contains("6 logits not finite (--check-tensors"), "{}", done.stderr);
+}
+
 /// A model of one layer without the layer, and a vocabulary of `tokens` tokens, at most 4.
 fn vocabulary_of(tokens: usize) -> GgufBuilder {
     let counts = [("block_count", 1), ("context_length", 8), ("embedding_length", 2), ("feed_forward_length", 2)];
