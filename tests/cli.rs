@@ -270,6 +270,77 @@ fn check_tensors_finds_a_bad_scale() {
     fails(&["run", "-m", &bad, "-p", "x", "--check-tensors"], &parts);
 }
 
+#[test]
+fn check_tensors_refuses_unknown_tensors_first() {
+    let folder = folder();
+    let values = [&[0.0; 5000][..], &[f32::NAN]].concat();
+    let bad = file(&folder, "bad.gguf", &small(1.0).tensor_f32("extra", &[5001], &values).build());
+    fails(&["run", "-m", &bad, "-p", "x", "--check-tensors"], &["tensor extra: has no place"]);
+}
+
+/// A model of one layer that runs, its last norm `norm`.
+fn small(norm: f32) -> GgufBuilder {
+    let vector = |file: GgufBuilder, name: &str, v| file.tensor_f32(&format!("{name}.weight"), &[2], &[v; 2]);
+    let file = vector(vocabulary_of(3), "output_norm", norm);
+    let file = ["attn_norm", "ffn_norm"].iter().fold(file, |file, name| vector(file, &format!("blk.0.{name}"), 1.0));
+    let matrices = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+    matrices.iter().fold(file, |file, name| file.tensor_f32(&format!("blk.0.{name}.weight"), &[2, 2], &[0.5; 4]))
+}
+
+#[test]
+fn logits_that_are_not_finite_are_an_error() {
+    let folder = folder();
+    let good = file(&folder, "good.gguf", &small(1.0).build());
+    run(&["run", "-m", &good, "-p", "x", "-n", "1", "--device", "cpu"]);
+    let bad = file(&folder, "bad.gguf", &small(f32::NAN).build());
+    let problem = ["the model's logits are not finite (--check-tensors looks for the cause)"];
+    for more in [&["--temp", "0"][..], &["--temp", "1"], &["--ignore-eos", "--temp", "0"]] {
+        fails(&[&["run", "-m", &bad, "-p", "x", "--device", "cpu"], more].concat(), &problem);
+    }
+    fails(&["perplexity", "-m", &bad, "-p", "xyxy", "--device", "cpu", "-q"], &problem);
+    let out = folder.path().join("o.npy").display().to_string();
+    let done = run(&["logits", "-m", &bad, "--tokens", "0,1", "--out", &out, "--device", "cpu"]);
+    assert!(done.stderr.contains("6 logits not finite (--check-tensors"), "{}", done.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_termination_signal_leaves_no_file_behind() {
+    let folder = folder();
+    let out = folder.path().join("o.npy").display().to_string();
+    let ids = vec!["1"; 8000].join(",");
+    let args = ["logits", "-m", &tiny(), "--tokens", &ids, "--out", &out, "--device", "cpu"];
+    let child = common::program::pronk(&args).spawn().expect("the program starts");
+    // The first file only shows that the folder can be written; the second, which holds logits, is the work's.
+    let grows = || {
+        let files = fs::read_dir(folder.path()).expect("readable").filter_map(|file| file.ok()?.metadata().ok());
+        files.map(|file| file.len()).sum::<u64>() > 0
+    };
+    let begin = std::time::Instant::now();
+    while !grows() {
+        assert!(begin.elapsed().as_secs() < 60, "no file appears");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(kill.is_ok_and(|status| status.success()));
+    let done = common::program::finish(child);
+    assert_eq!((done.code, done.stderr.as_str()), (Some(130), "pronk: interrupted\n"));
+    assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
+}
+
+#[test]
+fn info_shows_hostile_files_on_short_lines() {
+    let folder = folder();
+    let (key, name) = ("k".repeat(60_000), "a\n\x1b[31mred");
+    let hostile = small(1.0).u32(&key, 1).str("general.name", name).tensor_f32(name, &[1], &[0.0]);
+    let hostile = file(&folder, "hostile.gguf", &hostile.build());
+    let shown = run(&["info", "-m", &hostile, "--tensors"]).stdout;
+    assert!(shown.lines().all(|line| line.len() < 400 && !line.contains(char::is_control)), "{shown}");
+    assert!(shown.contains("a\\n\\u{1b}[31mred"), "{shown}");
+    let parts = ["tensor a\\n\\u{1b}[31mred: has no place"];
+    fails(&["run", "-m", &hostile, "-p", "x"], &parts);
+}
+
 /// A model of one layer without the layer, and a vocabulary of `tokens` tokens, at most 4.
 fn vocabulary_of(tokens: usize) -> GgufBuilder {
     let counts = [("block_count", 1), ("context_length", 8), ("embedding_length", 2), ("feed_forward_length", 2)];

@@ -94,6 +94,38 @@ fn user_defined_tokens_are_always_parsed_the_longest_first() {
     assert_eq!(tokenizer.decode(&[4, 3], false), b"<tool><tool><tool>");
 }
 
+/// SmolLM2's vocabulary with these user-defined tokens after it, from id 49152 on.
+fn with_user_defined(texts: &[String]) -> Tokenizer {
+    let mut vocab = SMOLLM2.clone();
+    vocab.tokens.extend_from_slice(texts);
+    vocab.types.resize(vocab.tokens.len(), TokenType::UserDefined);
+    Tokenizer::new(&vocab).unwrap()
+}
+
+#[test]
+fn where_special_tokens_overlap_the_longer_counts_then_the_smaller_id() {
+    let tokenizer = with_user_defined(&["<ab", "ab>c", "c<", "<a"].map(String::from));
+    let pieces = |text: &str| {
+        let ids = tokenizer.encode(text, PLAIN).unwrap();
+        ids.into_iter().map(|id| tokenizer.piece(id).to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(pieces("<ab>c<"), ["<", "ab>c", "<"]); // the first and the third overlap the longest
+    assert_eq!(pieces("c<ab"), ["c", "<ab"]);
+    assert_eq!(pieces("c<a"), ["c<", "a"]); // as long as the fourth
+    assert_eq!(pieces("<a<ab<"), ["<a", "<ab", "<"]);
+}
+
+#[test]
+fn many_special_tokens_are_no_slower_than_few() {
+    let texts: Vec<String> = (0..40000).map(|i| format!("<special token {i}>")).collect();
+    let tokenizer = with_user_defined(&texts);
+    let text = texts.concat();
+    let begin = std::time::Instant::now();
+    let ids = tokenizer.encode(&text, PLAIN).unwrap();
+    assert_eq!(ids, (49152..89152).collect::<Vec<u32>>());
+    assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
 #[test]
 fn bos_is_added_on_request() {
     let expected = [(&*LLAMA3_TOKENIZER, 128000, true), (&*LLAMA2_TOKENIZER, 1, true), (&*SMOLLM2_TOKENIZER, 1, false)];
@@ -189,7 +221,7 @@ fn broken_vocabularies_are_refused() {
         ),
         (
             smol(|v| v.tokens[9] = "x".repeat(5000)),
-            "key tokenizer.ggml.tokens: token 9 is 5000 bytes long, at most 4096",
+            "key tokenizer.ggml.tokens: token 9 is 5000 bytes long, at most 1024",
         ),
         (smol(|v| v.merges.clear()), "key tokenizer.ggml.merges: no merges, byte-level BPE needs them"),
         (
@@ -213,6 +245,10 @@ fn broken_vocabularies_are_refused() {
             "key tokenizer.ggml.merges: merge 7, \"q Ġthe\", needs \"qĠthe\", which is not a token",
         ),
         (spm(|v| v.scores.clear()), "key tokenizer.ggml.scores: no scores, SentencePiece needs them"),
+        (
+            spm(|v| v.tokens[300..700].iter_mut().enumerate().for_each(|(i, t)| *t = "x".repeat(i + 600))),
+            "key tokenizer.ggml.tokens: the splits of all pieces have 261766223 bytes, at most 67108864",
+        ),
         (spm(|v| v.scores[5] = f32::NAN), "key tokenizer.ggml.scores: token 5 has NaN"),
         (
             spm(|v| v.tokens[13] = "<0x0G>".into()),

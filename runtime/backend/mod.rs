@@ -85,7 +85,7 @@ pub struct Footprint {
 
 impl Footprint {
     pub fn total(&self) -> u64 {
-        self.weights + self.kv + self.buffers
+        self.weights.saturating_add(self.kv).saturating_add(self.buffers)
     }
 }
 

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pronk::backend::DeviceChoice;
 use pronk::generate::{LoadOptions, Loaded, load_model};
 use pronk::gguf::Gguf;
-use pronk::model::Model;
+use pronk::model::{Model, PlanOptions};
 use pronk::plan::KvType;
 use pronk::quant;
 use pronk::text::Tokenizer;
@@ -108,6 +108,8 @@ impl DeviceArgs {
             pool.build_global().with_context(|| format!("-t {threads}"))?;
         }
         if let (true, Some(gguf)) = (self.check_tensors, model.gguf()) {
+            // Refuses tensors that are not the model's, of whatever size.
+            model.plan(&PlanOptions { n_ctx: 1, max_tokens: 1, max_outputs: 1, kv: options.kv })?;
             check_tensors(gguf)?;
         }
         let bar = ProgressBar::new(0);
@@ -136,6 +138,9 @@ pub fn tokenizer(gguf: &Gguf, model: &Model) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
+/// Elements that [`check_tensors`] decodes at once: a whole number of blocks of every type.
+const CHECKED_AT_ONCE: usize = 4096;
+
 /// Refuses a file with a value that is not finite, naming the tensor and where in it. Types that nothing can decode are left
 /// out: the device refuses them.
 fn check_tensors(gguf: &Gguf) -> Result<()> {
@@ -143,15 +148,16 @@ fn check_tensors(gguf: &Gguf) -> Result<()> {
         let Some(format) = quant::format(tensor.ty) else {
             return Ok(());
         };
-        let row = tensor.shape[0] as usize; // whole blocks, checked when the file was parsed
-        let row_bytes = row / tensor.ty.block_size() as usize * tensor.ty.block_bytes() as usize;
-        let mut values = vec![0.0; row];
-        for (i, blocks) in tensor.data.chunks_exact(row_bytes).enumerate() {
-            (format.decode)(blocks, &mut values);
-            if let Some((j, v)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-                return Err(
-                    gguf.tensor_error(&tensor.name, format!("row {i}, column {j}: {v}, expected a finite number"))
-                );
+        let (block, block_bytes) = (tensor.ty.block_size() as usize, tensor.ty.block_bytes() as usize);
+        let mut values = [0.0; CHECKED_AT_ONCE];
+        for (piece, blocks) in tensor.data.chunks(CHECKED_AT_ONCE / block * block_bytes).enumerate() {
+            let values = &mut values[..blocks.len() / block_bytes * block];
+            (format.decode)(blocks, values);
+            if let Some((i, v)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+                let at = (piece * CHECKED_AT_ONCE + i) as u64;
+                let (row, column) = (at / tensor.shape[0], at % tensor.shape[0]);
+                let what = format!("row {row}, column {column}: {v}, expected a finite number");
+                return Err(gguf.tensor_error(&tensor.name, what));
             }
         }
         Ok(())

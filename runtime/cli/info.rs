@@ -3,7 +3,7 @@ use super::output::{count, plain_table, print, stdout};
 use anyhow::Result;
 use pronk::backend::{self, DeviceChoice, gib};
 use pronk::generate::LoadOptions;
-use pronk::gguf::{GgmlType, Gguf, Value};
+use pronk::gguf::{GgmlType, Gguf, Value, excerpt};
 use pronk::model::{Model, PlanOptions};
 use pronk::plan::{KvType, Op, Plan};
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ fn model(gguf: Gguf) -> Result<()> {
     };
     let c = &model.config;
     let layers = count(c.n_layers as usize, "layer");
-    writeln!(out, "{}: {layers}, width {} (feed-forward {})", c.name, c.n_embd, c.n_ff)?;
+    writeln!(out, "{}: {layers}, width {} (feed-forward {})", excerpt(&c.name), c.n_embd, c.n_ff)?;
     writeln!(out, "{} query heads and {} KV heads of {} elements", c.n_heads, c.n_kv_heads, c.head_dim)?;
     writeln!(out, "{} tokens in the vocabulary, {} in the context", c.n_vocab, c.n_ctx_train)?;
     devices(&smallest)?;
@@ -127,7 +127,8 @@ fn memory(model: &Model) -> Result<()> {
             _ => None,
         });
         let (all, rope, kv, buffers) = (f16.weight_bytes(), rope.unwrap_or(0), f16.kv.bytes(), f16.buf_bytes());
-        let sizes = [all - rope, rope, kv, f32.kv.bytes(), buffers, all + kv + buffers].map(gib);
+        let sizes =
+            [all - rope, rope, kv, f32.kv.bytes(), buffers, all.saturating_add(kv).saturating_add(buffers)].map(gib);
         table.add_row([n_ctx.to_string()].into_iter().chain(sizes));
     }
     Ok(print(&table)?)
@@ -136,7 +137,7 @@ fn memory(model: &Model) -> Result<()> {
 fn metadata(gguf: &Gguf) -> Result<()> {
     let mut table = plain_table(&["key", "type", "value"]);
     for (key, value) in gguf.metadata() {
-        table.add_row([key.to_string(), value.ty().to_string(), value.to_string()]);
+        table.add_row([excerpt(key), value.ty().to_string(), value.to_string()]);
     }
     Ok(print(&table)?)
 }
@@ -159,7 +160,7 @@ fn tensors(gguf: &Gguf) -> Result<()> {
     for t in gguf.tensors() {
         let shape: Vec<String> = t.shape.iter().map(u64::to_string).collect();
         let (bytes, offset) = (t.data.len().to_string(), t.offset.to_string());
-        table.add_row([t.name.clone(), t.ty.name().to_string(), shape.join(" x "), bytes, offset]);
+        table.add_row([excerpt(&t.name), t.ty.name().to_string(), shape.join(" x "), bytes, offset]);
     }
     Ok(print(&table)?)
 }

@@ -1,13 +1,17 @@
-//! Ctrl-C: during work that can end cleanly the first asks it to, the second ends the program. At other times the first does.
+//! Ctrl-C and termination signals: during work that can end cleanly the first asks it to, the second ends the program. At other
+//! times the first does. A file that is being written is removed in any case.
 
 use anyhow::Result;
 use std::fmt;
+use std::fs;
+use std::path::PathBuf;
 use std::process;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 static WORKING: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Exit code of a program that Ctrl-C ended: 128 and the signal's number.
 pub const EXIT_CODE: u8 = 130;
@@ -34,6 +38,9 @@ impl Work {
         LISTEN.call_once(|| {
             listening = ctrlc::set_handler(|| {
                 if !WORKING.load(Ordering::SeqCst) || ASKED.swap(true, Ordering::SeqCst) {
+                    if let Some(path) = unfinished().take() {
+                        let _ = fs::remove_file(path); // the program ends, whatever is left
+                    }
                     process::exit(EXIT_CODE.into());
                 }
             });
@@ -43,6 +50,11 @@ impl Work {
         WORKING.store(true, Ordering::SeqCst);
         Ok(Work(()))
     }
+}
+
+/// The file to remove if a signal ends the program; nobody panics while holding it.
+pub fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Work {

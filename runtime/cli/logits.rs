@@ -1,6 +1,6 @@
 use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
-use super::output::{WholeFile, notice};
+use super::output::{WholeFile, count, notice};
 use anyhow::{Context, Result, bail};
 use npyz::WriterBuilder;
 use pronk::generate::{LoadOptions, Outputs};
@@ -34,7 +34,7 @@ fn ids(text: &str) -> Result<Ids, String> {
 pub const ROWS_PER_STEP: u32 = 64;
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut out = WholeFile::create(&args.out)?;
+    drop(WholeFile::create(&args.out)?); // finds out before the work whether it can be written
     let (_, model) = args.model.file.model()?;
     let Ids(tokens) = &args.tokens;
     let (n_tokens, n_vocab) = (tokens.len(), model.config.n_vocab);
@@ -50,14 +50,16 @@ pub fn run(args: &Args) -> Result<()> {
     let mut session = args.model.on.load(model, &options)?.session;
 
     let _work = Work::begin()?; // an interrupted run removes what it has written
+    let mut out = WholeFile::create(&args.out)?;
     let failed = || format!("{}: cannot write", args.out.display());
     let shape = [n_tokens as u64, n_vocab as u64];
     let npy = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out.writer()).begin_nd();
     let mut npy = npy.with_context(failed)?;
     let mut written = Ok(());
-    let mut done = 0;
+    let (mut done, mut not_finite) = (0, 0);
     session.feed(tokens, Outputs::All, |fed, rows| {
         done = fed;
+        not_finite += rows.iter().filter(|logit| !logit.is_finite()).count();
         written = rows.iter().try_for_each(|logit| npy.push(logit));
         written.is_ok() && !interrupt::asked()
     })?;
@@ -67,6 +69,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     npy.finish().with_context(failed)?;
     out.commit()?;
+    if not_finite > 0 {
+        notice(format!("{} not finite (--check-tensors looks for the cause)", count(not_finite, "logit")));
+    }
     if !args.model.on.quiet {
         notice(format!("wrote {}: float32 ({n_tokens}, {n_vocab})", args.out.display()));
     }

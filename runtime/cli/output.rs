@@ -1,5 +1,6 @@
 //! Where things are written: results to stdout, notices to stderr, files all at once.
 
+use super::interrupt;
 use anyhow::{Context, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::fmt::Display;
@@ -59,7 +60,7 @@ pub fn print(table: &Table) -> io::Result<()> {
     out.flush()
 }
 
-/// A file that appears under its name when it is complete, not before.
+/// A file that appears under its name when it is complete, not before. There is one at a time.
 pub struct WholeFile {
     path: PathBuf,
     /// The same file: errors of [`NamedTempFile`] would tell its temporary name.
@@ -77,6 +78,7 @@ impl WholeFile {
         let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         let new_file = |path: &Path| File::create_new(path); // with the permissions that any new file gets
         let file = tempfile::Builder::new().prefix(".pronk-").make_in(folder, new_file).with_context(failed)?;
+        *interrupt::unfinished() = Some(file.path().to_path_buf());
         let writer = BufWriter::new(file.as_file().try_clone().with_context(failed)?);
         Ok(WholeFile { path: path.to_path_buf(), writer, file })
     }
@@ -90,6 +92,7 @@ impl WholeFile {
         let failed = || format!("{}: cannot write", self.path.display());
         self.writer.flush().with_context(failed)?;
         self.file.persist(&self.path).map_err(|e| e.error).with_context(failed)?;
+        interrupt::unfinished().take();
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::output::{count, notice, stdout};
 use super::text::TextArgs;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use pronk::generate::{LoadOptions, Outputs};
+use pronk::generate::{LoadOptions, NotFinite, Outputs};
 use pronk::text::EncodeOptions;
 use rayon::prelude::*;
 use std::io::Write;
@@ -72,6 +72,10 @@ pub fn run(args: &Args) -> Result<()> {
             true
         })?;
         if total.n > 0.0 {
+            if !total.sum.is_finite() {
+                bar.finish_and_clear();
+                return Err(NotFinite.into());
+            }
             bar.set_message(format!("{:.4}", total.perplexity()));
             estimates += &format!("[{}]{:.4},", i + 1, total.perplexity());
         }

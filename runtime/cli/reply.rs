@@ -4,7 +4,7 @@ use super::interrupt::{self, Interrupted, Work};
 use super::output::count;
 use super::sampling::SamplingArgs;
 use anyhow::{Result, bail};
-use pronk::generate::{Outputs, Sampler, Session};
+use pronk::generate::{Outputs, Sampler, Session, check_logits};
 use pronk::text::{Detokenizer, StopMatcher, Tokenizer};
 use std::fmt;
 use std::io::Write;
@@ -130,7 +130,7 @@ impl Replier {
     /// Continues `prompt`, all tokens of the text so far, and writes the text to `out` piece by piece. Only the tokens that
     /// the KV cache does not hold are fed. Ctrl-C ends the reply.
     ///
-    /// Errors: no prompt; one that does not fit into the context; `out`'s and the device's.
+    /// Errors: no prompt; one that does not fit into the context; logits that are not finite; `out`'s and the device's.
     pub fn reply(&mut self, prompt: &[u32], out: &mut impl Write) -> Result<Reply> {
         let _work = Work::begin()?;
         let (n_tokens, n_ctx) = (prompt.len(), self.n_ctx() as usize);
@@ -176,6 +176,9 @@ impl Replier {
             return Ok(End::Interrupted);
         }
         tokens.iter().for_each(|token| self.sampler.accept(*token));
+        // The device's choice says nothing about the logits: those of the prompt are looked at once.
+        self.session.logits(&mut self.logits)?;
+        check_logits(&self.logits)?;
         let mut next = self.choose()?;
         reply.prompt_time = begin.elapsed();
 
@@ -222,7 +225,7 @@ impl Replier {
         if self.ignore_ends {
             self.tokenizer.ends().iter().for_each(|end| self.logits[*end as usize] = f32::NEG_INFINITY);
         }
-        Ok(self.sampler.sample(&mut self.logits))
+        Ok(self.sampler.sample(&mut self.logits)?)
     }
 }
 

@@ -5,5 +5,5 @@ mod sampler;
 mod session;
 
 pub use loader::{LoadError, LoadOptions, Loaded, load, load_model};
-pub use sampler::{Sampler, SamplerOptions};
+pub use sampler::{NotFinite, Sampler, SamplerOptions, check_logits};
 pub use session::{Outputs, Session};

@@ -1,5 +1,16 @@
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use std::collections::{HashMap, VecDeque};
+use thiserror::Error;
+
+/// Logits that nothing can be chosen from, or that no likelihood can be computed of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("the model's logits are not finite (--check-tensors looks for the cause)")]
+pub struct NotFinite;
+
+/// Errors: every logit is NaN or infinitely small.
+pub fn check_logits(logits: &[f32]) -> Result<(), NotFinite> {
+    if logits.iter().any(|l| *l > f32::NEG_INFINITY) { Ok(()) } else { Err(NotFinite) }
+}
 
 /// How the next token is chosen, with llama.cpp's defaults.
 #[derive(Clone, PartialEq, Debug)]
@@ -75,22 +86,23 @@ impl Sampler {
         self.recent.clear();
     }
 
-    /// The next token. `logits` (n_vocab) is changed by the penalties. A token of infinitely small logit is never chosen
-    /// while another is left.
-    pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
+    /// The next token. `logits` (n_vocab) is changed by the penalties. A token whose logit is NaN or infinitely small is never
+    /// chosen. Errors: there is no other.
+    pub fn sample(&mut self, logits: &mut [f32]) -> Result<u32, NotFinite> {
+        check_logits(logits)?;
         self.penalize(logits);
         if self.options.temperature == 0.0 {
-            return crate::backend::cpu::argmax(logits) as u32;
+            return Ok(crate::backend::cpu::argmax(logits) as u32);
         }
         let kept = self.candidates(logits);
         let mut at = self.rng.random_range(0.0..1.0) * kept.iter().map(|(_, p)| p).sum::<f64>();
         for (token, p) in &kept {
             at -= p;
             if at < 0.0 {
-                return *token;
+                return Ok(*token);
             }
         }
-        kept[kept.len() - 1].0
+        Ok(kept[kept.len() - 1].0)
     }
 
     /// The tokens left to choose from with their weights, likeliest first. Never empty.
@@ -159,7 +171,7 @@ mod tests {
         let mut sampler = Sampler::new(o);
         let mut counts = vec![0.0; logits.len()];
         for _ in 0..20000 {
-            counts[sampler.sample(&mut logits.to_vec()) as usize] += 1.0 / 20000.0;
+            counts[sampler.sample(&mut logits.to_vec()).unwrap() as usize] += 1.0 / 20000.0;
         }
         counts
     }
@@ -216,11 +228,13 @@ mod tests {
     fn odd_logits_still_choose() {
         let nan = f32::NAN;
         let mut sampler = Sampler::new(SamplerOptions::default());
-        assert_eq!(sampler.sample(&mut [nan, -1.0, nan]), 1);
-        assert_eq!(sampler.sample(&mut [nan, nan]), 0);
-        assert_eq!(sampler.sample(&mut [0.0, f32::INFINITY, 3.0]), 1);
-        assert_eq!(sampler.sample(&mut [f32::NEG_INFINITY, -1e30, f32::NEG_INFINITY]), 1);
+        assert_eq!(sampler.sample(&mut [nan, -1.0, nan]), Ok(1));
+        assert_eq!(sampler.sample(&mut [nan, nan]), Err(NotFinite));
+        assert_eq!(sampler.sample(&mut [nan, f32::NEG_INFINITY]), Err(NotFinite));
+        assert_eq!(sampler.sample(&mut [0.0, f32::INFINITY, 3.0]), Ok(1));
+        assert_eq!(sampler.sample(&mut [f32::NEG_INFINITY, -1e30, f32::NEG_INFINITY]), Ok(1));
         let mut greedy = Sampler::new(options(|o| o.temperature = 0.0));
-        assert_eq!(greedy.sample(&mut [nan, 3.0, 3.0]), 1);
+        assert_eq!(greedy.sample(&mut [nan, 3.0, 3.0]), Ok(1));
+        assert_eq!(greedy.sample(&mut [nan, nan]), Err(NotFinite));
     }
 }

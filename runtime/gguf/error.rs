@@ -31,8 +31,8 @@ impl Subject<'_> {
         let (file, problem) = (escape_controls(file), escape_controls(&problem.to_string()));
         match self {
             Subject::File => Error::File { file, problem },
-            Subject::Key(key) => Error::Key { file, key: shorten(key), problem },
-            Subject::Tensor(tensor) => Error::Tensor { file, tensor: shorten(tensor), problem },
+            Subject::Key(key) => Error::Key { file, key: excerpt(key), problem },
+            Subject::Tensor(tensor) => Error::Tensor { file, tensor: excerpt(tensor), problem },
         }
     }
 }
@@ -40,8 +40,8 @@ impl Subject<'_> {
 /// Longest key, tensor name or string value that a message repeats in full, in characters.
 const SHOWN_CHARS: usize = 80;
 
-/// A name or text from the file, fit for one line of a message: at most [`SHOWN_CHARS`] characters, no line breaks.
-pub(super) fn shorten(text: &str) -> String {
+/// A name or text from a file, fit for one line of output: its first 80 characters, control characters escaped.
+pub fn excerpt(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => escape_controls(&text[..end]) + "...",
         None => escape_controls(text),

@@ -18,8 +18,8 @@ use std::path::Path;
 use bytes::Bytes;
 use memmap2::Mmap;
 
-pub use error::Error;
 use error::Subject;
+pub use error::{Error, excerpt};
 use read::Reader;
 pub use tensor::Tensor;
 pub use types::GgmlType;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::error::{Error, Subject, shorten};
+use super::error::{Error, Subject, excerpt};
 use super::read::Reader;
 use super::types::GgmlType;
 
@@ -81,7 +81,7 @@ pub(super) fn tensors(
             return Err(Subject::Tensor(info.name).error(file, problem));
         };
         if end > bytes.len() as u64 {
-            let (len, name) = (bytes.len(), shorten(info.name));
+            let (len, name) = (bytes.len(), excerpt(info.name));
             let problem = format!("ends at byte {len}, tensor {name} needs bytes {start}..{end} (truncated download?)");
             return Err(Subject::File.error(file, problem));
         }
@@ -139,7 +139,7 @@ fn refuse_overlap(file: &str, tensors: &[Tensor]) -> Result<(), Error> {
             let problem = format!(
                 "begins at byte {}, inside tensor {} at bytes {}..{end}",
                 tensor.offset,
-                shorten(&before.name),
+                excerpt(&before.name),
                 before.offset
             );
             return Err(Subject::Tensor(&tensor.name).error(file, problem));

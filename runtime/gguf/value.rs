@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::error::shorten;
+use super::error::excerpt;
 
 /// The type of a metadata value; `ty as u32` is its id in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl fmt::Display for Value {
             Value::F32(v) => fmt::Debug::fmt(v, f),
             Value::F64(v) => fmt::Debug::fmt(v, f),
             Value::Bool(v) => v.fmt(f),
-            Value::String(v) => write!(f, "\"{}\"", shorten(&String::from_utf8_lossy(v))),
+            Value::String(v) => write!(f, "\"{}\"", excerpt(&String::from_utf8_lossy(v))),
             Value::Array(array) => {
                 f.write_str("[")?;
                 for (i, element) in array.iter().take(SHOWN_ELEMENTS).enumerate() {

@@ -1,5 +1,5 @@
 use super::Error;
-use crate::gguf::{FromValue, Gguf};
+use crate::gguf::{FromValue, Gguf, excerpt};
 
 /// Hyperparameters of a Llama model, checked: nothing is zero, every division is even.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,9 +39,11 @@ const MAX_VOCAB: u64 = 1 << 24;
 
 impl Config {
     pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
+        refuse_shard(gguf)?;
         let arch: &str = gguf.required("general.architecture")?;
         if arch != "llama" {
-            return Err(gguf.key_error("general.architecture", format!("{arch}, only llama can be run")).into());
+            let what = format!("{}, only llama can be run", excerpt(arch));
+            return Err(gguf.key_error("general.architecture", what).into());
         }
         let read = Reader { gguf };
         let experts = read.or("llama.expert_count", 0u32)?;
@@ -108,6 +110,18 @@ impl Config {
     }
 }
 
+/// Shards of a split file have only a part of the tensors, all but the first lack the metadata too.
+fn refuse_shard(gguf: &Gguf) -> Result<(), Error> {
+    const COUNT: &str = "split.count";
+    let count = gguf.u32(COUNT)?.unwrap_or(1);
+    if count > 1 {
+        let no = gguf.u32("split.no")?.unwrap_or(0);
+        let what = format!("{count}, this is the shard of split.no {no}: split files cannot be opened yet");
+        return Err(gguf.key_error(COUNT, what).into());
+    }
+    Ok(())
+}
+
 struct Reader<'a> {
     gguf: &'a Gguf,
 }
@@ -140,16 +154,24 @@ impl<'a> Reader<'a> {
         Ok(v)
     }
 
-    /// The divisor of positions. Llama 3.1's scaling is not here but in the file's `rope_freqs.weight`.
+    /// The divisor of positions: as in llama.cpp, scaling is linear unless the file says otherwise, and a factor of 0 stands
+    /// for 1. Llama 3.1's scaling is not here but in the file's `rope_freqs.weight`.
     fn rope_scale(&self) -> Result<f32, Error> {
         const TYPE: &str = "llama.rope.scaling.type";
         match self.gguf.str(TYPE)? {
-            None if self.gguf.get("llama.rope.scale_linear").is_some() => {
-                self.positive("llama.rope.scale_linear", None)
+            None | Some("linear") => {
+                let keys = ["llama.rope.scaling.factor", "llama.rope.scale_linear"];
+                match keys.into_iter().find(|key| self.gguf.get(key).is_some()) {
+                    Some(key) if self.gguf.f32(key)? == Some(0.0) => Ok(1.0),
+                    Some(key) => self.positive(key, None),
+                    None => Ok(1.0),
+                }
             }
-            None | Some("none") => Ok(1.0),
-            Some("linear") => self.positive("llama.rope.scaling.factor", None),
-            Some(other) => Err(self.gguf.key_error(TYPE, format!("{other}, only none and linear can be run")).into()),
+            Some("none") => Ok(1.0),
+            Some(other) => {
+                let what = format!("{}, only none and linear can be run", excerpt(other));
+                Err(self.gguf.key_error(TYPE, what).into())
+            }
         }
     }
 }

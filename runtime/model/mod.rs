@@ -14,6 +14,7 @@ use crate::quant::{self, Random};
 use bytes::Bytes;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use thiserror::Error;
 
 /// The name under which a plan's weights list the rotation table, which no file holds.
@@ -82,9 +83,15 @@ impl Model {
         self.gguf().map_or(&self.config.name, Gguf::name)
     }
 
-    fn tensor_error(&self, tensor: &str, problem: impl ToString) -> Error {
-        let (file, tensor) = (self.name().to_string(), tensor.to_string());
-        gguf::Error::Tensor { file, tensor, problem: problem.to_string() }.into()
+    fn tensor_error(&self, tensor: &str, problem: impl Display) -> Error {
+        let error = match &self.source {
+            Source::File(gguf) => gguf.tensor_error(tensor, problem),
+            Source::Random { .. } => {
+                let (file, tensor) = (self.config.name.clone(), tensor.to_string());
+                gguf::Error::Tensor { file, tensor, problem: problem.to_string() }
+            }
+        };
+        error.into()
     }
 
     /// The model as a list of operations. Every tensor's shape is checked against the hyperparameters; a tensor that the

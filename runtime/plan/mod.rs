@@ -111,9 +111,10 @@ impl KvDecl {
         self.heads * self.head_dim
     }
 
-    /// Bytes of keys and values of all layers and slots.
+    /// Bytes of keys and values of all layers and slots; u64::MAX if they are more.
     pub fn bytes(&self) -> u64 {
-        2 * self.layers as u64 * self.slots as u64 * self.row() as u64 * self.ty.bytes()
+        let sizes = [self.layers as u64, self.slots as u64, self.row() as u64, self.ty.bytes()];
+        sizes.into_iter().fold(2, u64::saturating_mul)
     }
 }
 

@@ -12,6 +12,10 @@ use super::{Error, Vocab, quoted};
 /// SentencePiece's space, U+2581.
 pub(super) const SPACE: &str = "▁";
 
+/// The most bytes that the splits of all SentencePiece pieces may have, merges or not: a piece of n characters has n - 1, each of
+/// all its bytes. Llama 2's have 1.0 MiB.
+const MAX_SPLIT_BYTES: usize = 64 << 20;
+
 /// Byte-level BPE: the merges are in the file. `ignore_merges`: a word that is a token is taken whole.
 ///
 /// Errors: no merges; a merge that is not two tokens with a space between, or whose result is not a token.
@@ -44,10 +48,16 @@ pub(super) fn byte_level(vocab: &Vocab, ignore_merges: bool) -> Result<BPE, Erro
 /// piece of the best score first; so every split of a piece into two pieces is a merge, ranked by the piece's score.
 /// Characters that are not pieces fall back to byte tokens, or to `unk` where those are missing.
 ///
-/// Errors: no scores.
+/// Errors: no scores; pieces so long that their splits would fill memory.
 pub(super) fn sentence_piece(vocab: &Vocab) -> Result<BPE, Error> {
     if vocab.scores.is_empty() {
         return Err(Error::key(vocab::SCORES, "no scores, SentencePiece needs them"));
+    }
+    let pieces = vocab.tokens.iter().zip(&vocab.types).filter(|(_, ty)| **ty == TokenType::Normal);
+    let work: usize = pieces.map(|(piece, _)| piece.chars().count().saturating_sub(1) * piece.len()).sum();
+    if work > MAX_SPLIT_BYTES {
+        let problem = format!("the splits of all pieces have {work} bytes, at most {MAX_SPLIT_BYTES}");
+        return Err(Error::key(vocab::TOKENS, problem));
     }
     let mut ids = ids(vocab);
     let mut splits = Vec::new(); // (piece, left, right), ids

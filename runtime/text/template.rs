@@ -1,8 +1,10 @@
 //! Chat templates: the Jinja source in a GGUF file turns a conversation into the text that the model was trained on.
 //!
 //! A template comes with the model, from anywhere. It reaches nothing outside, and every rendering has a budget of work,
-//! depth, output and time. What no budget covers: between two of the engine's checks a hostile template can still fill
-//! memory until the time is up, with a long list turned into text.
+//! depth, output and time. What no budget covers, and only files from trusted sources avoid: between two of the engine's checks
+//! a hostile template can fill memory until the time is up, with a long list turned into text; and one that makes two
+//! namespaces members of themselves and compares or sorts them overflows the stack, which ends the program, since the
+//! engine's comparison has no limit of depth.
 
 use std::io::{self, Write};
 use std::sync::{Arc, mpsc};
@@ -30,7 +32,10 @@ const MAX_OUTPUT: usize = 1 << 20;
 const MAX_DEPTH: usize = 100;
 /// Longest rendering. The usual one takes less than a millisecond.
 const MAX_TIME: Duration = Duration::from_secs(5);
-/// Stack of a rendering, in bytes: the fuel buys lists nested some 10000 deep, and the engine walks them recursively.
+/// Longest source, in bytes. Llama 3.1's has 4.5 KiB.
+const MAX_SOURCE: usize = 64 << 10;
+/// Stack of the engine, in bytes. It parses and frees expressions recursively: 64 KiB of the worst take 34 MiB. The fuel
+/// of a rendering buys lists nested some 10000 deep.
 const STACK: usize = 256 << 20;
 /// Longest `indent` of tojson, in spaces.
 const MAX_INDENT: usize = 16;
@@ -71,8 +76,17 @@ impl ChatTemplate {
 
     /// Parses a template. `bos` and `eos` are the texts of the tokens that it calls `bos_token` and `eos_token`.
     ///
-    /// Errors: bad syntax.
+    /// Errors: bad syntax; a source of more than 64 KiB, or one that takes more than 5 s to parse.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<ChatTemplate, Error> {
+        if source.len() > MAX_SOURCE {
+            return Err(Error::Template(format!("{} bytes, at most {MAX_SOURCE}", source.len())));
+        }
+        let source = source.to_string();
+        let engine = within_limits(move || ChatTemplate::parse(source))?;
+        Ok(ChatTemplate { engine: Arc::new(engine), bos: bos.to_string(), eos: eos.to_string() })
+    }
+
+    fn parse(source: String) -> Result<Environment<'static>, Error> {
         let mut engine = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         engine.set_syntax(syntax.map_err(|e| one_line(&e))?);
@@ -82,8 +96,8 @@ impl ChatTemplate {
         engine.add_filter("tojson", tojson);
         engine.add_function("raise_exception", raise_exception);
         engine.add_function("strftime_now", strftime_now);
-        engine.add_template_owned("chat", source.to_string()).map_err(|e| one_line(&e))?;
-        Ok(ChatTemplate { engine: Arc::new(engine), bos: bos.to_string(), eos: eos.to_string() })
+        engine.add_template_owned("chat", source).map_err(|e| one_line(&e))?;
+        Ok(engine)
     }
 
     /// The text of a conversation, to be encoded with `parse_special` and without another beginning-of-text token.
@@ -121,12 +135,12 @@ impl ChatTemplate {
                 (false, Ok(())) => String::from_utf8(out.bytes).map_err(|e| Error::Template(e.to_string())),
             }
         };
-        within_time(run)
+        within_limits(run)
     }
 }
 
-/// Runs a rendering on a thread of its own, for its stack and its time limit. One that exceeds the time is left behind.
-fn within_time(run: impl FnOnce() -> Result<String, Error> + Send + 'static) -> Result<String, Error> {
+/// Runs the engine on a thread of its own, for its stack and its time limit. A run that exceeds the time is left behind.
+fn within_limits<T: Send + 'static>(run: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     let (send, receive) = mpsc::sync_channel(1);
     let job = move || drop(send.send(run())); // nobody listens any more if it took too long
     let spawned = thread::Builder::new().name("chat template".to_string()).stack_size(STACK).spawn(job);

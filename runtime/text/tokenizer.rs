@@ -1,7 +1,9 @@
 //! Text to token ids and back.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
+use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind, StartKind};
 use tokenizers::models::bpe::BPE;
 
 use super::vocab::{TokenType, byte_of};
@@ -25,11 +27,48 @@ enum Algorithm {
     SentencePiece { model: BPE, add_space_prefix: bool },
 }
 
-/// A token that is recognized in text as a whole.
-struct Special {
-    id: u32,
-    /// Only if asked for: [`EncodeOptions::parse_special`].
-    hidden: bool,
+/// Tokens that are recognized in text as a whole.
+struct Specials {
+    /// Longest text first.
+    ids: Vec<u32>,
+    /// Finds the longest of them that a text starts with, by its index in `ids`.
+    automaton: AhoCorasick,
+}
+
+impl Specials {
+    /// Errors: more text than the automaton can hold.
+    fn new(mut ids: Vec<u32>, pieces: &[String]) -> Result<Specials, Error> {
+        let text = |id: &u32| pieces[*id as usize].as_str();
+        ids.sort_by_key(|id| Reverse(text(id).len()));
+        let mut builder = AhoCorasick::builder();
+        builder.match_kind(MatchKind::LeftmostLongest).start_kind(StartKind::Anchored);
+        let automaton = builder.build(ids.iter().map(text)).map_err(|e| Error::key(vocab::TOKENS, e.to_string()))?;
+        Ok(Specials { ids, automaton })
+    }
+
+    /// Where in a text they are, in order: (start, end, id). Where two overlap, the longer one counts; of equally long ones that
+    /// of the smaller id, then the earlier.
+    fn find(&self, text: &str) -> Vec<(usize, usize, u32)> {
+        let longest = |start: usize, end: usize| {
+            let input = Input::new(text).range(start..end).anchored(Anchored::Yes);
+            self.automaton.find(input).map(|found| (found.len(), Reverse(found.pattern()), Reverse(start)))
+        };
+        let mut candidates: BinaryHeap<_> = (0..text.len()).filter_map(|start| longest(start, text.len())).collect();
+        let mut taken = vec![false; text.len()];
+        let mut found = vec![];
+        while let Some((len, Reverse(index), Reverse(start))) = candidates.pop() {
+            match taken[start..start + len].iter().position(|taken| *taken) {
+                Some(0) => {}
+                Some(free) => candidates.extend(longest(start, start + free)),
+                None => {
+                    taken[start..start + len].fill(true);
+                    found.push((start, start + len, self.ids[index.as_usize()]));
+                }
+            }
+        }
+        found.sort_unstable();
+        found
+    }
 }
 
 /// A piece of a text that is being encoded.
@@ -50,8 +89,10 @@ pub struct Tokenizer {
     byte_ends: Vec<usize>,
     /// (n_vocab). Whether the token shows in output only if asked for.
     hidden: Vec<bool>,
-    /// Longest text first.
-    specials: Vec<Special>,
+    /// Recognized in every text.
+    user_defined: Specials,
+    /// Recognized on request: the user-defined ones and those that steer the model.
+    specials: Specials,
     ends: BTreeSet<u32>,
     bos: Option<u32>,
     add_bos: bool,
@@ -90,13 +131,24 @@ impl Tokenizer {
                 return Err(Error::key(vocab::MODEL, problem));
             }
         };
+        // Some files leave well-known end tokens normal; they are control tokens nevertheless.
+        let is_hidden = |(text, ty): (&String, &TokenType)| {
+            matches!(ty, TokenType::Control | TokenType::Unknown) || ends::is_end_text(text)
+        };
+        let hidden: Vec<bool> = vocab.tokens.iter().zip(&vocab.types).map(is_hidden).collect();
+        let special_ids = |with_hidden: bool| {
+            let special = |i: &usize| if hidden[*i] { with_hidden } else { vocab.types[*i] == TokenType::UserDefined };
+            let ids = (0..hidden.len()).filter(|i| !vocab.tokens[*i].is_empty()).filter(special);
+            ids.map(|i| i as u32).collect::<Vec<u32>>() // fits, checked above
+        };
         let mut tokenizer = Tokenizer {
             algorithm,
             pieces: vocab.tokens.clone(),
             bytes: Vec::new(),
             byte_ends: Vec::with_capacity(vocab.tokens.len()),
-            hidden: Vec::with_capacity(vocab.tokens.len()),
-            specials: Vec::new(),
+            user_defined: Specials::new(special_ids(false), &vocab.tokens)?,
+            specials: Specials::new(special_ids(true), &vocab.tokens)?,
+            hidden,
             ends: ends::ends(vocab),
             bos: vocab.bos,
             add_bos: vocab.add_bos.unwrap_or(add_bos) && vocab.bos.is_some(),
@@ -105,16 +157,11 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Fills in what is kept per token.
+    /// Fills in the bytes of all tokens.
     fn read_tokens(&mut self, vocab: &Vocab) {
         let byte_of_char: HashMap<char, u8> = bpe::BYTE_ALPHABET.into_iter().zip(0..=255).collect();
-        for (id, (text, ty)) in (0..).zip(vocab.tokens.iter().zip(&vocab.types)) {
-            // Some files leave well-known end tokens normal; they are control tokens nevertheless.
-            let hidden = matches!(ty, TokenType::Control | TokenType::Unknown) || ends::is_end_text(text);
-            let special = hidden || *ty == TokenType::UserDefined;
-            if special && !text.is_empty() {
-                self.specials.push(Special { id, hidden });
-            }
+        for (id, (text, ty)) in vocab.tokens.iter().zip(&vocab.types).enumerate() {
+            let special = self.hidden[id] || *ty == TokenType::UserDefined;
             let spelled = || text.chars().map(|c| byte_of_char.get(&c).copied()).collect::<Option<Vec<u8>>>();
             match (byte_of(text), &self.algorithm) {
                 (Some(byte), _) if *ty == TokenType::Byte => self.bytes.push(byte),
@@ -127,10 +174,7 @@ impl Tokenizer {
                 _ => self.bytes.extend(text.as_bytes()),
             }
             self.byte_ends.push(self.bytes.len());
-            self.hidden.push(hidden);
         }
-        let pieces = &self.pieces;
-        self.specials.sort_by_key(|special| std::cmp::Reverse(pieces[special.id as usize].len()));
     }
 
     /// The ids of a text.
@@ -172,27 +216,16 @@ impl Tokenizer {
         }
     }
 
-    /// Cuts a text at its special tokens. Where two overlap, the longer one counts.
+    /// Cuts a text at its special tokens.
     fn fragments<'t>(&self, text: &'t str, parse_special: bool) -> Vec<Fragment<'t>> {
-        let mut fragments = vec![Fragment::Text(text)];
-        for special in self.specials.iter().filter(|s| parse_special || !s.hidden) {
-            let token = self.piece(special.id);
-            if !text.contains(token) {
-                continue;
-            }
-            let mut finer = Vec::with_capacity(fragments.len() + 2);
-            for fragment in fragments {
-                let Fragment::Text(text) = fragment else {
-                    finer.push(fragment);
-                    continue;
-                };
-                for (i, part) in text.split(token).enumerate() {
-                    finer.extend((i > 0).then_some(Fragment::Token(special.id)));
-                    finer.push(Fragment::Text(part));
-                }
-            }
-            fragments = finer;
+        let specials = if parse_special { &self.specials } else { &self.user_defined };
+        let mut fragments = vec![];
+        let mut rest = 0;
+        for (start, end, id) in specials.find(text) {
+            fragments.extend([Fragment::Text(&text[rest..start]), Fragment::Token(id)]);
+            rest = end;
         }
+        fragments.push(Fragment::Text(&text[rest..]));
         fragments.retain(|f| !matches!(f, Fragment::Text("")));
         fragments
     }

@@ -4,7 +4,7 @@ use super::{Error, quoted};
 use crate::gguf::{self, FromValue, Gguf};
 
 /// Longest token accepted, in bytes. The longest in real vocabularies are runs of some hundred spaces.
-const MAX_TOKEN_BYTES: usize = 4096;
+const MAX_TOKEN_BYTES: usize = 1024;
 
 pub(super) const MODEL: &str = "tokenizer.ggml.model";
 pub(super) const PRE: &str = "tokenizer.ggml.pre";
