@@ -78,6 +78,12 @@ impl Cuda<Sim> {
     pub fn sim_of(capability: (u32, u32)) -> Cuda<Sim> {
         Cuda::new("sim".to_string(), Sim::new(capability))
     }
+
+    /// The simulator with the PTX and the grids that a GPU of this compute capability with so many streaming multiprocessors
+    /// gets.
+    pub fn sim_like(capability: (u32, u32), n_sms: u32) -> Cuda<Sim> {
+        Cuda::new("sim".to_string(), Sim::new(capability).with_sms(n_sms))
+    }
 }
 
 impl<D: Driver> Cuda<D> {
