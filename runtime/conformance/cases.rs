@@ -53,10 +53,10 @@ fn embed() -> Vec<Case> {
             s.step(Step::sequence(&ids, 0, &[]));
         })
     };
-    quant::FORMATS
-        .iter()
-        .flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256), twice(build(f.ty, 3, 256))])
-        .collect()
+    let all =
+        quant::FORMATS.iter().flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256), twice(build(f.ty, 3, 256))]);
+    // Not whole units of 32.
+    all.chain([GgmlType::F32, GgmlType::F16].map(|ty| build(ty, 5, 100))).collect()
 }
 
 fn gather() -> Vec<Case> {
@@ -133,6 +133,7 @@ fn mat_mul() -> Vec<Case> {
             (130, block, 9),
             (67, 3 * block, 33),
             (192, 4 * block, 64),
+            (33, 7 * block, 20),
             (18, WIDE, 1),
             (18, WIDE, 6),
         ] {
@@ -248,10 +249,10 @@ fn attention_case(group: u32, kv_heads: u32, head_dim: u32, kv_len: u32, tokens:
         s.push(Attention { out, q, layer: 1, scale: 1.0 / (head_dim as f32).sqrt() });
         s.step(Step::sequence(&vec![0; slots as usize], 0, &[]));
         s.step(Step::sequence(&vec![0; tokens as usize], slots - tokens, &[]));
-        // Each row its own window.
+        // Each row its own window, the longest last.
         let mut windows = Step::sequence(&vec![0; tokens as usize], slots - tokens, &[]);
         for (t, row) in windows.rows.iter_mut().enumerate() {
-            row.kv_start = t as u32 % kv_len;
+            row.kv_start = (tokens - 1 - t as u32) % kv_len;
             row.kv_len = kv_len - row.kv_start;
         }
         s.step(windows);
@@ -268,8 +269,15 @@ fn attention() -> Vec<Case> {
         cases.push(attention_case(4, 1, 128, kv_len, 2, KvType::F16));
         cases.push(attention_case(2, 2, 32, kv_len, 33, KvType::F16));
     }
-    cases.push(attention_case(2, 2, 80, 40, 3, KvType::F16));
-    cases.push(attention_case(2, 1, 96, 40, 11, KvType::F16));
+    for group in [1, 2, 4, 8] {
+        // Heads that leave lanes of the last piece unused.
+        cases.push(attention_case(group, 2, 80, 40, 3, KvType::F16));
+        cases.push(attention_case(group, 2, 80, 40, 3, KvType::F32));
+        cases.push(attention_case(group, 1, 64, 70, 2, KvType::F32));
+    }
+    for head_dim in [32, 64, 80, 96, 128] {
+        cases.push(attention_case(1, 2, head_dim, 70, 32, KvType::F16));
+    }
     cases.push(attention_case(1, 2, 256, 40, 3, KvType::F16));
     cases.push(attention_case(4, 2, 128, 1000, 1, KvType::F16));
     cases
@@ -344,6 +352,7 @@ fn fused() -> Vec<Case> {
         for build in [mat_mul_add_case, gate_up_case, qkv_case] {
             cases.extend([1, 3, 8, 33].map(|tokens| build(ty, 256, tokens)));
             cases.extend([1, 6].map(|tokens| build(ty, WIDE as u32, tokens)));
+            cases.push(build(ty, 3 * ty.block_size().max(32) as u32, 20));
             cases.extend([1, 3].map(|tokens| twice(build(ty, 256, tokens))));
         }
     }
@@ -382,7 +391,8 @@ fn gate_up_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
 }
 
 fn qkv_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
-    let name = format!("{} heads=6/2 head_dim=32 embd={cols} tokens={tokens}", ty.name());
+    let rope_dim = if cols as u64 == WIDE { 16 } else { 32 };
+    let name = format!("{} heads=6/2 head_dim=32 rope_dim={rope_dim} embd={cols} tokens={tokens}", ty.name());
     // A key or value that lies between two halves may be rounded to either, 2^-11 apart.
     let (kv, limit) = if tokens == 3 { (KvType::F16, 1e3 * DOT) } else { (KvType::F32, DOT) };
     case("norm_qkv_rope_store", name, Some(ty), limit, move |s| {
@@ -391,7 +401,7 @@ fn qkv_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
         let norm = s.weight(GgmlType::F32, 1, cols as u64);
         let (wq, wk, wv) =
             (s.weight(ty, 192, cols as u64), s.weight(ty, 64, cols as u64), s.weight(ty, 64, cols as u64));
-        let table = rope_table(s, tokens + 3, 32);
+        let table = rope_table(s, tokens + 3, rope_dim);
         let h = s.output("h", Rows::Tokens, cols);
         let (q, k) = (s.output("q", Rows::Tokens, 192), s.output("k", Rows::Tokens, 64));
         let (v, out) = (s.output("v", Rows::Tokens, 64), s.output("out", Rows::Tokens, 192));
