@@ -4,6 +4,7 @@
 //! sentinels: an operation that writes outside its rows, or to a buffer that is not its own, fails.
 
 mod cases;
+mod fused;
 mod perf;
 
 pub use cases::cases;

@@ -136,7 +136,7 @@ mod tests {
     /// What loading `rms_norm` from `folder` gives.
     fn load_from(folder: &Path) -> Result<(), String> {
         let mut kernels = Kernels { folder: Some(folder.to_path_buf()), ..Kernels::new(SM_90) };
-        kernels.load("rms_norm", &mut super::super::Sim::new())
+        kernels.load("rms_norm", &mut super::super::Sim::new(SM_90))
     }
 
     #[test]

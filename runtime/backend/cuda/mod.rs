@@ -13,6 +13,8 @@ mod weights;
 
 pub use driver::{Driver, Gpu, Sim};
 pub use kernels::{SOURCES, Source, entries};
+/// Public figures of a GPU, for estimates.
+pub use ptx_sim::Gpu as GpuModel;
 
 use super::params::Step as StepHead;
 use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Unsupported, check_supported};

@@ -3,11 +3,11 @@ use crate::cli::output::{notice, plain_table, print, stdout};
 use anyhow::{Context, Result};
 use comfy_table::CellAlignment;
 use pronk::backend::Error;
-use pronk::backend::cuda::Cuda;
+use pronk::backend::cuda::{Cuda, GpuModel};
 use pronk::conformance::single_cases;
 use pronk::model::Shape;
 use pronk::quant::GgmlType;
-use ptx_sim::Gpu;
+
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -30,7 +30,7 @@ pub struct Args {
 /// A GPU, and what the kernels are compiled to for it.
 #[derive(Clone, Copy)]
 struct Target {
-    gpu: &'static Gpu,
+    gpu: &'static GpuModel,
     capability: (u32, u32),
 }
 
@@ -39,7 +39,8 @@ const CAPABILITIES: [(&str, (u32, u32)); 3] = [("H100", (9, 0)), ("A100", (8, 0)
 
 fn target(name: &str) -> Result<Target, String> {
     let found = CAPABILITIES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    let target = found.and_then(|(name, capability)| Some(Target { gpu: Gpu::named(name)?, capability: *capability }));
+    let target =
+        found.and_then(|(name, capability)| Some(Target { gpu: GpuModel::named(name)?, capability: *capability }));
     target.ok_or_else(|| format!("expected one of {}", CAPABILITIES.map(|(name, _)| name).join(", ")))
 }
 

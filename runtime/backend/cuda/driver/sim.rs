@@ -1,6 +1,7 @@
 //! The simulator as a device: the same PTX on the CPU, every access checked. A finding of the checks is an error.
 
 use super::{Driver, Graph, Kernel, Launch, Properties, Ptr};
+use crate::backend::cuda::GpuModel;
 use crate::backend::{Memory, device, gib};
 use ptx_sim::{Counters, Device, LaunchConfig, Limits, Module, Roofline};
 use std::collections::BTreeMap;
@@ -58,7 +59,7 @@ impl Sim {
     }
 
     /// What an entry's latest launch takes at least on `gpu`, with this many registers per thread; none if it never ran.
-    pub fn roofline(&self, entry: &str, gpu: &ptx_sim::Gpu, registers: u32) -> Option<Roofline> {
+    pub fn roofline(&self, entry: &str, gpu: &GpuModel, registers: u32) -> Option<Roofline> {
         let Launched { kernel, config, counters } = self.latest.get(entry)?;
         Some(Roofline::estimate(gpu, kernel, config, counters, registers))
     }
