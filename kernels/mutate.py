@@ -69,6 +69,13 @@ def mutants(lines, start, end):
                 yield "guard", i, ""
 
 
+def never_taken(pronk, stem, text, line, selections):
+    """Whether no case takes the branch that a mutant of kind guard lacks: a trap in its place is not noticed either."""
+    lines = text.splitlines()
+    lines[line - 1] = re.sub(r"bra .*", "trap;", (KERNELS / "ptx" / f"{stem}.sm_90.ptx").read_text().splitlines()[line - 1])
+    return verdict(pronk, stem, "\n".join(lines) + "\n", selections)[0] == "survived"
+
+
 def touches_memory(line):
     return re.match(r"(@!?%p\d+ )?(ld|st|atom|red)\.(global|shared)|ldmatrix|cp\.async\.c", line)
 
@@ -122,7 +129,7 @@ def ordinal(all_of_entry, mutant):
 def explanations():
     """By survivor: what MUTATIONS.md says of it."""
     text = RECORD.read_text() if RECORD.exists() else ""
-    return {(e, m): why for e, m, why in re.findall(r"^\| (\w+) \| (\w+ \d+ of \d+) \|[^|]*\| (.*) \|$", text, re.M)}
+    return {(e, m): why for e, m, why in re.findall(r"^\| (\w+) \| (\w+ \d+ of \d+) \|[^|]*\|[^|]*\| (.*) \|$", text, re.M)}
 
 
 def main():
@@ -159,7 +166,11 @@ def main():
     def judge(item):
         if time.monotonic() > deadline:
             return item, None
-        return item, verdict(pronk, item[0], item[4], item[5])
+        how, what = verdict(pronk, item[0], item[4], item[5])
+        stem, _, name, line, text, selections = item
+        if how == "survived" and name.startswith("guard") and never_taken(pronk, stem, text, line, selections):
+            what = "no case takes the branch"
+        return item, (how, what)
 
     counts, survivors, left = {}, [], 0
     known = explanations()
@@ -174,7 +185,7 @@ def main():
             row["tried"] += 1
             row[how] += 1
             if how == "survived":
-                survivors.append((entry, name, line, known.get((entry, name), UNEXPLAINED)))
+                survivors.append((entry, name, line, "" if not name.startswith("guard") else "no" if what else "yes", known.get((entry, name), UNEXPLAINED)))
 
     report = [
         "# What the conformance cases notice (written by kernels/mutate.py)",
@@ -194,8 +205,8 @@ def main():
     if left:
         report += ["", f"Not tried for lack of time: {left}."]
     if survivors:
-        report += ["", "## Survivors", "", "| entry | mutant | line | why |", "|---|---|--:|---|"]
-        report += [f"| {entry} | {name} | {line} | {why} |" for entry, name, line, why in survivors]
+        report += ["", "## Survivors", "", "Taken: whether a case takes the branch that was deleted.", "", "| entry | mutant | line | taken | why |", "|---|---|--:|---|---|"]
+        report += [f"| {' | '.join(map(str, survivor))} |" for survivor in survivors]
     text = "\n".join(report) + "\n"
     if args.stem == STEMS and not left:
         RECORD.write_text(text)

@@ -399,3 +399,43 @@ fn help_is_there_for_every_subcommand() {
         assert!(run(&[subcommand, "--help"]).stdout.contains(&usage), "{subcommand}");
     }
 }
+
+#[cfg(feature = "cuda")]
+#[test]
+fn ops_counters_has_a_row_for_each_kernel() {
+    let args = ["ops", "counters", "-n", "3", "-o"];
+    let table = run(&[&args[..], &["rms_norm"]].concat()).stdout;
+    let row = table.lines().find(|line| line.contains(" rms_norm ")).expect("its row");
+    assert!(row.contains("embd=576") && row.contains("DRAM") && row.contains('%'), "{row}");
+    let json = |more: &[&str]| -> Value {
+        serde_json::from_str(&run(&[&args[..], more, &["--json"]].concat()).stdout).expect("JSON")
+    };
+    let norm = &json(&["rms_norm"])[0];
+    assert_eq!((&norm["entry"], &norm["launches"]), (&"rms_norm".into(), &1.into()));
+    assert!(norm["lane_instructions_per_weight"].is_null());
+    assert!(norm["dram_bytes"].as_u64().expect("a count") >= 4 * 576 * 7, "3 rows in and out, and the weights: {norm}");
+    let all = json(&["mat_mul_add", "--type", "q8_0", "--gpu", "a100"]);
+    let product = &all[0];
+    assert_eq!((&product["entry"], &product["gpu"]), (&"mat_mul_add_q8_0_t4".into(), &"A100".into()));
+    assert!(product["lane_instructions_per_weight"].as_f64().expect("a number") > 1.0, "{product}");
+    usage_error(&["ops", "counters", "--gpu", "abacus"], "RTX 4090");
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn ptx_of_a_folder_is_tried_in_place_of_the_programs_own() {
+    let folder = folder();
+    let text = fs::read_to_string("kernels/ptx/rms_norm.sm_90.ptx").expect("the PTX");
+    let ptx = text.replacen("bar.sync 0;", "", 1);
+    assert_ne!(ptx, text);
+    file(&folder, "rms_norm.sm_90.ptx", ptx.as_bytes());
+    let test = |folder: &str| {
+        let mut command = common::program::pronk(&["ops", "test", "--device", "sim", "-o", "rms_norm", "--fail-fast"]);
+        common::program::finish(command.env("PRONK_PTX", folder).spawn().expect("the program starts"))
+    };
+    let done = test(&folder.path().display().to_string());
+    assert_eq!(done.code, Some(1));
+    assert!(done.stdout.contains("SharedRace"), "{}", done.stdout);
+    let done = test("no such folder");
+    assert!(done.stdout.contains("PRONK_PTX=no such folder: is not a folder"), "{}", done.stdout);
+}

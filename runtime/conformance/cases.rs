@@ -1,6 +1,6 @@
 //! The cases: what each operation is tried with, and how far from the reference it may be.
 
-use super::{Case, Setup, no_kv};
+use super::{Case, Setup, fused, no_kv};
 use crate::plan::*;
 use crate::quant;
 use crate::quant::GgmlType;
@@ -12,14 +12,14 @@ const ROUNDED: f64 = 1e-13;
 /// A sum over a row in another order, or a device's exp and inverse square root (a few units in the last place).
 const SUMMED: f64 = 1e-11;
 /// Dot products of up to 14336 terms with cancellation.
-const DOT: f64 = 1e-10;
+pub(super) const DOT: f64 = 1e-10;
 
 pub fn cases() -> Vec<Case> {
     let groups = [embed(), gather(), rms_norm(), mat_mul(), rope(), kv_store(), attention(), elementwise(), argmax()];
-    groups.into_iter().flatten().chain(fused()).collect()
+    groups.into_iter().flatten().chain(fused::cases()).collect()
 }
 
-fn case(
+pub(super) fn case(
     stem: &'static str,
     name: String,
     ty: Option<GgmlType>,
@@ -31,7 +31,7 @@ fn case(
 
 /// The same with every operation given twice: a kernel may begin before the one before it has ended, and here both write the
 /// same buffers, so that it must wait.
-fn twice(case: Case) -> Case {
+pub(super) fn twice(case: Case) -> Case {
     let build = case.build;
     let repeated = move |s: &mut Setup| {
         build(s);
@@ -53,10 +53,10 @@ fn embed() -> Vec<Case> {
             s.step(Step::sequence(&ids, 0, &[]));
         })
     };
-    let mut cases: Vec<Case> = quant::FORMATS
-        .iter()
-        .flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256), twice(build(f.ty, 3, 256))])
-        .collect();
+    let all =
+        quant::FORMATS.iter().flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256), twice(build(f.ty, 3, 256))]);
+    // Not whole units of 32.
+    let mut cases: Vec<Case> = all.chain([GgmlType::F32, GgmlType::F16].map(|ty| build(ty, 5, 100))).collect();
     cases.push(case("embed", "what the device chose".to_string(), Some(GgmlType::Q8_0), ROUNDED, |s| {
         s.size(no_kv(), 5, 3);
         let table = s.weight(GgmlType::Q8_0, 67, 64);
@@ -128,7 +128,7 @@ fn mat_mul_case(ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
 }
 
 /// Columns of a row of more than two tiles: kernels that pass x through shared memory hold at most 1024 columns of it.
-const WIDE: u64 = 2304;
+pub(super) const WIDE: u64 = 2304;
 
 fn mat_mul() -> Vec<Case> {
     let mut cases = vec![];
@@ -144,6 +144,7 @@ fn mat_mul() -> Vec<Case> {
             (130, block, 9),
             (67, 3 * block, 33),
             (192, 4 * block, 64),
+            (33, 7 * block, 20),
             (18, WIDE, 1),
             (18, WIDE, 6),
         ] {
@@ -182,7 +183,7 @@ fn mat_mul() -> Vec<Case> {
 }
 
 /// Cosines and sines as the model makes them, for `positions` positions.
-fn rope_table(s: &mut Setup, positions: u32, rope_dim: u32) -> Weight {
+pub(super) fn rope_table(s: &mut Setup, positions: u32, rope_dim: u32) -> Weight {
     let angle = |p: u32, i: u32| p as f64 * 1e4f64.powf(-2.0 * i as f64 / rope_dim as f64);
     let pairs = (0..positions).flat_map(|p| (0..rope_dim / 2).map(move |i| angle(p, i).sin_cos()));
     let values: Vec<f32> = pairs.flat_map(|(sin, cos)| [cos as f32, sin as f32]).collect();
@@ -210,7 +211,7 @@ fn rope() -> Vec<Case> {
     cases
 }
 
-fn kv_of(heads: u32, head_dim: u32, slots: u32, ty: KvType) -> KvDecl {
+pub(super) fn kv_of(heads: u32, head_dim: u32, slots: u32, ty: KvType) -> KvDecl {
     KvDecl { layers: 2, slots, heads, head_dim, ty }
 }
 
@@ -259,10 +260,10 @@ fn attention_case(group: u32, kv_heads: u32, head_dim: u32, kv_len: u32, tokens:
         s.push(Attention { out, q, layer: 1, scale: 1.0 / (head_dim as f32).sqrt() });
         s.step(Step::sequence(&vec![0; slots as usize], 0, &[]));
         s.step(Step::sequence(&vec![0; tokens as usize], slots - tokens, &[]));
-        // Each row its own window.
+        // Each row its own window, the longest last.
         let mut windows = Step::sequence(&vec![0; tokens as usize], slots - tokens, &[]);
         for (t, row) in windows.rows.iter_mut().enumerate() {
-            row.kv_start = t as u32 % kv_len;
+            row.kv_start = (tokens - 1 - t as u32) % kv_len;
             row.kv_len = kv_len - row.kv_start;
         }
         s.step(windows);
@@ -279,8 +280,15 @@ fn attention() -> Vec<Case> {
         cases.push(attention_case(4, 1, 128, kv_len, 2, KvType::F16));
         cases.push(attention_case(2, 2, 32, kv_len, 33, KvType::F16));
     }
-    cases.push(attention_case(2, 2, 80, 40, 3, KvType::F16));
-    cases.push(attention_case(2, 1, 96, 40, 11, KvType::F16));
+    for group in [1, 2, 4, 8] {
+        // Heads that leave lanes of the last piece unused.
+        cases.push(attention_case(group, 2, 80, 40, 3, KvType::F16));
+        cases.push(attention_case(group, 2, 80, 40, 3, KvType::F32));
+        cases.push(attention_case(group, 1, 64, 70, 2, KvType::F32));
+    }
+    for head_dim in [32, 64, 80, 96, 128] {
+        cases.push(attention_case(1, 2, head_dim, 70, 32, KvType::F16));
+    }
     cases.push(attention_case(1, 2, 256, 40, 3, KvType::F16));
     cases.push(attention_case(4, 2, 128, 1000, 1, KvType::F16));
     cases
@@ -344,79 +352,4 @@ fn argmax() -> Vec<Case> {
             row[650] = -1e30;
         }),
     ]
-}
-
-/// Every fused operation, in the setting where fusion finds it: a piece of a layer.
-fn fused() -> Vec<Case> {
-    let types =
-        [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16, GgmlType::F32, GgmlType::Q4_K, GgmlType::Q6_K];
-    let mut cases = vec![];
-    for ty in types {
-        for build in [mat_mul_add_case, gate_up_case, qkv_case] {
-            cases.extend([1, 3, 8, 33].map(|tokens| build(ty, 256, tokens)));
-            cases.extend([1, 6].map(|tokens| build(ty, WIDE as u32, tokens)));
-            cases.extend([1, 3].map(|tokens| twice(build(ty, 256, tokens))));
-        }
-    }
-    cases
-}
-
-fn mat_mul_add_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
-    let name = format!("{} 68x{cols} tokens={tokens}", ty.name());
-    case("mat_mul_add", name, Some(ty), DOT, move |s| {
-        s.size(no_kv(), tokens, 1);
-        let h = s.input("h", Rows::Tokens, cols, 1.0);
-        let x = s.input("x", Rows::Tokens, 68, 1.0);
-        let w = s.weight(ty, 68, cols as u64);
-        let y = s.output("y", Rows::Tokens, 68);
-        s.push(MatMul { out: y, x: h, w, first_row: 0 });
-        s.push(Add { out: x, x, y });
-        s.plain_step(tokens);
-    })
-}
-
-fn gate_up_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
-    let name = format!("{} 132x{cols} tokens={tokens}", ty.name());
-    case("norm_gate_up_swi_glu", name, Some(ty), DOT, move |s| {
-        s.size(no_kv(), tokens, 1);
-        let x = s.input("x", Rows::Tokens, cols, 1.0);
-        let (norm, w_gate, w_up) =
-            (s.weight(GgmlType::F32, 1, cols as u64), s.weight(ty, 132, cols as u64), s.weight(ty, 132, cols as u64));
-        let h = s.output("h", Rows::Tokens, cols);
-        let (gate, up) = (s.output("gate", Rows::Tokens, 132), s.output("up", Rows::Tokens, 132));
-        s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
-        s.push(MatMul { out: gate, x: h, w: w_gate, first_row: 0 });
-        s.push(MatMul { out: up, x: h, w: w_up, first_row: 0 });
-        s.push(SwiGlu { out: gate, gate, up });
-        s.plain_step(tokens);
-    })
-}
-
-fn qkv_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
-    let name = format!("{} heads=6/2 head_dim=32 embd={cols} tokens={tokens}", ty.name());
-    // A key or value that lies between two halves may be rounded to either, 2^-11 apart.
-    let (kv, limit) = if tokens == 3 { (KvType::F16, 1e3 * DOT) } else { (KvType::F32, DOT) };
-    case("norm_qkv_rope_store", name, Some(ty), limit, move |s| {
-        s.size(kv_of(2, 32, tokens + 3, kv), tokens, 1);
-        let x = s.input("x", Rows::Tokens, cols, 1.0);
-        let norm = s.weight(GgmlType::F32, 1, cols as u64);
-        let (wq, wk, wv) =
-            (s.weight(ty, 192, cols as u64), s.weight(ty, 64, cols as u64), s.weight(ty, 64, cols as u64));
-        let table = rope_table(s, tokens + 3, 32);
-        let h = s.output("h", Rows::Tokens, cols);
-        let (q, k) = (s.output("q", Rows::Tokens, 192), s.output("k", Rows::Tokens, 64));
-        let (v, out) = (s.output("v", Rows::Tokens, 64), s.output("out", Rows::Tokens, 192));
-        s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
-        s.push(MatMul { out: q, x: h, w: wq, first_row: 0 });
-        s.push(MatMul { out: k, x: h, w: wk, first_row: 0 });
-        s.push(MatMul { out: v, x: h, w: wv, first_row: 0 });
-        s.push(Rope { x: q, table, head_dim: 32 });
-        s.push(Rope { x: k, table, head_dim: 32 });
-        s.push(KvStore { k, v, layer: 1 });
-        // Large scores would magnify the rounding of q and k. Elements of q and k are as large as those of w times
-        // the root of cols times a norm's mean square of 1/3: scores of 32 of their products are to stay near 1.
-        let size = (cols as f32 / 3.0).sqrt() * s.rms(wq);
-        s.push(Attention { out, q, layer: 1, scale: 1.0 / (32f32.sqrt() * size * size) });
-        s.plain_step(tokens);
-    })
 }

@@ -4,10 +4,11 @@
 //! sentinels: an operation that writes outside its rows, or to a buffer that is not its own, fails.
 
 mod cases;
+mod fused;
 mod perf;
 
 pub use cases::cases;
-pub use perf::{PerfCase, perf_cases, stream_bandwidth};
+pub use perf::{PerfCase, perf_cases, single_cases, stream_bandwidth};
 
 use crate::backend::{Backend, Error, Precision, check_supported, cpu::Cpu};
 use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse};

@@ -46,8 +46,7 @@ impl PerfCase {
     /// Runs all copies once and waits for the result.
     pub fn run(&self, backend: &mut dyn Backend) -> Result<(), Error> {
         backend.run(self.step())?;
-        let mut v = [0.0];
-        backend.read(Buf(0), &mut v) // waits
+        backend.read(Buf(0), &mut [0.0]) // waits
     }
 
     /// Seconds of one run of all copies: the median of at least 5 runs, as many as fit into `time`, after one that does not
@@ -66,6 +65,18 @@ impl PerfCase {
 
     fn step(&self) -> &Step {
         &self.setup.steps[0]
+    }
+
+    /// Elements of the matrices that one copy multiplies or looks up: 0 for operations without.
+    pub fn matrix_elements(&self) -> u64 {
+        let plan = &self.setup.plan;
+        let ops = plan.ops(plan.phase(self.step().n_tokens()));
+        let elements = |op: &Op| match op {
+            Op::MatMul(op) => plan[op.out].cols as u64 * plan[op.w].cols,
+            Op::Embed(op) => self.step().n_tokens() as u64 * plan[op.table].cols,
+            _ => 0,
+        };
+        ops.iter().flat_map(Op::expand).map(|op| elements(&op)).sum::<u64>() / self.copies as u64
     }
 
     /// What all copies together must move and compute.
@@ -96,12 +107,21 @@ pub fn stream_bandwidth(backend: &mut dyn Backend) -> Result<f64, Error> {
 
 /// Every operation of one layer of `shape` with weights of `ty`, for `n_tokens` tokens that see `kv_len` slots.
 pub fn perf_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32) -> Vec<PerfCase> {
+    layer_cases(shape, ty, n_tokens, kv_len, MAX_COPIES)
+}
+
+/// The same, each once: for counting what it does, not how long that takes.
+pub fn single_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32) -> Vec<PerfCase> {
+    layer_cases(shape, ty, n_tokens, kv_len, 1)
+}
+
+fn layer_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32, most_copies: u32) -> Vec<PerfCase> {
     let (embd, ff, head_dim) = (shape.n_embd, shape.n_ff, shape.head_dim);
     let (q_dim, kv_dim) = (shape.n_heads * head_dim, shape.n_kv_heads * head_dim);
     let kv = KvDecl { layers: 1, slots: kv_len.max(n_tokens), heads: shape.n_kv_heads, head_dim, ty: KvType::F16 };
     let mut cases = vec![];
     let mut case = |stem: &'static str, part: &str, bytes: u64, build: &dyn Fn(&mut Setup, u32)| {
-        let copies = (WORKING_SET / bytes.max(1)).clamp(1, MAX_COPIES as u64) as u32;
+        let copies = (WORKING_SET / bytes.max(1)).clamp(1, most_copies as u64) as u32;
         let mut setup = Setup::new(no_kv(), n_tokens, 1, 7);
         setup.size(KvDecl { layers: copies, ..kv }, n_tokens, 1);
         let tokens: Vec<u32> = (0..n_tokens).collect();
@@ -157,12 +177,34 @@ pub fn perf_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32) -> Ve
         s.push(MatMul { out: up, x: h, w: w_up, first_row: 0 });
         s.push(SwiGlu { out: gate, gate, up });
     });
-    case("rope", &format!("heads={} head_dim={head_dim}", shape.n_heads), 2 * floats(q_dim), &|s, _| {
-        let x = s.input("x", Rows::Tokens, q_dim, 1.0);
+    let rope_table = |s: &mut Setup| {
         let mut random = Random::new(3);
         let angles: Vec<f32> = (0..kv.slots * head_dim / 2).map(|_| random.uniform(3.0)).collect();
         let table: Vec<f32> = angles.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
-        let table = s.weight_of(&table, head_dim as u64);
+        s.weight_of(&table, head_dim as u64)
+    };
+    let qkv_bytes = matrix_bytes(q_dim + 2 * kv_dim, embd);
+    let name = format!("({q_dim}+2x{kv_dim})x{embd} {}", ty.name());
+    case("norm_qkv_rope_store", &name, qkv_bytes, &|s, layer| {
+        let x = s.input("x", Rows::Tokens, embd, 1.0);
+        let norm = s.weight(GgmlType::F32, 1, embd as u64);
+        let [wq, wk, wv] = [q_dim, kv_dim, kv_dim].map(|rows| s.weight(ty, rows as u64, embd as u64));
+        let table = rope_table(s);
+        let h = s.output("h", Rows::Tokens, embd);
+        let q = s.output("q", Rows::Tokens, q_dim);
+        let [k, v] = ["k", "v"].map(|name| s.output(name, Rows::Tokens, kv_dim));
+        s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
+        for (out, w) in [(q, wq), (k, wk), (v, wv)] {
+            s.push(MatMul { out, x: h, w, first_row: 0 });
+        }
+        for x in [q, k] {
+            s.push(Rope { x, table, head_dim });
+        }
+        s.push(KvStore { k, v, layer });
+    });
+    case("rope", &format!("heads={} head_dim={head_dim}", shape.n_heads), 2 * floats(q_dim), &|s, _| {
+        let x = s.input("x", Rows::Tokens, q_dim, 1.0);
+        let table = rope_table(s);
         s.push(Rope { x, table, head_dim });
     });
     case("kv_store", &format!("heads={} head_dim={head_dim}", shape.n_kv_heads), 2 * floats(kv_dim), &|s, layer| {

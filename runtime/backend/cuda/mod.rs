@@ -13,6 +13,8 @@ mod weights;
 
 pub use driver::{Driver, Gpu, Sim};
 pub use kernels::{SOURCES, Source, entries};
+/// Public figures of a GPU, for estimates.
+pub use ptx_sim::Gpu as GpuModel;
 
 use super::params::Step as StepHead;
 use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Unsupported, check_supported};
@@ -77,6 +79,12 @@ impl Cuda<Sim> {
     /// The simulator with the PTX that a GPU of this compute capability gets.
     pub fn sim_of(capability: (u32, u32)) -> Cuda<Sim> {
         Cuda::new("sim".to_string(), Sim::new(capability))
+    }
+
+    /// The simulator with the PTX and the grids that a GPU of this compute capability with so many streaming multiprocessors
+    /// gets.
+    pub fn sim_like(capability: (u32, u32), n_sms: u32) -> Cuda<Sim> {
+        Cuda::new("sim".to_string(), Sim::new(capability).with_sms(n_sms))
     }
 }
 

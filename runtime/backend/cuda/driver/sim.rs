@@ -1,8 +1,9 @@
 //! The simulator as a device: the same PTX on the CPU, every access checked. A finding of the checks is an error.
 
 use super::{Driver, Graph, Kernel, Launch, Properties, Ptr};
+use crate::backend::cuda::GpuModel;
 use crate::backend::{Memory, device, gib};
-use ptx_sim::{Counters, Device, LaunchConfig, Limits, Module};
+use ptx_sim::{Counters, Device, LaunchConfig, Limits, Module, Roofline};
 use std::collections::BTreeMap;
 
 /// Bytes of host memory that the simulator takes for each byte of device memory, its shadows included.
@@ -20,6 +21,14 @@ pub struct Sim {
     memory: u64,
     /// By entry: launches, and their counters added up.
     counted: BTreeMap<String, (u64, Counters)>,
+    /// By entry: its latest launch.
+    latest: BTreeMap<String, Launched>,
+}
+
+struct Launched {
+    kernel: ptx_sim::Kernel,
+    config: LaunchConfig,
+    counters: Counters,
 }
 
 impl Sim {
@@ -34,7 +43,14 @@ impl Sim {
             graphs: vec![],
             memory,
             counted: BTreeMap::new(),
+            latest: BTreeMap::new(),
         }
+    }
+
+    /// With this many streaming multiprocessors: what attention is divided by.
+    pub fn with_sms(mut self, n_sms: u32) -> Sim {
+        self.properties.n_sms = n_sms;
+        self
     }
 
     /// What has run so far, by entry: launches, and their counters added up.
@@ -42,7 +58,13 @@ impl Sim {
         &self.counted
     }
 
-    /// The same in one line.
+    /// What an entry's latest launch takes at least on `gpu`, with this many registers per thread; none if it never ran.
+    pub fn roofline(&self, entry: &str, gpu: &GpuModel, registers: u32) -> Option<Roofline> {
+        let Launched { kernel, config, counters } = self.latest.get(entry)?;
+        Some(Roofline::estimate(gpu, kernel, config, counters, registers))
+    }
+
+    /// What has run so far in one line.
     pub fn summary(&self) -> String {
         let mut all = Counters::default();
         self.counted.values().for_each(|(_, counters)| all.add(counters));
@@ -115,6 +137,8 @@ impl Driver for Sim {
         let (launches, counters) = self.counted.entry(report.kernel.clone()).or_default();
         *launches += 1;
         counters.add(&report.counters);
+        let launched = Launched { kernel: kernel.clone(), config, counters: report.counters };
+        self.latest.insert(report.kernel, launched);
         match report.findings.first() {
             None => Ok(()),
             Some(first) => {

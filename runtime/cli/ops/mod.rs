@@ -1,0 +1,84 @@
+//! `pronk ops`: the operations one by one.
+
+#[cfg(feature = "cuda")]
+mod counters;
+mod perf;
+mod test;
+
+use anyhow::Result;
+use clap::Subcommand;
+use pronk::model::{SHAPES, Shape};
+use pronk::quant::{FORMATS, GgmlType};
+
+/// Check, time or count the operations one by one
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Test(test::Args),
+    Perf(perf::Args),
+    #[cfg(feature = "cuda")]
+    Counters(counters::Args),
+}
+
+/// Which operations.
+#[derive(clap::Args)]
+struct Selection {
+    /// Only this operation: mat_mul, attention, ...
+    #[arg(short, long, value_name = "OP", value_parser = stem)]
+    op: Option<String>,
+    /// Only weights of this type: Q4_0, ...
+    #[arg(long = "type", value_name = "TYPE", value_parser = tensor_type)]
+    ty: Option<GgmlType>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Selection {
+    fn has(&self, stem: &str) -> bool {
+        self.op.as_deref().is_none_or(|op| op == stem)
+    }
+}
+
+/// The step that operations are timed or counted in.
+#[derive(clap::Args)]
+struct StepSize {
+    /// Tokens of a step
+    #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    tokens: u32,
+    /// KV slots that attention sees
+    #[arg(short = 'd', long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=131072))]
+    kv_len: u32,
+}
+
+pub fn stem(name: &str) -> Result<String, String> {
+    let known: Vec<&str> = pronk::plan::CORE_STEMS.into_iter().chain(pronk::plan::fused_stems()).collect();
+    match known.contains(&name) {
+        true => Ok(name.to_string()),
+        false => Err(format!("expected one of {}", known.join(", "))),
+    }
+}
+
+pub fn tensor_type(name: &str) -> Result<GgmlType, String> {
+    let known = || FORMATS.iter().map(|f| f.ty);
+    let found = known().find(|ty| ty.name().eq_ignore_ascii_case(name));
+    found.ok_or_else(|| format!("expected one of {}", known().map(GgmlType::name).collect::<Vec<_>>().join(", ")))
+}
+
+pub fn shape(name: &str) -> Result<Shape, String> {
+    Shape::find(name).ok_or_else(|| format!("expected one of {}", SHAPES.map(|s| s.name).join(", ")))
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    match &args.command {
+        Command::Test(args) => test::run(args),
+        Command::Perf(args) => perf::run(args),
+        #[cfg(feature = "cuda")]
+        Command::Counters(args) => counters::run(args),
+    }
+}

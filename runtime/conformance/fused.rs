@@ -1,0 +1,82 @@
+//! The cases of fused operations, each in the setting where fusion finds it: a piece of a layer.
+
+use super::cases::{DOT, WIDE, case, kv_of, rope_table, twice};
+use super::{Case, no_kv};
+use crate::plan::*;
+use crate::quant::GgmlType;
+
+pub fn cases() -> Vec<Case> {
+    let types =
+        [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16, GgmlType::F32, GgmlType::Q4_K, GgmlType::Q6_K];
+    let mut cases = vec![];
+    for ty in types {
+        for build in [mat_mul_add_case, gate_up_case, qkv_case] {
+            cases.extend([1, 3, 8, 33].map(|tokens| build(ty, 256, tokens)));
+            cases.extend([1, 6].map(|tokens| build(ty, WIDE as u32, tokens)));
+            cases.push(build(ty, 3 * ty.block_size().max(32) as u32, 20));
+            cases.extend([1, 3].map(|tokens| twice(build(ty, 256, tokens))));
+        }
+    }
+    cases
+}
+
+fn mat_mul_add_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
+    let name = format!("{} 68x{cols} tokens={tokens}", ty.name());
+    case("mat_mul_add", name, Some(ty), DOT, move |s| {
+        s.size(no_kv(), tokens, 1);
+        let h = s.input("h", Rows::Tokens, cols, 1.0);
+        let x = s.input("x", Rows::Tokens, 68, 1.0);
+        let w = s.weight(ty, 68, cols as u64);
+        let y = s.output("y", Rows::Tokens, 68);
+        s.push(MatMul { out: y, x: h, w, first_row: 0 });
+        s.push(Add { out: x, x, y });
+        s.plain_step(tokens);
+    })
+}
+
+fn gate_up_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
+    let name = format!("{} 132x{cols} tokens={tokens}", ty.name());
+    case("norm_gate_up_swi_glu", name, Some(ty), DOT, move |s| {
+        s.size(no_kv(), tokens, 1);
+        let x = s.input("x", Rows::Tokens, cols, 1.0);
+        let (norm, w_gate, w_up) =
+            (s.weight(GgmlType::F32, 1, cols as u64), s.weight(ty, 132, cols as u64), s.weight(ty, 132, cols as u64));
+        let h = s.output("h", Rows::Tokens, cols);
+        let (gate, up) = (s.output("gate", Rows::Tokens, 132), s.output("up", Rows::Tokens, 132));
+        s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
+        s.push(MatMul { out: gate, x: h, w: w_gate, first_row: 0 });
+        s.push(MatMul { out: up, x: h, w: w_up, first_row: 0 });
+        s.push(SwiGlu { out: gate, gate, up });
+        s.plain_step(tokens);
+    })
+}
+
+fn qkv_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
+    let rope_dim = if cols as u64 == WIDE { 16 } else { 32 };
+    let name = format!("{} heads=6/2 head_dim=32 rope_dim={rope_dim} embd={cols} tokens={tokens}", ty.name());
+    // A key or value that lies between two halves may be rounded to either, 2^-11 apart.
+    let (kv, limit) = if tokens == 3 { (KvType::F16, 1e3 * DOT) } else { (KvType::F32, DOT) };
+    case("norm_qkv_rope_store", name, Some(ty), limit, move |s| {
+        s.size(kv_of(2, 32, tokens + 3, kv), tokens, 1);
+        let x = s.input("x", Rows::Tokens, cols, 1.0);
+        let norm = s.weight(GgmlType::F32, 1, cols as u64);
+        let (wq, wk, wv) =
+            (s.weight(ty, 192, cols as u64), s.weight(ty, 64, cols as u64), s.weight(ty, 64, cols as u64));
+        let table = rope_table(s, tokens + 3, rope_dim);
+        let h = s.output("h", Rows::Tokens, cols);
+        let (q, k) = (s.output("q", Rows::Tokens, 192), s.output("k", Rows::Tokens, 64));
+        let (v, out) = (s.output("v", Rows::Tokens, 64), s.output("out", Rows::Tokens, 192));
+        s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
+        s.push(MatMul { out: q, x: h, w: wq, first_row: 0 });
+        s.push(MatMul { out: k, x: h, w: wk, first_row: 0 });
+        s.push(MatMul { out: v, x: h, w: wv, first_row: 0 });
+        s.push(Rope { x: q, table, head_dim: 32 });
+        s.push(Rope { x: k, table, head_dim: 32 });
+        s.push(KvStore { k, v, layer: 1 });
+        // Large scores would magnify the rounding of q and k. Elements of q and k are as large as those of w times
+        // the root of cols times a norm's mean square of 1/3: scores of 32 of their products are to stay near 1.
+        let size = (cols as f32 / 3.0).sqrt() * s.rms(wq);
+        s.push(Attention { out, q, layer: 1, scale: 1.0 / (32f32.sqrt() * size * size) });
+        s.plain_step(tokens);
+    })
+}
