@@ -161,6 +161,7 @@ fn mat_mul() -> Vec<Case> {
         cases.push(mat_mul_case(GgmlType::F32, 5, cols, 3));
         cases.push(mat_mul_case(GgmlType::F16, 5, cols, 3));
     }
+    cases.extend([GgmlType::F32, GgmlType::F16].map(|ty| mat_mul_case(ty, 5, 4132, 9))); // staged in an unrolled loop
     for tokens in [1, 20] {
         cases.push(case("mat_mul", format!("rows 3..40 of 64 tokens={tokens}"), Some(GgmlType::Q8_0), DOT, move |s| {
             s.size(no_kv(), tokens, 1);
@@ -266,6 +267,11 @@ fn attention_case(group: u32, kv_heads: u32, head_dim: u32, kv_len: u32, tokens:
             row.kv_start = (tokens - 1 - t as u32) % kv_len;
             row.kv_len = kv_len - row.kv_start;
         }
+        s.step(windows.clone());
+        // Short ones in a long cache: of the parts that slots are divided into, all but the first are empty.
+        for row in &mut windows.rows {
+            (row.kv_start, row.kv_len) = (kv_len - 1, 1);
+        }
         s.step(windows);
     })
 }
@@ -286,6 +292,7 @@ fn attention() -> Vec<Case> {
         cases.push(attention_case(group, 2, 80, 40, 3, KvType::F32));
         cases.push(attention_case(group, 1, 64, 70, 2, KvType::F32));
     }
+    cases.push(attention_case(9, 1, 32, 40, 2, KvType::F16)); // one head more than a block takes
     for head_dim in [32, 64, 80, 96, 128] {
         cases.push(attention_case(1, 2, head_dim, 70, 32, KvType::F16));
     }

@@ -13,10 +13,11 @@ pub fn cases() -> Vec<Case> {
         for build in [mat_mul_add_case, gate_up_case, qkv_case] {
             cases.extend([1, 3, 8, 33].map(|tokens| build(ty, 256, tokens)));
             cases.extend([1, 6].map(|tokens| build(ty, WIDE as u32, tokens)));
-            cases.push(build(ty, 3 * ty.block_size().max(32) as u32, 20));
+            cases.extend([1, 3].map(|blocks| build(ty, blocks * ty.block_size().max(32) as u32, 20)));
             cases.extend([1, 3].map(|tokens| twice(build(ty, 256, tokens))));
         }
     }
+    cases.extend([GgmlType::F32, GgmlType::F16].map(|ty| gate_up_case(ty, 4132, 9))); // staged in an unrolled loop
     cases
 }
 
