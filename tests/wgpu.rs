@@ -17,6 +17,8 @@ fn run(options: Options, wanted: impl Fn(&Case) -> bool) -> Option<usize> {
         match case.run(&mut device) {
             Ok(Outcome::Passed(_)) => passed += 1,
             Ok(Outcome::Unsupported(why)) => println!("unsupported: {} {}: {why}", case.stem, case.name),
+            // The least that can be bound, four rows, is above a limit that a test has set: `passed` tells if too many are.
+            Err(Error::Memory { what, .. }) => println!("too wide: {} {}: {what}", case.stem, case.name),
             other => panic!("{} {}: {other:?}", case.stem, case.name),
         }
     }
@@ -26,10 +28,10 @@ fn run(options: Options, wanted: impl Fn(&Case) -> bool) -> Option<usize> {
 /// Matrices and tables far above a binding limit are split by rows: every case of the operations that read them still passes.
 #[test]
 fn weights_above_the_binding_limit_are_split() {
-    // Less than most cases have, more than four rows of the widest.
+    // Less than most cases have, more than four rows of nearly all.
     let options = Options { checked: true, max_weight_binding: Some(48 << 10), ..Options::default() };
     if let Some(passed) = run(options, |case| ["embed", "mat_mul", "mat_mul_add", "rope"].contains(&case.stem)) {
-        assert!(passed > 150, "{passed} cases passed");
+        assert!(passed > 250, "{passed} cases passed");
     }
 }
 
