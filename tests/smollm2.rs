@@ -115,6 +115,39 @@ fn greedy_continuation() {
     }
 }
 
+/// The golden conversation goes on past the model's end token, where `chat` stops: each next token from those before it.
+#[test]
+fn continuations_token_by_token() {
+    let golden = golden();
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    for device in devices() {
+        for (name, text) in [("completion", &golden.completion), ("chat", &golden.chat)] {
+            let out = folder.path().join(format!("{device}-{name}.npy"));
+            let all = text.prompt_tokens.iter().chain(&text.greedy_tokens);
+            let tokens: Vec<String> = all.map(u32::to_string).collect();
+            run(&[
+                "logits",
+                "-m",
+                &model(),
+                "--device",
+                device,
+                "--tokens",
+                &tokens.join(","),
+                "--out",
+                &out.display().to_string(),
+            ]);
+            let (logits, n_vocab) = common::npy(&out);
+            let best = logits
+                .chunks(n_vocab)
+                .skip(text.prompt_tokens.len() - 1)
+                .map(|row| pronk::backend::cpu::argmax(row) as u32);
+            for (i, (best, (want, margin))) in best.zip(text.greedy_tokens.iter().zip(&text.margins)).enumerate() {
+                assert!(best == *want || *margin <= CLEAR_MARGIN, "{device} {name}: step {i}: {best}, wanted {want}");
+            }
+        }
+    }
+}
+
 #[test]
 fn chat_knows_the_capital() {
     let prompt = "What is the capital of France?";
