@@ -11,9 +11,7 @@ demo: setup model
 	target/release/pronk chat -m $(MODEL) --temp 0 -p "What is the capital of France?"
 
 ## Format, lints, the checked-in PTX against its sources, and all tests: on the CPU, a software Vulkan device and the CUDA simulator.
-test: setup model
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+test: setup model lint
 	python3 kernels/build.py check
 	REQUIRE_BACKENDS=wgpu cargo test --workspace
 

@@ -6,10 +6,10 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pronk::backend::{self, Backend, DeviceChoice};
 use pronk::conformance::perf_cases;
-use pronk::generate::{Outputs, Session};
+use pronk::generate::{LoadOptions, Outputs, load_model};
 use pronk::gguf::GgmlType;
-use pronk::model::{PlanOptions, Shape};
-use pronk::plan::{KvType, Load, fuse};
+use pronk::model::Shape;
+use pronk::plan::Load;
 use std::time::Duration;
 
 const SHAPES: [&str; 2] = ["smollm2-135m", "llama3-8b"];
@@ -20,9 +20,9 @@ fn shape(name: &str) -> Shape {
     Shape::find(name).expect("a known shape")
 }
 
-/// Every device that can be opened, with its name.
+/// Every device that can be opened, with its name. Not the simulator: its time says nothing of a kernel's (`pronk ops counters`).
 fn devices() -> Vec<(String, DeviceChoice)> {
-    let ids = backend::available().into_iter().map(|d| d.id);
+    let ids = backend::available().into_iter().map(|d| d.id).filter(|id| id != "sim");
     ids.map(|id| (id.clone(), id.parse().expect("a listed device's id is a choice"))).collect()
 }
 
@@ -58,16 +58,12 @@ fn decode_step(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("{device}/decode step"));
         group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
         for (name, shape) in &models {
-            let model = shape.model(GgmlType::Q4_0, 1);
-            let options = PlanOptions { n_ctx: KV_LEN, max_tokens: 64, max_outputs: 1, kv: KvType::F16 };
-            let mut plan = model.plan(&options).unwrap_or_else(|e| panic!("{e}"));
-            let mut backend = open(choice);
-            fuse(&mut plan, |plan, op, phase| backend.supports(plan, op, phase).is_ok());
-            let weights = model.weights(&plan).unwrap_or_else(|e| panic!("{e}"));
-            backend.load(&plan, &weights, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
+            let options =
+                LoadOptions { device: choice, n_ctx: Some(KV_LEN), chunk: 64, max_outputs: 1, ..Default::default() };
+            let loaded = load_model(shape.model(GgmlType::Q4_0, 1), &options, &mut |_, _| {});
+            let mut session = loaded.unwrap_or_else(|e| panic!("{e}")).session;
             let load = Load { n_tokens: 1, n_outputs: 1, kv_len: KV_LEN as u64 };
-            group.throughput(Throughput::Bytes(plan.cost(load).bytes()));
-            let mut session = Session::new(backend, plan);
+            group.throughput(Throughput::Bytes(session.plan().cost(load).bytes()));
             session.feed(&vec![1; KV_LEN as usize - 1], Outputs::Last, |_, _| true).expect("prefill");
             group.bench_function(*name, |b| {
                 b.iter(|| {

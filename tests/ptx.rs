@@ -1,10 +1,7 @@
 //! What is checked in under kernels/ptx belongs to the kernels' sources and to the host's mirrors of their parameters. Needs
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
-#[path = "../runtime/backend/params.rs"]
-#[allow(dead_code)]
-mod params;
-
+use pronk::backend::params;
 use pronk::plan::{CORE_STEMS, StepRow, fused_stems};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
