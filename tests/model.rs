@@ -59,14 +59,6 @@ fn errors_repeat_a_short_escaped_part_of_what_the_file_says() {
 }
 
 #[test]
-fn shards_are_refused() {
-    let what = "3, this is the shard of split.no 1: split files cannot be opened yet";
-    let later = GgufBuilder::default().u32("split.no", 1).u32("split.count", 3);
-    assert_eq!(model(later).unwrap_err(), format!("m.gguf: key split.count: {what}"));
-    assert!(model(keys().u32("split.no", 0).u32("split.count", 1)).is_ok());
-}
-
-#[test]
 fn a_kv_cache_of_absurd_size_does_not_wrap() {
     let kv = KvDecl { layers: 4096, slots: u32::MAX, heads: 1 << 20, head_dim: 16, ty: KvType::F32 };
     assert_eq!(kv.bytes(), u64::MAX);

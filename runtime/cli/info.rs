@@ -34,7 +34,8 @@ pub fn run(args: &Args) -> Result<()> {
     let bytes: u64 = gguf.tensors().iter().map(|t| t.data.len() as u64).sum();
     let elements: u64 = gguf.tensors().iter().map(|t| t.n_elements()).sum();
     let (n_keys, n_tensors) = (gguf.metadata().len(), gguf.tensors().len());
-    writeln!(out, "{}: GGUF version {}, alignment {}", gguf.name(), gguf.version(), gguf.alignment())?;
+    let parts = if gguf.files().len() > 1 { format!(", in {} parts", gguf.files().len()) } else { String::new() };
+    writeln!(out, "{}: GGUF version {}, alignment {}{parts}", gguf.name(), gguf.version(), gguf.alignment())?;
     writeln!(out, "{n_keys} keys, {n_tensors} tensors, {elements} elements, {}", gib(bytes))?;
     model(gguf.clone())?;
     writeln!(out, "\nMETADATA")?;
@@ -156,11 +157,12 @@ fn types(gguf: &Gguf) -> Result<()> {
 }
 
 fn tensors(gguf: &Gguf) -> Result<()> {
-    let mut table = plain_table(&["tensor", "type", "shape", "bytes", "at byte"]);
+    let mut table = plain_table(&["tensor", "type", "shape", "bytes", "at byte", ""]);
     for t in gguf.tensors() {
         let shape: Vec<String> = t.shape.iter().map(u64::to_string).collect();
         let (bytes, offset) = (t.data.len().to_string(), t.offset.to_string());
-        table.add_row([excerpt(&t.name), t.ty.name().to_string(), shape.join(" x "), bytes, offset]);
+        let part = if gguf.files().len() > 1 { format!("part {}", t.part + 1) } else { String::new() };
+        table.add_row([excerpt(&t.name), t.ty.name().to_string(), shape.join(" x "), bytes, offset, part]);
     }
     Ok(print(&table)?)
 }

@@ -6,6 +6,7 @@
 
 mod error;
 mod read;
+mod split;
 mod tensor;
 mod types;
 mod value;
@@ -30,10 +31,12 @@ const DEFAULT_ALIGNMENT: u32 = 32;
 /// Largest alignment accepted, in bytes. Real files use 32, some a page.
 const MAX_ALIGNMENT: u32 = 1 << 20;
 
-/// A parsed GGUF file. Strings, arrays and tensor data are views of the bytes it was parsed from.
+/// A parsed GGUF file, or all parts of one that is split. Strings, arrays and tensor data are views of the bytes they were
+/// parsed from.
 #[derive(Debug, Clone)]
 pub struct Gguf {
-    name: String,
+    /// Names of the parts; just the file's own where it is not split.
+    files: Vec<String>,
     version: u32,
     alignment: u32,
     metadata: Vec<(String, Value)>,
@@ -43,33 +46,46 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Maps the file at `path` into memory and parses it.
+    /// Maps the file at `path` into memory and parses it. Of a split file, `path` is the first part; the others lie beside it.
     ///
-    /// The file must not change while any view of it is alive: if another process truncates it, touching a lost page
+    /// The files must not change while any view of them is alive: if another process truncates one, touching a lost page
     /// kills this process (SIGBUS); if another process writes to it, the weights change. Replace model files by renaming.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
-        let name = path.display().to_string();
-        let unreadable = |e: std::io::Error| Subject::File.error(&name, format_args!("cannot read: {e}"));
-        let kind = fs::metadata(path).map_err(unreadable)?; // before opening: opening a pipe would wait for its writer
-        if kind.is_dir() {
-            return Err(Subject::File.error(&name, "is a directory, expected a GGUF file"));
-        }
-        if !kind.is_file() {
-            return Err(Subject::File.error(&name, "is not a regular file, only those can be mapped"));
-        }
-        let file = File::open(path).map_err(unreadable)?;
-        // SAFETY: the map is read-only and shared; that nobody truncates or writes the file is asked of the caller above.
-        let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
-        Gguf::parse(&name, Bytes::from_owner(map))
+        let open_part = |path: &Path| Gguf::parse_part(&path.display().to_string(), map(path)?);
+        let first = open_part(path)?;
+        let others = split::paths(&first, path)?;
+        let others = others[1..].iter().map(|path| open_part(path));
+        split::merge(std::iter::once(Ok(first)).chain(others).collect::<Result<_, _>>()?)
     }
 
     /// Parses a GGUF file that is already in memory. `name` stands for its path in errors.
     pub fn parse(name: &str, bytes: Bytes) -> Result<Gguf, Error> {
+        Gguf::parse_split(vec![(name.to_string(), bytes)])
+    }
+
+    /// Parses the parts of a split file that are already in memory, named as they would be on disk, the first one first.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn parse_split(files: Vec<(String, Bytes)>) -> Result<Gguf, Error> {
+        let parts = files.into_iter().map(|(name, bytes)| Gguf::parse_part(&name, bytes));
+        let parts = parts.collect::<Result<Vec<Gguf>, Error>>()?;
+        let names = split::paths(&parts[0], Path::new(parts[0].name()))?;
+        for (i, name) in names.iter().enumerate() {
+            if parts.get(i).is_none_or(|part| Path::new(part.name()) != name) {
+                return Err(Subject::File.error(&name.display().to_string(), "is missing"));
+            }
+        }
+        split::merge(parts)
+    }
+
+    /// Parses one file, whole or part.
+    fn parse_part(name: &str, bytes: Bytes) -> Result<Gguf, Error> {
         let mut reader = Reader::new(&bytes);
         let header = read::header(&mut reader).map_err(|problem| Subject::File.error(name, problem))?;
         let metadata = read::metadata(name, &mut reader, header.n_entries)?;
         let mut gguf = Gguf {
-            name: name.to_string(),
+            files: vec![name.to_string()],
             version: header.version,
             alignment: DEFAULT_ALIGNMENT,
             metadata: metadata.entries,
@@ -96,9 +112,14 @@ impl Gguf {
         }
     }
 
-    /// The path the file was opened at, or the name given to [`Gguf::parse`].
+    /// The path the file was opened at, or the name given to [`Gguf::parse`]; that of the first part.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.files[0]
+    }
+
+    /// The names of all parts; just [`Gguf::name`] where the file is not split.
+    pub fn files(&self) -> &[String] {
+        &self.files
     }
 
     /// The version of the format: 2 or 3.
@@ -106,17 +127,17 @@ impl Gguf {
         self.version
     }
 
-    /// The alignment of tensor data in the file, in bytes.
+    /// The alignment of tensor data in the (first) file, in bytes.
     pub fn alignment(&self) -> u32 {
         self.alignment
     }
 
-    /// All metadata, in the order of the file.
+    /// All metadata, in the order of the (first) file.
     pub fn metadata(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
         self.metadata.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// All tensors, in the order of the file.
+    /// All tensors, in the order of the file, part by part.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
@@ -173,16 +194,33 @@ impl Gguf {
 
     /// An error about this file as a whole.
     pub fn error(&self, problem: impl Display) -> Error {
-        Subject::File.error(&self.name, problem)
+        Subject::File.error(self.name(), problem)
     }
 
     /// An error about a key of this file, there or missing.
     pub fn key_error(&self, key: &str, problem: impl Display) -> Error {
-        Subject::Key(key).error(&self.name, problem)
+        Subject::Key(key).error(self.name(), problem)
     }
 
-    /// An error about a tensor of this file, there or missing.
+    /// An error about a tensor of this file, there or missing. It names the part that has the tensor.
     pub fn tensor_error(&self, tensor: &str, problem: impl Display) -> Error {
-        Subject::Tensor(tensor).error(&self.name, problem)
+        let part = self.tensor(tensor).map_or(0, |tensor| tensor.part);
+        Subject::Tensor(tensor).error(&self.files[part], problem)
     }
+}
+
+fn map(path: &Path) -> Result<Bytes, Error> {
+    let name = path.display().to_string();
+    let unreadable = |e: std::io::Error| Subject::File.error(&name, format_args!("cannot read: {e}"));
+    let kind = fs::metadata(path).map_err(unreadable)?; // before opening: opening a pipe would wait for its writer
+    if kind.is_dir() {
+        return Err(Subject::File.error(&name, "is a directory, expected a GGUF file"));
+    }
+    if !kind.is_file() {
+        return Err(Subject::File.error(&name, "is not a regular file, only those can be mapped"));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    // SAFETY: the map is read-only and shared; `Gguf::open` asks its caller that nobody truncates or writes the file.
+    let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
+    Ok(Bytes::from_owner(map))
 }

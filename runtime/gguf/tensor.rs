@@ -22,7 +22,9 @@ pub struct Tensor {
     pub shape: Vec<u64>,
     /// `n_elements / ty.block_size() * ty.block_bytes()` bytes.
     pub data: Bytes,
-    /// Where the data begins, in bytes from the start of the file.
+    /// Which of [`Gguf::files`](super::Gguf::files) has it.
+    pub part: usize,
+    /// Where the data begins, in bytes from the start of that file.
     pub offset: u64,
 }
 
@@ -90,6 +92,7 @@ pub(super) fn tensors(
             ty: info.ty,
             shape: info.shape,
             data: bytes.slice(start as usize..end as usize), // end <= len, which is a usize
+            part: 0,
             offset: start,
         });
     }

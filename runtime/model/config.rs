@@ -39,7 +39,6 @@ const MAX_VOCAB: u64 = 1 << 24;
 
 impl Config {
     pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
-        refuse_shard(gguf)?;
         let arch: &str = gguf.required("general.architecture")?;
         if arch != "llama" {
             let what = format!("{}, only llama can be run", excerpt(arch));
@@ -108,18 +107,6 @@ impl Config {
             n_vocab: n_vocab as u32,
         })
     }
-}
-
-/// Shards of a split file have only a part of the tensors, all but the first lack the metadata too.
-fn refuse_shard(gguf: &Gguf) -> Result<(), Error> {
-    const COUNT: &str = "split.count";
-    let count = gguf.u32(COUNT)?.unwrap_or(1);
-    if count > 1 {
-        let no = gguf.u32("split.no")?.unwrap_or(0);
-        let what = format!("{count}, this is the shard of split.no {no}: split files cannot be opened yet");
-        return Err(gguf.key_error(COUNT, what).into());
-    }
-    Ok(())
 }
 
 struct Reader<'a> {

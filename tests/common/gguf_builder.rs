@@ -3,7 +3,7 @@
 //! Included with `#[path = "common/gguf_builder.rs"] mod gguf_builder;`.
 #![allow(dead_code)] // no test file uses all of it
 
-use pronk::gguf::GgmlType;
+use pronk::gguf::{GgmlType, Gguf, Value};
 
 /// Ids of value types in the file.
 pub mod id {
@@ -75,7 +75,60 @@ pub fn array(element: u32, len: u64, elements: &[u8]) -> Vec<u8> {
     [&element.to_le_bytes()[..], &len.to_le_bytes(), elements].concat()
 }
 
+/// A value as it is in the file, without its type.
+fn encoded(value: &Value) -> Vec<u8> {
+    match value {
+        Value::U8(v) => v.to_le_bytes().to_vec(),
+        Value::I8(v) => v.to_le_bytes().to_vec(),
+        Value::U16(v) => v.to_le_bytes().to_vec(),
+        Value::I16(v) => v.to_le_bytes().to_vec(),
+        Value::U32(v) => v.to_le_bytes().to_vec(),
+        Value::I32(v) => v.to_le_bytes().to_vec(),
+        Value::U64(v) => v.to_le_bytes().to_vec(),
+        Value::I64(v) => v.to_le_bytes().to_vec(),
+        Value::F32(v) => v.to_le_bytes().to_vec(),
+        Value::F64(v) => v.to_le_bytes().to_vec(),
+        Value::Bool(v) => vec![u8::from(*v)],
+        Value::String(text) => string(text),
+        Value::Array(values) => {
+            let elements: Vec<u8> = values.iter().flat_map(|v| encoded(&v)).collect();
+            array(values.element() as u32, values.len() as u64, &elements)
+        }
+    }
+}
+
 impl GgufBuilder {
+    /// What makes the same file again.
+    pub fn of(gguf: &Gguf) -> Self {
+        let empty = GgufBuilder::default().aligned_to(gguf.alignment() as usize);
+        let keys = gguf.metadata().fold(empty, |b, (key, value)| b.kv(key, value.ty() as u32, &encoded(value)));
+        gguf.tensors().iter().fold(keys, |b, t| b.tensor(&t.name, t.ty, &t.shape, &t.data))
+    }
+
+    /// What makes the parts of this file, split as llama.cpp splits: the first part has the keys and, as the others, its share
+    /// of the tensors.
+    pub fn split(&self, parts: usize) -> Vec<GgufBuilder> {
+        let share = self.tensors.len().div_ceil(parts);
+        let part = |no: usize| {
+            let tensors = self.tensors.iter().skip(no * share).take(share).cloned().collect();
+            let entries = if no == 0 { self.entries.clone() } else { vec![] };
+            // Parts other than the first have no key for the alignment.
+            let alignment = if no == 0 { self.alignment } else { 32 };
+            GgufBuilder { tensors, entries, alignment, ..self.clone() }
+                .kv("split.no", id::U16, &(no as u16).to_le_bytes())
+                .kv("split.count", id::U16, &(parts as u16).to_le_bytes())
+                .kv("split.tensors.count", id::I32, &(self.tensors.len() as i32).to_le_bytes())
+        };
+        (0..parts).map(part).collect()
+    }
+
+    /// Removes a key.
+    pub fn without(mut self, key: &str) -> Self {
+        let prefix = string(key);
+        self.entries.retain(|entry| !entry.starts_with(&prefix));
+        self
+    }
+
     /// What tensor data is padded to; see [`GgufBuilder::alignment`].
     pub fn aligned_to(self, alignment: usize) -> Self {
         GgufBuilder { alignment, ..self }
