@@ -3,8 +3,12 @@
 mod common;
 #[path = "common/gguf_builder.rs"]
 mod gguf_builder;
+#[path = "cli/overrides.rs"]
+mod overrides;
 #[path = "cli/replies.rs"]
 mod replies;
+#[path = "common/tiny_llama.rs"]
+mod tiny_llama;
 
 use common::program::{fails, run, usage_error};
 use gguf_builder::GgufBuilder;

@@ -5,7 +5,7 @@ mod gguf_builder;
 
 use gguf_builder::GgufBuilder;
 use pronk::gguf::Gguf;
-use pronk::model::Model;
+use pronk::model::{Model, RopeScaling, Yarn};
 use pronk::plan::{KvDecl, KvType};
 
 /// Hyperparameters and the embedding.
@@ -26,7 +26,7 @@ fn rope_scaling_is_linear_unless_the_file_says_otherwise() {
     const FACTOR: &str = "llama.rope.scaling.factor";
     const LINEAR: &str = "llama.rope.scale_linear";
     const TYPE: &str = "llama.rope.scaling.type";
-    let scale = |file: GgufBuilder| model(file).map(|model| model.config.rope_scale);
+    let scale = |file: GgufBuilder| model(file).map(|model| model.config.rope_scaling.factor);
     let cases = [
         (keys(), 1.0),
         (keys().f32(FACTOR, 8.0), 8.0),
@@ -44,8 +44,42 @@ fn rope_scaling_is_linear_unless_the_file_says_otherwise() {
     }
     let refused = "m.gguf: key llama.rope.scaling.factor: -1, expected a positive number";
     assert_eq!(scale(keys().f32(FACTOR, -1.0)), Err(refused.to_string()));
-    let refused = "m.gguf: key llama.rope.scaling.type: yarn, only none and linear can be run";
-    assert_eq!(scale(keys().str(TYPE, "yarn")), Err(refused.to_string()));
+    let refused = "m.gguf: key llama.rope.scaling.type: longrope, only none, linear and yarn can be run";
+    assert_eq!(scale(keys().str(TYPE, "longrope")), Err(refused.to_string()));
+}
+
+#[test]
+fn yarn_is_what_its_keys_say() {
+    let scaling = |file: GgufBuilder| model(file).map(|model| model.config.rope_scaling);
+    let key = |name: &str| format!("llama.rope.scaling.{name}");
+    let yarn = || keys().str(&key("type"), "yarn").f32(&key("factor"), 16.0);
+    let paper = Yarn { extrapolation: 1.0, beta_fast: 32.0, beta_slow: 1.0, original_context: 8 };
+    let found = scaling(yarn()).expect("YaRN");
+    assert_eq!((found.factor, found.yarn), (16.0, Some(paper)));
+    assert!((found.magnitude - 1.277_258_9).abs() < 1e-6, "{}", found.magnitude);
+
+    let all = yarn().u32(&key("original_context_length"), 4).f32(&key("yarn_beta_fast"), 16.0);
+    let all = all.f32(&key("yarn_beta_slow"), 2.0).f32(&key("yarn_ext_factor"), 0.5);
+    let found = scaling(all.f32(&key("attn_factor"), 2.0).f32(&key("yarn_attn_factor"), 0.25)).expect("YaRN");
+    let given = Yarn { extrapolation: 0.5, beta_fast: 16.0, beta_slow: 2.0, original_context: 4 };
+    assert_eq!(found.yarn, Some(given));
+    assert!((found.magnitude - 0.5 * 1.277_258_9).abs() < 1e-6, "{}", found.magnitude);
+
+    // Without its type there is YaRN only where a share is given, and none without a share.
+    let share = |file: GgufBuilder, share: f32| scaling(file.f32(&key("yarn_ext_factor"), share)).expect("a model");
+    assert_eq!(share(keys().f32(&key("factor"), 16.0), 1.0).yarn, Some(paper));
+    assert_eq!(share(yarn(), 0.0), RopeScaling { factor: 16.0, ..RopeScaling::NONE });
+    assert_eq!(share(yarn(), -1.0).yarn, Some(paper));
+    assert_eq!(share(keys(), -1.0), RopeScaling::NONE);
+
+    let refused = |file: GgufBuilder, what: &str| {
+        assert_eq!(scaling(file), Err(format!("m.gguf: key llama.rope.{what}")));
+    };
+    refused(yarn().f32(&key("yarn_ext_factor"), 1.5), "scaling.yarn_ext_factor: 1.5, expected at most 1");
+    refused(yarn().f32(&key("yarn_ext_factor"), f32::NAN), "scaling.yarn_ext_factor: NaN, expected at most 1");
+    refused(yarn().f32(&key("yarn_beta_fast"), 0.0), "scaling.yarn_beta_fast: 0, expected a positive number");
+    refused(yarn().f32(&key("attn_factor"), -1.0), "scaling.attn_factor: -1, expected a positive number");
+    refused(yarn().f32("llama.rope.freq_base", 1.0), "freq_base: 1, expected more than 1 with YaRN");
 }
 
 #[test]

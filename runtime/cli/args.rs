@@ -1,6 +1,7 @@
 //! Arguments that several subcommands share.
 
 use super::output::{count, notice};
+use super::overrides::{OverrideArgs, notice_unread};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,11 +22,16 @@ pub struct FileArgs {
     /// GGUF file
     #[arg(short, long, value_name = "FILE")]
     pub model: PathBuf,
+    #[command(flatten)]
+    overrides: OverrideArgs,
 }
 
 impl FileArgs {
+    /// The file, with the values that the command line gives in place of its own.
     pub fn gguf(&self) -> Result<Gguf> {
-        Ok(Gguf::open(&self.model)?)
+        let mut gguf = Gguf::open(&self.model)?;
+        self.overrides.apply(&mut gguf);
+        Ok(gguf)
     }
 
     /// The file, and the model in it.
@@ -94,8 +100,12 @@ impl DeviceArgs {
         LoadOptions { device: self.device, n_ctx, kv, ..LoadOptions::default() }
     }
 
-    /// Loads a model, with a progress bar on a terminal, and prints what the user should know.
+    /// Loads a model, with a progress bar on a terminal, and prints what the user should know. Whatever else the command reads of
+    /// the file's metadata, it has read.
     pub fn load(&self, model: Model, options: &LoadOptions) -> Result<Loaded> {
+        if let (false, Some(gguf)) = (self.quiet, model.gguf()) {
+            notice_unread(gguf);
+        }
         if let Some(threads) = self.threads {
             let cores = thread::available_parallelism().map_or(1, usize::from);
             if !self.quiet && usize::from(threads) > USEFUL_THREADS * cores {

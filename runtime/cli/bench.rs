@@ -1,5 +1,6 @@
 use super::args::DeviceArgs;
 use super::output::{notice, stdout};
+use super::overrides::OverrideArgs;
 use super::stream;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -28,11 +29,14 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", required_unless_present = "synth")]
     model: Option<PathBuf>,
     /// Instead of a file, a well-known shape with random weights of a type: llama3-8b:Q4_0
-    #[arg(long, value_name = "SHAPE:TYPE", conflicts_with = "model", value_parser = synthetic)]
+    #[arg(long, value_name = "SHAPE:TYPE", conflicts_with_all = ["model", "OverrideArgs"],
+          value_parser = synthetic)]
     synth: Option<(Shape, GgmlType)>,
     /// Layers of the --synth model, if not all
     #[arg(long, value_name = "N", requires = "synth", value_parser = clap::value_parser!(u32).range(1..))]
     layers: Option<u32>,
+    #[command(flatten)]
+    overrides: OverrideArgs,
     #[command(flatten)]
     on: DeviceArgs,
     /// Lengths of prompts, separated by commas; 0: none
@@ -163,7 +167,11 @@ fn model(args: &Args) -> Result<Model> {
             }
             Ok(Shape { n_layers, ..*shape }.model(*ty, 1))
         }
-        (None, Some(path)) => Ok(Model::new(Gguf::open(path)?)?),
+        (None, Some(path)) => {
+            let mut gguf = Gguf::open(path)?;
+            args.overrides.apply(&mut gguf);
+            Ok(Model::new(gguf)?)
+        }
         (None, None) => unreachable!("the command line asks for one of them"),
     }
 }

@@ -14,6 +14,7 @@ mod interrupt;
 mod logits;
 mod ops;
 mod output;
+mod overrides;
 mod perplexity;
 mod reply;
 mod run;

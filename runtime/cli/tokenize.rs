@@ -1,5 +1,6 @@
 use super::args::FileArgs;
 use super::output::{plain_table, print, stdout};
+use super::overrides::notice_unread;
 use super::text::TextArgs;
 use anyhow::{Context, Result};
 use pronk::text::{EncodeOptions, Tokenizer};
@@ -26,7 +27,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let text = args.text.text()?.unwrap_or_default();
-    let tokenizer = Tokenizer::from_gguf(&args.file.gguf()?)?;
+    let gguf = args.file.gguf()?;
+    let tokenizer = Tokenizer::from_gguf(&gguf)?;
+    notice_unread(&gguf);
     let options = EncodeOptions { add_bos: tokenizer.add_bos() && !args.no_bos, parse_special: args.special };
     let ids = tokenizer.encode(&text, options).with_context(|| args.file.model.display().to_string())?;
     if args.ids {

@@ -11,10 +11,12 @@ mod tensor;
 mod types;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use memmap2::Mmap;
@@ -43,6 +45,8 @@ pub struct Gguf {
     key_index: HashMap<String, usize>,
     tensors: Vec<Tensor>,
     tensor_index: HashMap<String, usize>,
+    /// Keys that were given another value, and whether anything has read it.
+    replaced: BTreeMap<String, Arc<AtomicBool>>,
 }
 
 impl Gguf {
@@ -92,6 +96,7 @@ impl Gguf {
             key_index: metadata.index,
             tensors: Vec::new(),
             tensor_index: HashMap::new(),
+            replaced: BTreeMap::new(),
         };
         gguf.alignment = gguf.read_alignment()?;
         let tensors = tensor::tensors(name, &bytes, &mut reader, header.n_tensors, gguf.alignment)?;
@@ -147,8 +152,28 @@ impl Gguf {
         self.tensor_index.get(name).map(|&i| &self.tensors[i])
     }
 
+    /// Gives a key, there or not, another value than the file's.
+    pub fn replace(&mut self, key: &str, value: Value) {
+        match self.key_index.get(key) {
+            Some(&i) => self.metadata[i].1 = value,
+            None => {
+                self.key_index.insert(key.to_string(), self.metadata.len());
+                self.metadata.push((key.to_string(), value));
+            }
+        }
+        self.replaced.entry(key.to_string()).or_default();
+    }
+
+    /// The keys given to [`Gguf::replace`] that nobody has asked for since, from here or from a clone.
+    pub fn unread(&self) -> impl Iterator<Item = &str> {
+        self.replaced.iter().filter(|(_, read)| !read.load(Ordering::Relaxed)).map(|(key, _)| key.as_str())
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Value> {
+        if let Some(read) = self.replaced.get(key) {
+            read.store(true, Ordering::Relaxed);
+        }
         self.key_index.get(key).map(|&i| &self.metadata[i].1)
     }
 

@@ -1,4 +1,4 @@
-use super::Error;
+use super::{Error, RopeScaling};
 use crate::gguf::{FromValue, Gguf, excerpt};
 
 /// Hyperparameters of a Llama model, checked: nothing is zero, every division is even.
@@ -22,8 +22,7 @@ pub struct Config {
     /// Elements of a head that are rotated: the first ones.
     pub rope_dim: u32,
     pub rope_base: f32,
-    /// Positions are divided by it (linear scaling; 1 without).
-    pub rope_scale: f32,
+    pub rope_scaling: RopeScaling,
     /// Added to the mean square in RMSNorm.
     pub rms_eps: f32,
     pub n_vocab: u32,
@@ -91,30 +90,38 @@ impl Config {
             let what = format!("{n}, but token_embd.weight has {n_vocab} rows");
             return Err(gguf.key_error("llama.vocab_size", what).into());
         }
+        let n_ctx_train = read.count("llama.context_length", None, u32::MAX)?;
+        const BASE: &str = "llama.rope.freq_base";
+        let rope_base = read.positive(BASE, Some(1e4))?;
+        let rope_scaling = RopeScaling::read(&read, n_ctx_train)?;
+        if rope_scaling.yarn.is_some() && rope_base <= 1.0 {
+            return Err(gguf.key_error(BASE, format!("{rope_base}, expected more than 1 with YaRN")).into());
+        }
         Ok(Config {
             name: read.or("general.name", gguf.name())?.to_string(),
             n_layers,
-            n_ctx_train: read.count("llama.context_length", None, u32::MAX)?,
+            n_ctx_train,
             n_embd,
             n_ff: read.count("llama.feed_forward_length", None, MAX_WIDTH)?,
             n_heads,
             n_kv_heads,
             head_dim,
             rope_dim,
-            rope_base: read.positive("llama.rope.freq_base", Some(1e4))?,
-            rope_scale: read.rope_scale()?,
+            rope_base,
+            rope_scaling,
             rms_eps: read.positive("llama.attention.layer_norm_rms_epsilon", None)?,
             n_vocab: n_vocab as u32,
         })
     }
 }
 
-struct Reader<'a> {
-    gguf: &'a Gguf,
+/// Reads keys that have defaults and limits.
+pub(super) struct Reader<'a> {
+    pub(super) gguf: &'a Gguf,
 }
 
 impl<'a> Reader<'a> {
-    fn or<T: FromValue<'a>>(&self, key: &str, default: T) -> Result<T, Error> {
+    pub(super) fn or<T: FromValue<'a>>(&self, key: &str, default: T) -> Result<T, Error> {
         Ok(self.gguf.optional(key)?.unwrap_or(default))
     }
 
@@ -130,7 +137,7 @@ impl<'a> Reader<'a> {
         Ok(n)
     }
 
-    fn positive(&self, key: &str, default: Option<f32>) -> Result<f32, Error> {
+    pub(super) fn positive(&self, key: &str, default: Option<f32>) -> Result<f32, Error> {
         let v = match default {
             Some(default) => self.or(key, default)?,
             None => self.gguf.required(key)?,
@@ -139,26 +146,5 @@ impl<'a> Reader<'a> {
             return Err(self.gguf.key_error(key, format!("{v}, expected a positive number")).into());
         }
         Ok(v)
-    }
-
-    /// The divisor of positions: as in llama.cpp, scaling is linear unless the file says otherwise, and a factor of 0 stands
-    /// for 1. Llama 3.1's scaling is not here but in the file's `rope_freqs.weight`.
-    fn rope_scale(&self) -> Result<f32, Error> {
-        const TYPE: &str = "llama.rope.scaling.type";
-        match self.gguf.str(TYPE)? {
-            None | Some("linear") => {
-                let keys = ["llama.rope.scaling.factor", "llama.rope.scale_linear"];
-                match keys.into_iter().find(|key| self.gguf.get(key).is_some()) {
-                    Some(key) if self.gguf.f32(key)? == Some(0.0) => Ok(1.0),
-                    Some(key) => self.positive(key, None),
-                    None => Ok(1.0),
-                }
-            }
-            Some("none") => Ok(1.0),
-            Some(other) => {
-                let what = format!("{}, only none and linear can be run", excerpt(other));
-                Err(self.gguf.key_error(TYPE, what).into())
-            }
-        }
     }
 }

@@ -6,6 +6,7 @@ mod rope;
 mod shapes;
 
 pub use config::Config;
+pub use rope::{RopeScaling, Yarn};
 pub use shapes::{SHAPES, Shape};
 
 use crate::gguf::{self, GgmlType, Gguf};

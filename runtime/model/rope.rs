@@ -1,23 +1,125 @@
-use super::Config;
+use super::config::Reader;
+use super::{Config, Error};
+use crate::gguf::excerpt;
 use bytes::Bytes;
 use rayon::prelude::*;
+use std::f64::consts::TAU;
 
-/// Cosine and sine of every pair's angle at every position: (positions, rope_dim) f32, pairs interleaved.
+/// How rotations are changed so that a model reaches beyond the context that it was trained for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct RopeScaling {
+    /// Frequencies are divided by it; 1: not scaled.
+    pub factor: f32,
+    /// Cosines and sines are multiplied by it, attention scores so by its square.
+    pub magnitude: f32,
+    /// Which pairs keep some of their own frequency; None: none does (linear scaling; Chen et al., 2023).
+    pub yarn: Option<Yarn>,
+}
+
+/// YaRN (Peng et al., 2023): pairs that turn often within the original context keep their frequency, pairs that turn seldom are
+/// scaled, and those between are mixed.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Yarn {
+    /// How much of their own frequency the fastest pairs keep; 1 in the paper.
+    pub extrapolation: f32,
+    /// Turns within the original context from which on a pair is fast.
+    pub beta_fast: f32,
+    /// Turns within the original context up to which a pair is slow.
+    pub beta_slow: f32,
+    /// Positions that the model was trained for before it was scaled.
+    pub original_context: u32,
+}
+
+impl RopeScaling {
+    pub const NONE: RopeScaling = RopeScaling { factor: 1.0, magnitude: 1.0, yarn: None };
+
+    /// Reads the keys as llama.cpp does: scaling is linear unless the file says otherwise, and a factor of 0 stands for 1.
+    /// Llama 3.1's scaling is not here but in the file's `rope_freqs.weight`.
+    pub(super) fn read(read: &Reader, n_ctx_train: u32) -> Result<RopeScaling, Error> {
+        const TYPE: &str = "llama.rope.scaling.type";
+        let kind = read.or(TYPE, "linear")?;
+        if !["none", "linear", "yarn"].contains(&kind) {
+            let what = format!("{}, only none, linear and yarn can be run", excerpt(kind));
+            return Err(read.gguf.key_error(TYPE, what).into());
+        }
+        let keys = ["llama.rope.scaling.factor", "llama.rope.scale_linear"];
+        let given = || keys.into_iter().find(|key| read.gguf.get(key).is_some());
+        let factor = match (kind != "none").then(given).flatten() {
+            Some(key) if read.gguf.f32(key)? == Some(0.0) => 1.0,
+            Some(key) => read.positive(key, None)?,
+            None => 1.0,
+        };
+        let yarn = Yarn::read(read, kind == "yarn", n_ctx_train)?;
+        let mut magnitude = read.positive("llama.rope.scaling.attn_factor", Some(1.0))?;
+        magnitude *= read.positive("llama.rope.scaling.yarn_attn_factor", Some(1.0))?;
+        if yarn.is_some() {
+            // The paper's temperature of attention.
+            magnitude *= 1.0 + 0.1 * factor.max(1.0).ln();
+        }
+        Ok(RopeScaling { factor, magnitude, yarn })
+    }
+}
+
+impl Yarn {
+    /// `by_default`: whether there is YaRN where the file does not say how much.
+    fn read(read: &Reader, by_default: bool, n_ctx_train: u32) -> Result<Option<Yarn>, Error> {
+        let default = if by_default { 1.0 } else { 0.0 };
+        const EXTRAPOLATION: &str = "llama.rope.scaling.yarn_ext_factor";
+        let extrapolation = match read.or(EXTRAPOLATION, default)? {
+            below_zero if below_zero < 0.0 => default, // llama.cpp's way to say nothing
+            v if v <= 1.0 => v,
+            v => return Err(read.gguf.key_error(EXTRAPOLATION, format!("{v}, expected at most 1")).into()),
+        };
+        if extrapolation == 0.0 {
+            return Ok(None);
+        }
+        let original = read.or("llama.rope.scaling.original_context_length", n_ctx_train)?;
+        Ok(Some(Yarn {
+            extrapolation,
+            beta_fast: read.positive("llama.rope.scaling.yarn_beta_fast", Some(32.0))?,
+            beta_slow: read.positive("llama.rope.scaling.yarn_beta_slow", Some(1.0))?,
+            original_context: if original == 0 { n_ctx_train } else { original },
+        }))
+    }
+
+    /// How much of its own frequency each pair keeps: `extrapolation` for the fast ones, down to 0 for the slow ones.
+    fn kept(&self, config: &Config) -> impl Fn(usize) -> f64 + use<> {
+        let dim = config.rope_dim as f64;
+        // The pair that turns `beta` times within the original context.
+        let pair = |beta: f32| {
+            let wavelength = self.original_context as f64 / beta as f64;
+            dim * (wavelength / TAU).ln() / (2.0 * (config.rope_base as f64).ln())
+        };
+        // Rounded outwards and kept in range as the paper's code and llama.cpp do.
+        let fast = pair(self.beta_fast).floor().max(0.0);
+        let slow = pair(self.beta_slow).ceil().min(dim - 1.0);
+        let width = (slow - fast).max(0.001);
+        let extrapolation = self.extrapolation as f64;
+        move |i| extrapolation * (1.0 - ((i as f64 - fast) / width).clamp(0.0, 1.0))
+    }
+}
+
+/// Cosine and sine of every pair's angle at every position, times the magnitude: (positions, rope_dim) f32, pairs interleaved.
 ///
-/// The angle of pair `i` at position `p` is `p * base^(-2i / rope_dim) / scale / divisors[i]` (Su et al., 2021; linear scaling:
-/// Chen et al., 2023; divisors: Llama 3.1's `rope_freqs`), computed in f64: at position 131071 an f32 angle is wrong by 0.01 rad.
+/// The angle of pair `i` at position `p` is `p * f`, `f = base^(-2i / rope_dim) / divisors[i]` (Su et al., 2021; divisors: Llama
+/// 3.1's `rope_freqs`), scaled to `f * ((1 - kept) / factor + kept)` with YaRN's share `kept`, else 0. Computed in f64: at
+/// position 131071 an f32 angle is wrong by 0.01 rad.
 pub fn table(config: &Config, divisors: Option<&[f32]>, positions: u32) -> Bytes {
     let pairs = config.rope_dim as usize / 2;
+    let scaling = config.rope_scaling;
+    let kept = scaling.yarn.map(|yarn| yarn.kept(config));
     let frequency = |i: usize| {
         let plain = (config.rope_base as f64).powf(-2.0 * i as f64 / config.rope_dim as f64);
-        plain / config.rope_scale as f64 / divisors.map_or(1.0, |d| d[i] as f64)
+        let kept = kept.as_ref().map_or(0.0, |kept| kept(i));
+        plain / divisors.map_or(1.0, |d| d[i] as f64) * ((1.0 - kept) / scaling.factor as f64 + kept)
     };
     let frequencies: Vec<f64> = (0..pairs).map(frequency).collect();
+    let magnitude = scaling.magnitude as f64;
     let mut table = vec![0.0f32; positions as usize * 2 * pairs];
     table.par_chunks_exact_mut(2 * pairs).enumerate().for_each(|(p, row)| {
         for (pair, frequency) in row.chunks_exact_mut(2).zip(&frequencies) {
             let (sin, cos) = (p as f64 * frequency).sin_cos();
-            (pair[0], pair[1]) = (cos as f32, sin as f32);
+            (pair[0], pair[1]) = ((cos * magnitude) as f32, (sin * magnitude) as f32);
         }
     });
     Bytes::from_owner(Table(table))

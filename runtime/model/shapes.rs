@@ -1,6 +1,6 @@
 //! Models without a file: well-known shapes with seeded random weights, for benchmarks and tests.
 
-use super::{Catalog, Config, Model, Source, llama};
+use super::{Catalog, Config, Model, RopeScaling, Source, llama};
 use crate::gguf::GgmlType;
 
 /// The numbers of a well-known model, from its published configuration.
@@ -56,7 +56,7 @@ impl Shape {
             head_dim: self.head_dim,
             rope_dim: self.head_dim,
             rope_base: self.rope_base,
-            rope_scale: 1.0,
+            rope_scaling: RopeScaling::NONE,
             rms_eps: 1e-5,
             n_vocab: self.n_vocab,
         };

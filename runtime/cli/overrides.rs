@@ -1,0 +1,120 @@
+//! Arguments that stand for values of the model file.
+
+use super::output::notice;
+use clap::{Args, ValueEnum};
+use pronk::gguf::{Gguf, Value, excerpt};
+
+/// Values that are used in place of the file's.
+#[derive(Args)]
+#[command(next_help_heading = "In place of the file's metadata")]
+pub struct OverrideArgs {
+    /// Value of a key; TYPE is int, float, bool or str; may be given several times
+    #[arg(long, value_name = "KEY=TYPE:VALUE", value_parser = override_kv)]
+    override_kv: Vec<(String, Value)>,
+    /// Base of the RoPE frequencies; 0: the file's
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero)]
+    rope_freq_base: Option<f64>,
+    /// Factor by which RoPE frequencies are multiplied, so that N below 1 gives more context; 0: the file's
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero)]
+    rope_freq_scale: Option<f64>,
+    /// Factor by which the context is expanded: 1 / --rope-freq-scale
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive, conflicts_with = "rope_freq_scale")]
+    rope_scale: Option<f64>,
+    /// How RoPE is scaled; without it as the file says, else linear
+    #[arg(long, value_name = "METHOD")]
+    rope_scaling: Option<Method>,
+    /// Context that the model was trained for before it was scaled; 0: the file's
+    #[arg(long, value_name = "TOKENS")]
+    yarn_orig_ctx: Option<u32>,
+    /// How much of their own frequency YaRN's fast pairs keep, 0 (all is scaled) to 1; -1: the file's, else 1 with YaRN
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    yarn_ext_factor: Option<f64>,
+    /// Multiplies YaRN's attention magnitude; -1: the file's, else 1
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    yarn_attn_factor: Option<f64>,
+    /// Turns within the original context above which a pair is fast; -1: the file's, else 32
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    yarn_beta_fast: Option<f64>,
+    /// Turns within the original context below which a pair is slow; -1: the file's, else 1
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    yarn_beta_slow: Option<f64>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    None,
+    Linear,
+    Yarn,
+}
+
+impl OverrideArgs {
+    /// Gives the keys their values; those of arguments with a name of their own come last.
+    pub fn apply(&self, gguf: &mut Gguf) {
+        for (key, value) in &self.override_kv {
+            gguf.replace(key, value.clone());
+        }
+        let scale = self.rope_freq_scale.filter(|scale| *scale != 0.0).map(|scale| 1.0 / scale);
+        let given = |v: Option<f64>| v.filter(|v| *v >= 0.0).map(Value::F64);
+        let method = self.rope_scaling.map(|method| match method {
+            Method::None => "none",
+            Method::Linear => "linear",
+            Method::Yarn => "yarn",
+        });
+        let named = [
+            ("freq_base", self.rope_freq_base.filter(|base| *base != 0.0).map(Value::F64)),
+            ("scaling.factor", scale.or(self.rope_scale).map(Value::F64)),
+            ("scaling.type", method.map(|method| Value::String(method.into()))),
+            ("scaling.original_context_length", self.yarn_orig_ctx.filter(|n| *n != 0).map(Value::U32)),
+            ("scaling.yarn_ext_factor", given(self.yarn_ext_factor)),
+            ("scaling.yarn_attn_factor", given(self.yarn_attn_factor)),
+            ("scaling.yarn_beta_fast", given(self.yarn_beta_fast)),
+            ("scaling.yarn_beta_slow", given(self.yarn_beta_slow)),
+        ];
+        for (key, value) in named {
+            if let Some(value) = value {
+                gguf.replace(&format!("llama.rope.{key}"), value);
+            }
+        }
+    }
+}
+
+/// Tells of keys that were given a value in vain: nothing has read them, though all that will be read has been.
+pub fn notice_unread(gguf: &Gguf) {
+    for key in gguf.unread() {
+        notice(format!("the value given for {} is not used", excerpt(key)));
+    }
+}
+
+/// Parses as llama.cpp does: the key ends at the first `=`, the type at the colon after it.
+fn override_kv(text: &str) -> Result<(String, Value), String> {
+    const EXPECTED: &str = "expected KEY=TYPE:VALUE with TYPE int, float, bool or str";
+    let (key, typed) = text.split_once('=').ok_or(EXPECTED)?;
+    let (ty, value) = typed.split_once(':').ok_or(EXPECTED)?;
+    let parsed = match ty {
+        "int" => value.parse().map(Value::I64).map_err(|_| "expected a whole number of 64 bits"),
+        "float" => finite(value).map(Value::F64).map_err(|_| "expected a finite number"),
+        "bool" => value.parse().map(Value::Bool).map_err(|_| "expected true or false"),
+        "str" => Ok(Value::String(value.to_string().into())),
+        _ => Err(EXPECTED),
+    };
+    if key.is_empty() {
+        return Err(EXPECTED.to_string());
+    }
+    Ok((key.to_string(), parsed?))
+}
+
+fn number(text: &str, expected: &str, accepts: impl Fn(f64) -> bool) -> Result<f64, String> {
+    text.parse().ok().filter(|v: &f64| v.is_finite() && accepts(*v)).ok_or_else(|| format!("expected {expected}"))
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    number(text, "a finite number", |_| true)
+}
+
+fn at_least_zero(text: &str) -> Result<f64, String> {
+    number(text, "a finite number, at least 0", |v| v >= 0.0)
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text, "a finite number above 0", |v| v > 0.0)
+}
