@@ -180,11 +180,67 @@ fn hostile_templates_are_stopped() {
 }
 
 #[test]
+fn a_namespace_is_a_variable_with_attributes_and_nothing_else() {
+    let allowed = [
+        ("{% set ns = namespace(a=1) %}{% for i in [1, 2] %}{% set ns.a = ns.a + i %}{% endfor %}{{ ns.a }}", "4"),
+        ("{% set ns = namespace() %}{% set ns.a %}x{% endset %}{{ ns['a'] ~ ns.a | upper }}", "xX"),
+        ("{% set ns = namespace(l=[]) %}{{ ns is defined }}{{ ns.a is defined }}{{ ns.l | length }}", "TrueFalse0"),
+        ("{% set ns = namespace(a=1) %}{% macro f() %}{{ ns.a }}{% endmacro %}{{ f() }}", "1"),
+        ("{% with ns = namespace(a=1) %}{% set ns.b = {'c': ns.a} %}{{ ns.b.c if ns.b else 0 }}{% endwith %}", "1"),
+    ];
+    for (source, expected) in allowed {
+        assert_eq!(render(source).as_deref(), Ok(expected), "{source}");
+    }
+    // Were they allowed, each could make a namespace a member of itself.
+    let two = "{% set a = namespace() %}{% set b = namespace() %}";
+    let refused = [
+        "{% set a.x = a %}{% set b.x = b %}{{ a == b }}",
+        "{% set a.x = b %}{% set b.x = a %}{{ [a, b] | sort }}",
+        "{% set a.x = [b.x, a] %}",
+        "{% set a.x = {'a': a} %}",
+        "{% set a.x = (a, 1) %}",
+        "{% set c = a %}{% set c.x = c %}",
+        "{% set c = a or b %}",
+        "{% set c = 1 if b.x else a %}",
+        "{% set a.x = a if b.x else 1 %}",
+        "{% set a.x = namespace() %}{% set a.x.y = a.x %}",
+        "{% set make = namespace %}{% set c = make() %}",
+        "{% set c = [namespace()] %}",
+        "{% set c = namespace(a=namespace()) %}",
+        "{% set c = namespace(a=b) %}",
+        "{% set c = namespace() if b.x else 1 %}",
+        "{% set c, d = namespace(), namespace() %}",
+        "{% for c in [a, b] %}{% set c.x = c %}{% endfor %}",
+        "{% for c in a %}{% endfor %}",
+        "{% macro f(c) %}{% set c.x = c %}{% endmacro %}{{ f(a) }}",
+        "{% macro f(c=a) %}{% set c.x = c %}{% endmacro %}{{ f() }}",
+        "{% call(c) f(a) %}{% endcall %}",
+        "{% with c = a %}{% set c.x = c %}{% endwith %}",
+        "{{ {a: 1} }}",
+        "{{ a }}",
+        "{{ a == b }}",
+        "{{ a | tojson }}",
+        "{{ a.x.append(a) }}",
+        "{{ b[a] }}",
+        "{{ loop(a) }}",
+        "{% import 'chat' as c %}{% set a.x = c.a %}",
+        "{% from 'chat' import a as c %}{% set a.x = c %}",
+        "{% block c %}{% set d = a %}{% endblock %}",
+    ];
+    for source in refused {
+        let error = render(&format!("{two}{source}")).unwrap_err();
+        let problem = ": namespaces may only be set as variables and used by their attributes";
+        assert!(error.starts_with("chat template: line 1: ") && error.ends_with(problem), "{source}: {error}");
+    }
+}
+
+#[test]
 fn deeply_nested_values_do_not_overflow_the_stack() {
     // A long conversation buys the fuel for this depth.
     let messages = [Message::new("user", "x".repeat(8 << 20))];
     let nest = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}";
-    for (show, len) in [("", 0), ("{{ ns.x }}", 2 * 90001)] {
+    let compared = "{{ ns.x == [ns.x] }}{{ [[ns.x], ns.x] | sort | length }}{{ {ns.x: 1} | length }}{{ [ns.x] | unique | length }}";
+    for (show, len) in [("", 0), ("{{ ns.x }}", 2 * 90001), (compared, "False211".len())] {
         let template = ChatTemplate::new(&format!("{nest}{show}"), "<s>", "</s>").unwrap();
         assert_eq!(template.render(&messages, true, &Map::new()).map(|text| text.len()), Ok(len), "{show}");
     }

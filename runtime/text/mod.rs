@@ -3,6 +3,7 @@
 
 mod bpe;
 mod ends;
+mod namespaces;
 mod pretokenizer;
 mod stop;
 mod template;

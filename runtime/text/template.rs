@@ -2,9 +2,7 @@
 //!
 //! A template comes with the model, from anywhere. It reaches nothing outside, and every rendering has a budget of work,
 //! depth, output and time. What no budget covers, and only files from trusted sources avoid: between two of the engine's checks
-//! a hostile template can fill memory until the time is up, with a long list turned into text; and one that makes two
-//! namespaces members of themselves and compares or sorts them overflows the stack, which ends the program, since the
-//! engine's comparison has no limit of depth.
+//! a hostile template can fill memory until the time is up, with a long list turned into text.
 
 use std::io::{self, Write};
 use std::sync::{Arc, mpsc};
@@ -18,7 +16,7 @@ use minijinja_contrib::pycompat;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
-use super::{Error, Vocab, vocab};
+use super::{Error, Vocab, namespaces, vocab};
 
 /// Work one rendering may do besides the conversation's share, in minijinja's units: an instruction, or 64 bytes of text
 /// made. Llama 3.1's template takes some hundreds for a short conversation.
@@ -76,7 +74,8 @@ impl ChatTemplate {
 
     /// Parses a template. `bos` and `eos` are the texts of the tokens that it calls `bos_token` and `eos_token`.
     ///
-    /// Errors: bad syntax; a source of more than 64 KiB, or one that takes more than 5 s to parse.
+    /// Errors: bad syntax; a source of more than 64 KiB, or one that takes more than 5 s to parse; a namespace that is used for
+    /// more than its attributes.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<ChatTemplate, Error> {
         if source.len() > MAX_SOURCE {
             return Err(Error::Template(format!("{} bytes, at most {MAX_SOURCE}", source.len())));
@@ -97,6 +96,7 @@ impl ChatTemplate {
         engine.add_function("raise_exception", raise_exception);
         engine.add_function("strftime_now", strftime_now);
         engine.add_template_owned("chat", source).map_err(|e| one_line(&e))?;
+        namespaces::check(&engine, "chat")?;
         Ok(engine)
     }
 
