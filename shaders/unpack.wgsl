@@ -36,3 +36,43 @@ fn half_of(pair: u32, i: u32) -> f32 {
     let v = unpack2x16float(pair);
     return select(v.x, v.y, i % 2u == 1u);
 }
+
+// Half `i` of an array of pairs of 16-bit words: from the pair that holds it.
+fn u16_of(pair: u32, i: u32) -> u32 {
+    return (pair >> (i % 2u * 16u)) & 0xffffu;
+}
+
+// For each of bits `first` to `first + 3` of `word`: -1 if it is set, else 1.
+fn four_signs(word: u32, first: u32) -> vec4<f32> {
+    return vec4<f32>(vec4<i32>(1) - 2 * four_bits(word, first));
+}
+
+// The signs of eight values from the seven that a file has: the number of minuses is even.
+fn eight_signs(seven: u32) -> u32 {
+    let signs = seven & 127u;
+    return signs | ((countOneBits(signs) & 1u) << 7u);
+}
+
+// Digits `first` to `first + 3`, of 2 bits each, of an entry of a codebook (runtime/quant/grids.rs).
+fn two_bit_digits(entry: u32, first: u32) -> vec4<i32> {
+    return vec4<i32>((vec4<u32>(entry) >> (vec4<u32>(0u, 2u, 4u, 6u) + 2u * first)) & vec4<u32>(3u));
+}
+
+// All four digits, of 4 bits each, of an entry of a codebook.
+fn four_bit_digits(entry: u32) -> vec4<i32> {
+    return vec4<i32>((vec4<u32>(entry) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u));
+}
+
+// Values `first` to `first + 3` of a group of eight of the IQ2 types: digits stand for 8, 25, 43.
+fn iq2_values(entry: u32, signs: u32, first: u32) -> vec4<f32> {
+    let q = two_bit_digits(entry, first);
+    return vec4<f32>(8 + 17 * q + (q >> vec4<u32>(1u))) * four_signs(signs, first);
+}
+
+// Of each byte of `word`, the four bits from bit `shift` on as a float E2M1, doubled: 0, 1, 2, 3, 4, 6, 8, 12, or minus that.
+fn doubled_e2m1(word: u32, shift: u32) -> vec4<f32> {
+    let q = vec4<u32>(fields(word, shift, 15u));
+    let row = select(vec4<u32>(0x03020100u), vec4<u32>(0x0c080604u), (q & vec4<u32>(4u)) != vec4<u32>(0u));
+    let magnitude = vec4<i32>((row >> (8u * (q & vec4<u32>(3u)))) & vec4<u32>(255u));
+    return vec4<f32>(magnitude * (1 - 2 * vec4<i32>(q >> vec4<u32>(3u))));
+}

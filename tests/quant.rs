@@ -60,7 +60,7 @@ fn the_table_has_one_row_per_type() {
         assert_eq!(quant::format(format.ty).unwrap().ty, format.ty);
     }
     assert!(quant::format(GgmlType::I32).is_none());
-    assert!(quant::format(GgmlType::IQ2_XXS).is_none());
+    assert!(quant::format(GgmlType::Q8_K).is_none());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use pronk::backend::wgpu::params::LAYOUTS;
 use pronk::backend::wgpu::shaders::{PIECES, Permutation, has_type, permutations};
 use pronk::plan::CORE_STEMS;
-use pronk::quant::{GgmlType, pack};
+use pronk::quant::{GgmlType, grids, pack};
 
 /// The types that a permutation is compiled for.
 fn types(row: &Permutation) -> Vec<Option<GgmlType>> {
@@ -46,13 +46,14 @@ fn every_file_is_a_piece_and_every_piece_is_used() {
 }
 
 #[test]
-fn every_layout_has_a_decoder_with_its_planes() {
+fn every_layout_has_a_decoder_with_its_planes_and_codebook() {
     for layout in &pack::LAYOUTS {
         assert!(has_type(layout.ty), "no shader for {}", layout.ty.name());
         let piece = format!("types/{}", layout.ty.name().to_lowercase());
         let (_, source) = PIECES.iter().find(|(name, _)| *name == piece).expect("has_type looked for it");
-        for (i, plane) in layout.planes.iter().enumerate() {
-            let binding = format!("@group(1) @binding({i}) var<storage, read> {}:", plane.name);
+        let grid = grids::grid(layout.ty).map(|_| "grid");
+        for (i, name) in layout.planes.iter().map(|plane| plane.name).chain(grid).enumerate() {
+            let binding = format!("@group(1) @binding({i}) var<storage, read> {name}:");
             assert!(source.contains(&binding), "{piece}: no {binding}");
         }
     }

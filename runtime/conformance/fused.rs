@@ -3,7 +3,7 @@
 use super::cases::{DOT, WIDE, case, kv_of, rope_table, twice};
 use super::{Case, no_kv};
 use crate::plan::*;
-use crate::quant::GgmlType;
+use crate::quant::{self, GgmlType};
 
 pub fn cases() -> Vec<Case> {
     let types =
@@ -15,6 +15,11 @@ pub fn cases() -> Vec<Case> {
             cases.extend([1, 6].map(|tokens| build(ty, WIDE as u32, tokens)));
             cases.extend([1, 3].map(|blocks| build(ty, blocks * ty.block_size().max(32) as u32, 20)));
             cases.extend([1, 3].map(|tokens| twice(build(ty, 256, tokens))));
+        }
+    }
+    for ty in quant::FORMATS.iter().map(|format| format.ty).filter(|ty| !types.contains(ty)) {
+        for build in [mat_mul_add_case, gate_up_case, qkv_case] {
+            cases.extend([3, 20].map(|tokens| build(ty, 256, tokens)));
         }
     }
     cases.extend([GgmlType::F32, GgmlType::F16].map(|ty| gate_up_case(ty, 4132, 9))); // staged in an unrolled loop

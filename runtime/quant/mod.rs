@@ -3,20 +3,29 @@
 //! Each format is a [`Block`]: a struct with the layout of the file and a plain loop. The loops are fixed-size so that the
 //! compiler vectorizes them; they are the reference and also what the CPU backend runs.
 
+mod fp4;
+pub mod grids;
+mod iq;
+mod iq1;
 mod iq4;
 mod k;
 pub mod pack;
 mod random;
 mod simple;
+mod ternary;
 
 use bytemuck::Pod;
 use multiversion::multiversion;
 
 pub use crate::gguf::GgmlType;
+pub use fp4::{MXFP4, NVFP4};
+pub use iq::{IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
+pub use iq1::{IQ1_M, IQ1_S};
 pub use iq4::{IQ4_NL, IQ4_XS};
 pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 pub use random::{Random, random_blocks};
 pub use simple::{BF16, F16, F32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub use ternary::{TQ1_0, TQ2_0};
 
 /// One block as it lies in the file. Alignment 1: a block may begin at any byte.
 pub trait Block: Pod {
@@ -38,7 +47,7 @@ pub struct Format {
 }
 
 /// Every tensor type that can be decoded.
-pub static FORMATS: [Format; 15] = [
+pub static FORMATS: [Format; 26] = [
     row::<F32>(),
     row::<F16>(),
     row::<BF16>(),
@@ -54,6 +63,17 @@ pub static FORMATS: [Format; 15] = [
     row::<Q6_K>(),
     row::<IQ4_NL>(),
     row::<IQ4_XS>(),
+    row::<IQ3_S>(),
+    row::<IQ3_XXS>(),
+    row::<IQ2_S>(),
+    row::<IQ2_XS>(),
+    row::<IQ2_XXS>(),
+    row::<IQ1_M>(),
+    row::<IQ1_S>(),
+    row::<TQ2_0>(),
+    row::<TQ1_0>(),
+    row::<MXFP4>(),
+    row::<NVFP4>(),
 ];
 
 const fn row<B: Block>() -> Format {

@@ -34,7 +34,7 @@ const fn plane(name: &'static str, bytes: Range<usize>) -> Plane {
 }
 
 /// Every type that has a layout. The comments give the block of the file.
-pub static LAYOUTS: [Layout; 15] = [
+pub static LAYOUTS: [Layout; 26] = [
     Layout { ty: GgmlType::F32, planes: &[plane("elements", 0..128)] },
     Layout { ty: GgmlType::F16, planes: &[plane("elements", 0..64)] },
     Layout { ty: GgmlType::BF16, planes: &[plane("elements", 0..64)] },
@@ -73,6 +73,31 @@ pub static LAYOUTS: [Layout; 15] = [
     Layout { ty: GgmlType::IQ4_NL, planes: &[plane("quants", 2..18), plane("scales", 0..2)] },
     // d: f16, scales_h: 2 bytes, scales_l: 4 bytes (together one 8-byte word), qs: 256 nibbles
     Layout { ty: GgmlType::IQ4_XS, planes: &[plane("quants", 8..136), plane("scales", 0..8)] },
+    // d: f16, qs: 64 bytes, qh: 64 bits and signs: 256 bits (together ten words), scales: 8 nibbles
+    Layout {
+        ty: GgmlType::IQ3_S,
+        planes: &[plane("quants", 2..66), plane("highs", 66..106), plane("scales", 106..110), plane("supers", 0..2)],
+    },
+    // d: f16, qs: 64 bytes, a word of signs and scale per unit
+    Layout { ty: GgmlType::IQ3_XXS, planes: &[plane("quants", 2..66), plane("scales", 66..98), plane("supers", 0..2)] },
+    // d: f16, qs: 32 bytes and signs: 256 bits (together four 16-byte words), qh: 64 bits and scales: 16 nibbles (one)
+    Layout { ty: GgmlType::IQ2_S, planes: &[plane("quants", 2..66), plane("scales", 66..82), plane("supers", 0..2)] },
+    // d: f16, qs: 32 times 9 bits and seven signs, scales: 16 nibbles
+    Layout { ty: GgmlType::IQ2_XS, planes: &[plane("quants", 2..66), plane("scales", 66..74), plane("supers", 0..2)] },
+    // d: f16, qs: per unit 4 bytes, and a word of signs and scale
+    Layout { ty: GgmlType::IQ2_XXS, planes: &[plane("quants", 2..66), plane("supers", 0..2)] },
+    // qs: 32 bytes, qh: 32 nibbles, scales: 16 times 3 bits and the 16 of d, 16 bits per two units
+    Layout { ty: GgmlType::IQ1_M, planes: &[plane("quants", 0..32), plane("highs", 32..48), plane("scales", 48..56)] },
+    // d: f16, qs: 32 bytes, qh: 16 bits per unit
+    Layout { ty: GgmlType::IQ1_S, planes: &[plane("quants", 2..34), plane("highs", 34..50), plane("supers", 0..2)] },
+    // qs: 256 pairs of bits, d: f16
+    Layout { ty: GgmlType::TQ2_0, planes: &[plane("quants", 0..64), plane("supers", 64..66)] },
+    // qs: 48 bytes of five digits, qh: 4 bytes of four, d: f16
+    Layout { ty: GgmlType::TQ1_0, planes: &[plane("quants", 0..48), plane("highs", 48..52), plane("supers", 52..54)] },
+    // e: a byte, qs: 32 nibbles
+    Layout { ty: GgmlType::MXFP4, planes: &[plane("quants", 1..17), plane("scales", 0..1)] },
+    // d: 4 bytes, qs: 64 nibbles
+    Layout { ty: GgmlType::NVFP4, planes: &[plane("quants", 4..36), plane("scales", 0..4)] },
 ];
 
 /// The layout of a tensor type, if it has one.

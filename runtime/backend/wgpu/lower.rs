@@ -16,7 +16,7 @@ const MAX_HEAD_DIM: u32 = 256;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resource {
     Buf(Buf),
-    /// Plane of a chunk of a tensor.
+    /// Plane of a chunk of a tensor, or its codebook: `plane` counts [`tensors::bindings`].
     Plane {
         tensor: usize,
         chunk: usize,
@@ -122,7 +122,7 @@ fn stackable(plan: &Plan, x: Buf, products: &[&MatMul], alike: bool, limits: Lim
     };
     let rows: u64 = products.iter().map(|m| plan[m.w].rows).sum();
     let alike = alike
-        && FUSED_BUFFERS + layout.planes.len() as u32 <= limits.max_buffers
+        && FUSED_BUFFERS + tensors::bindings(layout).count() as u32 <= limits.max_buffers
         && rows <= tensors::rows_per_binding(layout, first.cols, limits.max_weight)
         && products.iter().all(|m| {
             let w = &plan[m.w];
@@ -245,8 +245,8 @@ impl Lowering<'_> {
     }
 
     fn planes(&self, tensor: usize, chunk: usize) -> Vec<(&'static str, Resource)> {
-        let planes = self.tensors.all[tensor].layout.planes.iter().enumerate();
-        planes.map(|(plane, p)| (p.name, Resource::Plane { tensor, chunk, plane })).collect()
+        let names = tensors::bindings(self.tensors.all[tensor].layout).enumerate();
+        names.map(|(plane, name)| (name, Resource::Plane { tensor, chunk, plane })).collect()
     }
 
     fn elementwise<P: bytemuck::Pod>(

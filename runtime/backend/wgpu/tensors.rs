@@ -5,7 +5,7 @@ use super::adapters::Gpu;
 use super::shaders;
 use crate::plan::{Op, Plan, Weight, Weights};
 use crate::quant::GgmlType;
-use crate::quant::{self, pack};
+use crate::quant::{self, grids, pack};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -135,10 +135,15 @@ pub fn readable(decl: &crate::plan::WeightDecl, how: Use) -> bool {
     }
 }
 
+/// What the decoder of a type binds: its planes, then its codebook, if it has one.
+pub fn bindings(layout: &pack::Layout) -> impl Iterator<Item = &'static str> {
+    layout.planes.iter().map(|p| p.name).chain(grids::grid(layout.ty).map(|_| "grid"))
+}
+
 /// One chunk in device memory.
 pub struct Chunk {
     pub buffer: wgpu::Buffer,
-    /// The plane's bytes in the buffer, in the order of the layout.
+    /// Where in the buffer each of [`bindings`] lies.
     pub planes: Vec<Range<u64>>,
 }
 
@@ -157,13 +162,17 @@ impl Tensor {
         for rows in &self.chunks {
             let mut planes = vec![];
             let mut size = 0u64;
-            for p in 0..self.layout.planes.len() {
-                let bytes = self.layout.plane_bytes(p, rows.end - rows.start, self.cols).next_multiple_of(16);
+            let of_plane = |p| self.layout.plane_bytes(p, rows.end - rows.start, self.cols).next_multiple_of(16);
+            let grid = grids::grid(self.layout.ty).map(|grid| bytemuck::cast_slice::<u32, u8>(grid.words));
+            for bytes in (0..self.layout.planes.len()).map(of_plane).chain(grid.map(|bytes| bytes.len() as u64)) {
                 planes.push(size..size + bytes);
                 size = (size + bytes).next_multiple_of(align);
             }
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
             let buffer = gpu.buffer(&format!("tensor {name}"), size, usage)?;
+            if let (Some(bytes), Some(at)) = (grid, planes.last()) {
+                gpu.queue.write_buffer(&buffer, at.start, bytes);
+            }
             chunks.push(Chunk { buffer, planes });
         }
         let mut first_row = 0;
@@ -206,7 +215,7 @@ impl Tensor {
             bytemuck::cast_slice(&floats)
         };
         let mut packed = vec![];
-        for (p, plane) in chunk.planes.iter().enumerate() {
+        for (p, plane) in chunk.planes.iter().take(self.layout.planes.len()).enumerate() {
             packed.clear();
             self.layout.pack(p, bytes, self.cols, &mut packed);
             packed.resize(packed.len().next_multiple_of(4), 0);
