@@ -2,7 +2,7 @@
 // over the kv_len[t] slots s from kv_start[t] on, with the KV head g = h / (n_heads / kv heads)
 //
 // Few tokens: attention_split_<type>_h<HEADS> divides each row's slots into n_splits parts, attention_combine puts the parts
-// together. Many tokens: attention_flash_d<head_dim>, on tensor cores, for an f16 cache.
+// together. Many tokens: attention_flash_d<head_dim>, on tensor cores, for an f16 cache; attention_flash_q8_0_d<head_dim>.
 #include "attention_flash.cuh"
 #include "attention_split.cuh"
 
@@ -13,11 +13,15 @@
 #define SPLIT_ENTRIES(name, E) SPLIT_ENTRY(name, E, 1) SPLIT_ENTRY(name, E, 2) SPLIT_ENTRY(name, E, 4) SPLIT_ENTRY(name, E, 8)
 SPLIT_ENTRIES(f16, CachedHalf)
 SPLIT_ENTRIES(f32, CachedFloat)
+SPLIT_ENTRIES(q8_0, CachedQ8_0)
 
 extern "C" __global__ void __launch_bounds__(SPLIT_THREADS)
 attention_combine(const __grid_constant__ AttentionParams p) { combine_splits(p); }
 
-#define FLASH_ENTRY(D)                                                                                 \
+#define FLASH_ENTRY(name, E, D)                                                                        \
     extern "C" __global__ void __launch_bounds__(FLASH_THREADS)                                        \
-    attention_flash_d##D(const __grid_constant__ AttentionParams p) { attention_flash<D>(p); }
-FLASH_ENTRY(32) FLASH_ENTRY(64) FLASH_ENTRY(80) FLASH_ENTRY(96) FLASH_ENTRY(128)
+    attention_flash_##name##D(const __grid_constant__ AttentionParams p) { attention_flash<E, D>(p); }
+FLASH_ENTRY(d, CachedHalf, 32) FLASH_ENTRY(d, CachedHalf, 64) FLASH_ENTRY(d, CachedHalf, 80)
+FLASH_ENTRY(d, CachedHalf, 96) FLASH_ENTRY(d, CachedHalf, 128)
+FLASH_ENTRY(q8_0_d, CachedQ8_0, 32) FLASH_ENTRY(q8_0_d, CachedQ8_0, 64)
+FLASH_ENTRY(q8_0_d, CachedQ8_0, 96) FLASH_ENTRY(q8_0_d, CachedQ8_0, 128)

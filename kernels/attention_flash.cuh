@@ -1,13 +1,12 @@
 // Attention of many tokens on tensor cores, the softmax online (FlashAttention-2; Dao, 2023)
 //
 // Grid     x: kv heads; y: tiles of FLASH_ROWS / group tokens, all query heads of the group: FLASH_ROWS rows, 16 per warp
-// Layout   f16 cache: (heads, slots, head_dim); head_dim = D, a multiple of 16; group up to FLASH_ROWS
+// Layout   cache of f16 or q8_0: kv_types.cuh; head_dim = D, a multiple of 16; group up to FLASH_ROWS
 // Traffic  reads keys and values once per tile of tokens, from the first slot that any of them attends to to the last
 //
-// Scaled queries and weights are rounded to f16; keys and values are f16; sums are floats.
+// Scaled queries and weights are rounded to f16; keys and values are f16, or are rounded to it; sums are floats.
 #pragma once
-#include <cuda_fp16.h>
-#include "mma.cuh"
+#include "kv_types.cuh"
 
 constexpr float FLASH_LOG2_E = 1.4426950408889634f;
 constexpr float FLASH_NOTHING = -3.0e38f;  // maximum of no scores: its difference with itself is a number
@@ -27,24 +26,20 @@ __device__ __forceinline__ FlashRow flash_row(const AttentionParams& p, u32 r, u
     return {head * D, row.kv_start, row.kv_start + row.kv_len};
 }
 
-__device__ __forceinline__ u32 half_pair(float x, float y) {
-    const __half2 v = __floats2half2_rn(x, y);
-    return *(const u32*)&v;
-}
-
 // Copies slots start .. start + FLASH_SLOTS of one head to shared memory; slots from `end` on become zeros.
-template <u32 D, u32 STRIDE>
-__device__ __forceinline__ void copy_slots(__half (*to)[STRIDE], const __half* head, u32 start, u32 end) {
-    constexpr u32 PIECES = D / 8;  // of 16 bytes
+template <class C, u32 D, u32 STRIDE>
+__device__ __forceinline__ void copy_slots(__half (*to)[STRIDE], const typename C::Rows& head, u32 start, u32 end) {
+    constexpr u32 PIECES = D / PIECE;
+#pragma unroll C::AT_ONCE
     for (u32 i = threadIdx.x; i < FLASH_SLOTS * PIECES; i += FLASH_THREADS) {
-        const u32 slot = i / PIECES, piece = i % PIECES * 8;
+        const u32 slot = i / PIECES, piece = i % PIECES * PIECE;
         const bool valid = start + slot < end;
-        copy_async(&to[slot][piece], head + u64(valid ? start + slot : start) * D + piece, valid);
+        C::stage(&to[slot][piece], head, u64(valid ? start + slot : start) * D + piece, valid);
     }
     copy_commit();
 }
 
-template <u32 D>
+template <class C, u32 D>
 __device__ __forceinline__ void attention_flash(const AttentionParams& p) {
     constexpr u32 STRIDE = D + 8;  // 16 bytes of padding put 8 rows into different banks
     constexpr u32 TILES = FLASH_SLOTS / 8;
@@ -83,14 +78,14 @@ __device__ __forceinline__ void attention_flash(const AttentionParams& p) {
         }
     }
 
-    const __half* keys = (const __half*)p.kv.keys + u64(blockIdx.x) * p.kv.n_slots * D;
-    const __half* values = (const __half*)p.kv.values + u64(blockIdx.x) * p.kv.n_slots * D;
+    const u64 head_start = u64(blockIdx.x) * p.kv.n_slots * D;
+    const typename C::Rows keys = C::rows(p.kv, p.kv.keys, head_start), values = C::rows(p.kv, p.kv.values, head_start);
     float acc[D / 8][4] = {}, most[2] = {FLASH_NOTHING, FLASH_NOTHING}, sum[2] = {};
 
-    copy_slots<D, STRIDE>(k, keys, start, end);
+    copy_slots<C, D, STRIDE>(k, keys, start, end);
 #pragma unroll 1
     for (u32 tile = start; tile < end; tile += FLASH_SLOTS) {
-        copy_slots<D, STRIDE>(v, values, tile, end);
+        copy_slots<C, D, STRIDE>(v, values, tile, end);
         copy_wait<1>();
         __syncthreads();  // k: copied by all, read by all
 
@@ -106,7 +101,7 @@ __device__ __forceinline__ void attention_flash(const AttentionParams& p) {
             }
         }
         __syncthreads();  // k: read by all, before the next tile overwrites it
-        if (tile + FLASH_SLOTS < end) copy_slots<D, STRIDE>(k, keys, tile + FLASH_SLOTS, end);
+        if (tile + FLASH_SLOTS < end) copy_slots<C, D, STRIDE>(k, keys, tile + FLASH_SLOTS, end);
         else copy_commit();  // so that the wait below counts two groups
 
         // Softmax: element i of a fragment belongs to row i / 2, slot tile + 8n + col + i % 2. A row lies in 4 lanes.

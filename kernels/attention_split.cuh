@@ -7,10 +7,8 @@
 // A key takes 1, 2, 4, .. 32 lanes, 8 elements each: a warp reads several slots at once, whole and in order. Every such stream of
 // slots keeps its own maximum, sum and weighted values (online softmax; Milakov and Gimelshein, 2018); they merge at the end.
 #pragma once
-#include <cuda_fp16.h>
-#include "common.cuh"
+#include "kv_types.cuh"
 
-constexpr u32 PIECE = 8;         // elements of a key or value per lane
 // Slots per stream and round: 8 16-byte loads in flight per lane with an f16 cache, less where heads need the registers.
 __host__ __device__ constexpr u32 at_once(u32 heads) { return heads < 8 ? 4 : 2; }
 constexpr u32 SPLIT_WARPS = SPLIT_THREADS / WARP;
@@ -18,32 +16,13 @@ constexpr u32 MOST_HEAD_DIM = WARP * PIECE;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float NOTHING = -3.0e38f;  // maximum of no scores: below all of them, and its difference with itself is a number
 
-struct CachedHalf {
-    using Element = __half;
-    struct Piece { uint4 v; };
-    static __device__ __forceinline__ Piece load(const __half* at) { return {*(const uint4*)at}; }
-    static __device__ __forceinline__ void decode(const Piece& p, float (&v)[PIECE]) {
-        const u32 words[4] = {p.v.x, p.v.y, p.v.z, p.v.w};
-#pragma unroll
-        for (u32 i = 0; i < 4; i++) {
-            v[2 * i] = __half2float(__ushort_as_half(u16(words[i])));
-            v[2 * i + 1] = __half2float(__ushort_as_half(u16(words[i] >> 16)));
-        }
-    }
-};
-
-struct CachedFloat {
-    using Element = float;
-    struct Piece { float4 a, b; };
-    static __device__ __forceinline__ Piece load(const float* at) { return {*(const float4*)at, *(const float4*)(at + 4)}; }
-    static __device__ __forceinline__ void decode(const Piece& p, float (&v)[PIECE]) {
-        v[0] = p.a.x, v[1] = p.a.y, v[2] = p.a.z, v[3] = p.a.w, v[4] = p.b.x, v[5] = p.b.y, v[6] = p.b.z, v[7] = p.b.w;
-    }
-};
+// Slots of a part: all but a row's last part have so many. Parts beyond the last are empty.
+__device__ __forceinline__ u32 slots_per_split(const AttentionParams& p, u32 kv_len) {
+    return max((kv_len + p.n_splits - 1) / p.n_splits, SPLIT_SLOTS);
+}
 
 template <class C, u32 HEADS>
 __device__ __forceinline__ void attention_split(const AttentionParams& p) {
-    using E = typename C::Element;
     constexpr u32 AT_ONCE = at_once(HEADS);
     __shared__ float warp_acc[SPLIT_WARPS][MOST_HEAD_DIM];
     __shared__ float2 warp_weight[SPLIT_WARPS];  // largest score, sum of weights
@@ -57,8 +36,9 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
     const u32 heads = min(group - first_of_group, HEADS);
 
     const StepRow& row = step_row(p.step, token);
-    const u32 per_split = max((row.kv_len + p.n_splits - 1) / p.n_splits, SPLIT_SLOTS);
-    const u32 start = min(split * per_split, row.kv_len), end = min(start + per_split, row.kv_len);
+    const u32 per_split = slots_per_split(p, row.kv_len), start = split * per_split;
+    if (start >= row.kv_len) return;
+    const u32 end = min(start + per_split, row.kv_len);
 
     const u32 D = p.kv.head_dim, lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     u32 lanes = 1;  // per slot
@@ -77,8 +57,7 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
     }
 
     const u64 head_start = (u64(kv_head) * p.kv.n_slots + row.kv_start) * D + (used ? dim : 0);
-    const E* keys = (const E*)p.kv.keys + head_start;
-    const E* values = (const E*)p.kv.values + head_start;
+    const typename C::Rows keys = C::rows(p.kv, p.kv.keys, head_start), values = C::rows(p.kv, p.kv.values, head_start);
 
 #pragma unroll 1
     for (u32 first = start; first < end; first += streams * AT_ONCE) {  // the same for all: the warp shuffles below
@@ -86,8 +65,8 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
 #pragma unroll
         for (u32 u = 0; u < AT_ONCE; u++) {
             const u64 at = u64(min(first + u * streams + stream, end - 1)) * D;
-            key[u] = C::load(keys + at);
-            value[u] = C::load(values + at);
+            key[u] = C::load(keys, at);
+            value[u] = C::load(values, at);
         }
         float score[HEADS][AT_ONCE];
 #pragma unroll
@@ -179,20 +158,22 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
     }
 }
 
-// out = sum_i partial[i] * 2^(most[i] - most) / sum_i total[i] * 2^(most[i] - most)
+// out = sum_i partial[i] * 2^(most[i] - most) / sum_i total[i] * 2^(most[i] - most), over the parts that have slots
 __device__ __forceinline__ void combine_splits(const AttentionParams& p) {
     wait_for_inputs();
     const u32 head = blockIdx.x, token = blockIdx.y;
     if (token >= p.step->n_tokens) return;
 
+    const u32 kv_len = step_row(p.step, token).kv_len, per_split = slots_per_split(p, kv_len);
+    const u32 n_parts = (kv_len + per_split - 1) / per_split;
     const u64 at = u64(token) * p.n_heads + head;
     const float2* weights = p.weights + at * p.n_splits;
     float most = NOTHING, total = 0;
-    for (u32 i = 0; i < p.n_splits; i++) most = fmaxf(most, weights[i].x);
-    for (u32 i = 0; i < p.n_splits; i++) total += weights[i].y * exp2f(weights[i].x - most);
+    for (u32 i = 0; i < n_parts; i++) most = fmaxf(most, weights[i].x);
+    for (u32 i = 0; i < n_parts; i++) total += weights[i].y * exp2f(weights[i].x - most);
     for (u32 d = threadIdx.x; d < p.kv.head_dim; d += SPLIT_THREADS) {
         float v = 0;
-        for (u32 i = 0; i < p.n_splits; i++) v += p.partial[(at * p.n_splits + i) * p.kv.head_dim + d] * exp2f(weights[i].x - most);
+        for (u32 i = 0; i < n_parts; i++) v += p.partial[(at * p.n_splits + i) * p.kv.head_dim + d] * exp2f(weights[i].x - most);
         p.out[at * p.kv.head_dim + d] = v / total;
     }
 }

@@ -53,12 +53,12 @@ struct Input {
 
 // Keys and values of one layer.
 struct KvCache {
-    void* keys;    // (n_heads, n_slots, head_dim) f16 or f32
-    void* values;  // (n_heads, n_slots, head_dim) f16 or f32
+    void* keys;    // (n_heads, n_slots, head_dim): kv_types.cuh
+    void* values;  // (n_heads, n_slots, head_dim)
     u32 n_heads;   // KV heads
     u32 n_slots;
     u32 head_dim;  // even; attention wants a multiple of 8, up to 256
-    u32 is_f16;
+    u32 format;    // KV_F32, KV_F16 or KV_Q8_0
 };
 
 struct EmbedParams {

@@ -9,10 +9,10 @@ __device__ __forceinline__ float2 rotated(float2 x, const float* table, u32 posi
     return make_float2(x.x * angle.x - x.y * angle.y, x.x * angle.y + x.y * angle.x);
 }
 
-// Stores elements i and i + 1 (i even) of the (n_heads * head_dim) keys or values of a slot.
+// Stores elements i and i + 1 (i even) of the (n_heads * head_dim) keys or values of a slot, as f16 or f32.
 __device__ __forceinline__ void store_kv(const KvCache& kv, void* rows, u32 slot, u32 i, float2 v) {
     const u32 head = i / kv.head_dim;
     const u64 at = (u64(head) * kv.n_slots + slot) * kv.head_dim + i % kv.head_dim;
-    if (kv.is_f16) *(__half2*)((__half*)rows + at) = __floats2half2_rn(v.x, v.y);
+    if (kv.format == KV_F16) *(__half2*)((__half*)rows + at) = __floats2half2_rn(v.x, v.y);
     else *(float2*)((float*)rows + at) = v;
 }

@@ -19,6 +19,10 @@ constexpr u32 FLASH_ROWS = 64;        // attention_flash: (token, head of a grou
 constexpr u32 FLASH_SLOTS = 64;       // attention_flash: slots per tile, K and V 17 KiB each at head_dim 128
 constexpr u32 FLASH_THREADS = 128;
 
+constexpr u32 KV_F32 = 0;             // formats of struct KvCache: kv_types.cuh
+constexpr u32 KV_F16 = 1;
+constexpr u32 KV_Q8_0 = 2;
+
 constexpr u32 ARGMAX_PART = 8192;     // argmax: elements of a row per block; 16 blocks at a vocabulary of 128256
 constexpr u32 ARGMAX_THREADS = 256;
 constexpr u32 TOP_K_PART = 4096;      // top_k: keys that one block selects from, 32 KiB of shared memory

@@ -3,7 +3,7 @@
 //   over the slots kv_start .. kv_start + kv_len of row t
 //
 // Grid     x: KV heads; y: queries of that KV head, (n_tokens, group), one workgroup each
-// Layout   cache (slots, heads, units, 8), heads padded with zeros to units of 8 elements, as f16 pairs or f32
+// Layout   cache (slots, heads, units, 8), heads padded with zeros to units of 8 elements: kv_read.wgsl
 // Traffic  K and V of the row's slots once per query (from cache for all but the first of a group)
 const THREADS: u32 = 64;  // slots per round; at least UNITS
 

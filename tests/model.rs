@@ -97,4 +97,9 @@ fn a_kv_cache_of_absurd_size_does_not_wrap() {
     let kv = KvDecl { layers: 4096, slots: u32::MAX, heads: 1 << 20, head_dim: 16, ty: KvType::F32 };
     assert_eq!(kv.bytes(), u64::MAX);
     assert_eq!(KvDecl { layers: 2, slots: 3, heads: 4, head_dim: 5, ty: KvType::F16 }.bytes(), 2 * 2 * 3 * 4 * 5 * 2);
+    let q8_0 = KvDecl { layers: 2, slots: 3, heads: 5, head_dim: 96, ty: KvType::Q8_0 };
+    assert_eq!(q8_0.bytes(), 2 * 2 * 3 * 5 * 3 * 34);
+    assert_eq!(q8_0.check(), Ok(()));
+    let error = KvDecl { head_dim: 80, ..q8_0 }.check().expect_err("80 is not a multiple of 32");
+    assert!(error.contains("q8_0") && error.contains("head_dim is 80"), "{error}");
 }

@@ -68,7 +68,7 @@ mirrors! {
         n_heads: u32,
         n_slots: u32,
         head_dim: u32,
-        is_f16: u32,
+        format: u32,
     }
 
     EmbedParams {
@@ -291,6 +291,7 @@ tuned! {
     TILED_TOKENS TILED_PAIRS TILED_THREADS STAGE_COLS
     SPLIT_THREADS SPLIT_SLOTS
     FLASH_ROWS FLASH_SLOTS FLASH_THREADS
+    KV_F32 KV_F16 KV_Q8_0
     ARGMAX_PART ARGMAX_THREADS
     TOP_K_PART TOP_K_MOST TOP_K_THREADS
     REPACK_THREADS

@@ -83,6 +83,8 @@ const USEFUL_THREADS: usize = 4;
 enum Kv {
     F16,
     F32,
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 impl DeviceArgs {
@@ -91,6 +93,7 @@ impl DeviceArgs {
         let kv = match self.kv {
             Kv::F16 => KvType::F16,
             Kv::F32 => KvType::F32,
+            Kv::Q8_0 => KvType::Q8_0,
         };
         let n_ctx = match self.ctx_size {
             None => n_ctx,

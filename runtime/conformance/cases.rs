@@ -242,6 +242,12 @@ fn kv_store() -> Vec<Case> {
         build(3, 64, KvType::F32, 33),
         build(2, 128, KvType::F16, 33),
         build(8, 128, KvType::F16, 12),
+        build(1, 32, KvType::Q8_0, 1),
+        build(3, 32, KvType::Q8_0, 3),
+        build(3, 64, KvType::Q8_0, 33),
+        build(5, 96, KvType::Q8_0, 8),
+        build(8, 128, KvType::Q8_0, 12),
+        twice(build(3, 32, KvType::Q8_0, 3)),
         twice(build(2, 32, KvType::F16, 3)),
     ]
 }
@@ -285,17 +291,27 @@ fn attention() -> Vec<Case> {
         cases.push(attention_case(3, 3, 64, kv_len, 5, KvType::F32));
         cases.push(attention_case(4, 1, 128, kv_len, 2, KvType::F16));
         cases.push(attention_case(2, 2, 32, kv_len, 33, KvType::F16));
+        cases.push(attention_case(4, 2, 64, kv_len, 1, KvType::Q8_0));
+        cases.push(attention_case(3, 3, 64, kv_len, 5, KvType::Q8_0));
+        cases.push(attention_case(2, 3, 32, kv_len, 33, KvType::Q8_0));
     }
     for group in [1, 2, 4, 8] {
         // Heads that leave lanes of the last piece unused.
         cases.push(attention_case(group, 2, 80, 40, 3, KvType::F16));
         cases.push(attention_case(group, 2, 80, 40, 3, KvType::F32));
         cases.push(attention_case(group, 1, 64, 70, 2, KvType::F32));
+        cases.push(attention_case(group, 2, 96, 40, 3, KvType::Q8_0));
+        cases.push(attention_case(group, 1, 128, 70, 2, KvType::Q8_0));
     }
     cases.push(attention_case(9, 1, 32, 40, 2, KvType::F16)); // one head more than a block takes
     for head_dim in [32, 64, 80, 96, 128] {
         cases.push(attention_case(1, 2, head_dim, 70, 32, KvType::F16));
     }
+    for head_dim in [32, 64, 96, 128] {
+        cases.push(attention_case(2, 1, head_dim, 70, 32, KvType::Q8_0));
+    }
+    cases.push(attention_case(1, 1, 160, 40, 12, KvType::Q8_0)); // no tensor cores for such heads
+    cases.push(attention_case(1, 2, 256, 40, 3, KvType::Q8_0));
     cases.push(attention_case(1, 2, 256, 40, 3, KvType::F16));
     cases.push(attention_case(4, 2, 128, 1000, 1, KvType::F16));
     cases

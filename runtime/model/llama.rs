@@ -15,6 +15,7 @@ pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
     let c = &model.config;
     let kv =
         KvDecl { layers: c.n_layers, slots: options.n_ctx, heads: c.n_kv_heads, head_dim: c.head_dim, ty: options.kv };
+    kv.check().map_err(|what| Error::Kv { name: model.name().to_string(), what })?;
     let mut p = Planner { model, plan: Plan::new(kv, options.max_tokens, options.max_outputs), used: BTreeSet::new() };
     let (embd, ff) = (c.n_embd as u64, c.n_ff as u64);
     let (q_dim, kv_dim) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);

@@ -25,6 +25,9 @@ const ROPE_TABLE: &str = "(rope table)";
 pub enum Error {
     #[error(transparent)]
     Gguf(#[from] gguf::Error),
+    /// A KV cache of a type that the model's heads do not fit.
+    #[error("{name}: {what}")]
+    Kv { name: String, what: String },
     /// The plan's own shapes do not fit: a defect of the model's code, since tensors are checked before.
     #[error("{name}: {error}")]
     Plan { name: String, error: PlanError },

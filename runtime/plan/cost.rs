@@ -73,9 +73,9 @@ impl Op {
                 cost.weights = load.n_tokens * plan[op.table].row_bytes();
                 cost.flops = 3 * elements(op.x);
             }
-            Op::KvStore(_) => cost.kv = 2 * load.n_tokens * kv.row() as u64 * kv.ty.bytes(),
+            Op::KvStore(_) => cost.kv = 2 * load.n_tokens * kv.ty.bytes(kv.row() as u64),
             Op::Attention(op) => {
-                cost.kv = 2 * load.kv_len * kv.row() as u64 * kv.ty.bytes();
+                cost.kv = 2 * load.kv_len * kv.ty.bytes(kv.row() as u64);
                 cost.flops = 4 * load.kv_len * elements(op.q);
             }
             Op::SwiGlu(op) => cost.flops = 4 * elements(op.out),

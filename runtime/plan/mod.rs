@@ -82,13 +82,31 @@ impl WeightDecl {
 pub enum KvType {
     F32,
     F16,
+    /// Blocks of [`KV_BLOCK`] consecutive elements of a head, as GGML's Q8_0: with `d = max|x| / 127`, 8-bit quants
+    /// `round(x * (1 / d))`, halves away from zero, and d rounded to f16, by which quants are multiplied when they are read.
+    /// Where that f16 is zero, so are the quants.
+    Q8_0,
 }
 
+/// Elements that share a scale in a cache of 8-bit quants.
+pub const KV_BLOCK: u32 = 32;
+
 impl KvType {
-    pub fn bytes(self) -> u64 {
+    /// What the command line and errors call it.
+    pub fn name(self) -> &'static str {
         match self {
-            KvType::F32 => 4,
-            KvType::F16 => 2,
+            KvType::F32 => "f32",
+            KvType::F16 => "f16",
+            KvType::Q8_0 => "q8_0",
+        }
+    }
+
+    /// Bytes of `elements` elements of whole heads; u64::MAX if they are more.
+    pub fn bytes(self, elements: u64) -> u64 {
+        match self {
+            KvType::F32 => elements.saturating_mul(4),
+            KvType::F16 => elements.saturating_mul(2),
+            KvType::Q8_0 => (elements / KV_BLOCK as u64).saturating_mul(KV_BLOCK as u64 + 2),
         }
     }
 }
@@ -113,8 +131,20 @@ impl KvDecl {
 
     /// Bytes of keys and values of all layers and slots; u64::MAX if they are more.
     pub fn bytes(&self) -> u64 {
-        let sizes = [self.layers as u64, self.slots as u64, self.row() as u64, self.ty.bytes()];
+        let sizes = [self.layers as u64, self.slots as u64, self.ty.bytes(self.row() as u64)];
         sizes.into_iter().fold(2, u64::saturating_mul)
+    }
+
+    /// Errors: heads that are not whole blocks of the cache's type.
+    pub fn check(&self) -> Result<(), String> {
+        match self.ty {
+            KvType::Q8_0 if !self.head_dim.is_multiple_of(KV_BLOCK) => Err(format!(
+                "a {} KV cache takes heads of a multiple of {KV_BLOCK} elements, head_dim is {}",
+                self.ty.name(),
+                self.head_dim
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -265,11 +265,13 @@ impl Op {
                 Ok(())
             }
             Op::KvStore(op) => {
+                plan.kv.check().map_err(fail)?;
                 layer(op.layer)?;
                 want(op.k, Rows::Tokens, plan.kv.row() as u64)?;
                 want(op.v, Rows::Tokens, plan.kv.row() as u64)
             }
             Op::Attention(op) => {
+                plan.kv.check().map_err(fail)?;
                 layer(op.layer)?;
                 let q = &plan[op.q];
                 if !q.cols.is_multiple_of(plan.kv.row()) || op.q == op.out {

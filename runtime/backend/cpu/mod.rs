@@ -12,7 +12,7 @@ pub use mat_mul::mat_mul;
 pub use rms_norm::rms_norm;
 
 use super::{Backend, Error, Footprint, Memory, Unsupported};
-use crate::plan::{Buf, KvType, Op, Phase, Plan, Step, Weights};
+use crate::plan::{Buf, KV_BLOCK, KvType, Op, Phase, Plan, Step, Weights};
 use crate::quant;
 use half::f16;
 
@@ -20,6 +20,11 @@ use half::f16;
 pub enum KvRows {
     F32(Vec<f32>),
     F16(Vec<f16>),
+    Q8_0 {
+        quants: Vec<i8>,
+        /// Of each [`KV_BLOCK`] quants.
+        scales: Vec<f16>,
+    },
 }
 
 impl KvRows {
@@ -28,6 +33,10 @@ impl KvRows {
             // Pages that no token has reached yet take no memory.
             KvType::F32 => KvRows::F32(bytemuck::zeroed_vec(len)),
             KvType::F16 => KvRows::F16(bytemuck::zeroed_vec(len)),
+            KvType::Q8_0 => KvRows::Q8_0 {
+                quants: bytemuck::zeroed_vec(len),
+                scales: bytemuck::zeroed_vec(len / KV_BLOCK as usize),
+            },
         }
     }
 
@@ -39,6 +48,13 @@ impl KvRows {
                     *kv = f16::from_f32(*v);
                 }
             }
+            KvRows::Q8_0 { quants, scales } => {
+                let block = KV_BLOCK as usize;
+                let quants = quants[at..at + row.len()].chunks_exact_mut(block);
+                for ((quants, scale), row) in quants.zip(&mut scales[at / block..]).zip(row.chunks_exact(block)) {
+                    *scale = quantize(quants, row);
+                }
+            }
         }
     }
 
@@ -48,8 +64,25 @@ impl KvRows {
         match self {
             KvRows::F32(kv) => out.copy_from_slice(&kv[at..at + out.len()]),
             KvRows::F16(kv) => kv[at..at + out.len()].convert_to_f32_slice(out),
+            KvRows::Q8_0 { quants, scales } => {
+                let block = KV_BLOCK as usize;
+                let quants = quants[at..at + out.len()].chunks_exact(block);
+                for ((out, quants), scale) in out.chunks_exact_mut(block).zip(quants).zip(&scales[at / block..]) {
+                    let scale = scale.to_f32();
+                    out.iter_mut().zip(quants).for_each(|(out, q)| *out = *q as f32 * scale);
+                }
+            }
         }
     }
+}
+
+/// One block of [`KvType::Q8_0`]: its quants, and the scale to read them with.
+fn quantize(quants: &mut [i8], x: &[f32]) -> f16 {
+    let d = x.iter().fold(0.0f32, |most, x| most.max(x.abs())) / 127.0;
+    let scale = f16::from_f32(d);
+    let inverse = if scale == f16::ZERO { 0.0 } else { 1.0 / d };
+    quants.iter_mut().zip(x).for_each(|(q, x)| *q = (x * inverse).round() as i8);
+    scale
 }
 
 #[derive(Default)]

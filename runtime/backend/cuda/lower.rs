@@ -255,7 +255,11 @@ impl Lowering<'_> {
             n_heads: kv.heads,
             n_slots: kv.slots,
             head_dim: kv.head_dim,
-            is_f16: (kv.ty == KvType::F16) as u32,
+            format: match kv.ty {
+                KvType::F32 => KV_F32,
+                KvType::F16 => KV_F16,
+                KvType::Q8_0 => KV_Q8_0,
+            },
         }
     }
 
@@ -277,12 +281,12 @@ impl Lowering<'_> {
         };
         if rows > VEC_MOST && supports::has_flash(plan, op.q) {
             let tiles = rows.div_ceil(FLASH_ROWS / group);
-            let entry = format!("attention_flash_d{}", plan.kv.head_dim);
+            let ty = if plan.kv.ty == KvType::Q8_0 { "q8_0_" } else { "" };
+            let entry = format!("attention_flash_{ty}d{}", plan.kv.head_dim);
             return self.push(entry, [plan.kv.heads, tiles, 1], FLASH_THREADS, &params);
         }
         let (heads, blocks) = split_heads(plan, op.q);
-        let ty = if plan.kv.ty == KvType::F16 { "f16" } else { "f32" };
-        let entry = format!("attention_split_{ty}_h{heads}");
+        let entry = format!("attention_split_{}_h{heads}", plan.kv.ty.name());
         self.push(entry, [blocks, params.n_splits, rows], SPLIT_THREADS, &params);
         self.push("attention_combine", [n_heads, rows, 1], SPLIT_THREADS, &params);
     }

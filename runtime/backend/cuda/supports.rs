@@ -57,6 +57,8 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op) -> Result<(), Unsupport
             fused.parts.iter().try_for_each(|part| supports(plan, kernels, part))?;
             let matched = mat_mul_add(fused).is_some() || gate_up(fused).is_some() || qkv(plan, fused).is_some();
             refuse(!matched, || format!("({}) is not fused in this form", fused.stem))?;
+            let quantized = plan.kv.ty == KvType::Q8_0 && qkv(plan, fused).is_some();
+            refuse(quantized, || format!("({}) stores pairs, the cache has blocks of {KV_BLOCK}", fused.stem))?;
             let entry = product_entry(plan, fused).map(|entry| format!("{entry}_t1"));
             refuse(!entry.is_some_and(|entry| kernels.has(&entry)), || {
                 let names = product_weights(fused).map(|w| format!("{} of type {}", plan[w].name, plan[w].ty.name()));
@@ -101,7 +103,7 @@ fn float4(plan: &Plan, b: Buf) -> Result<(), Unsupported> {
 /// Whether attention of many rows runs on tensor cores.
 pub fn has_flash(plan: &Plan, q: Buf) -> bool {
     let kv = &plan.kv;
-    kv.ty == KvType::F16 && FLASH_HEAD_DIMS.contains(&kv.head_dim) && plan[q].cols / kv.row() <= FLASH_ROWS
+    kv.ty != KvType::F32 && FLASH_HEAD_DIMS.contains(&kv.head_dim) && plan[q].cols / kv.row() <= FLASH_ROWS
 }
 
 /// The matrices of a fused operation.

@@ -15,6 +15,8 @@ pub struct Memory<'a> {
     pub bufs: &'a [wgpu::Buffer],
     pub keys: Vec<wgpu::Buffer>,
     pub values: Vec<wgpu::Buffer>,
+    /// Empty where the cache has no scales.
+    pub kv_scales: Vec<wgpu::Buffer>,
     pub step: wgpu::Buffer,
     /// By tensor.
     pub chunks: Vec<Vec<Chunk>>,
@@ -189,6 +191,9 @@ impl Memory<'_> {
             Resource::Buf(b) => self.bufs[b.0 as usize].as_entire_binding(),
             Resource::Keys(layer) => self.keys[layer as usize].as_entire_binding(),
             Resource::Values(layer) => self.values[layer as usize].as_entire_binding(),
+            Resource::KvScales(layer) => {
+                self.kv_scales.get(layer as usize).unwrap_or(&self.nothing).as_entire_binding()
+            }
             Resource::Nothing => self.nothing.as_entire_binding(),
             Resource::Plane { tensor, chunk, plane } => {
                 let chunk = &self.chunks[tensor][chunk];

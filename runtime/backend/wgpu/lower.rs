@@ -24,6 +24,8 @@ pub enum Resource {
     },
     Keys(u32),
     Values(u32),
+    /// Of the keys and values of a layer, where the cache has scales.
+    KvScales(u32),
     /// Never read: the kernel has the operand elsewhere.
     Nothing,
 }
@@ -98,6 +100,9 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
                 ] => {
                     let table = &plan[a.table];
                     let floats = pack::layout(GgmlType::F32).map_or(0, |l| l.plane_bytes(0, table.rows, table.cols));
+                    if plan.kv.ty == KvType::Q8_0 {
+                        return no(format!("stores pairs, the cache has blocks of {KV_BLOCK}"));
+                    }
                     let alike = (a.x, b.x, kv.k, kv.v) == (q.out, k.out, k.out, v.out)
                         && (a.table, a.head_dim) == (b.table, plan.kv.head_dim)
                         && b.head_dim == a.head_dim
@@ -137,6 +142,17 @@ fn stackable(plan: &Plan, x: Buf, products: &[&MatMul], alike: bool, limits: Lim
     Err(Unsupported(format!("cannot take {} together: other types or shapes, or too large", names.join(", "))))
 }
 
+/// Bytes of one layer's keys (or values), heads padded to whole units, and of the scales of both.
+pub fn kv_bytes(kv: &KvDecl) -> (u64, u64) {
+    let units = kv.slots as u64 * kv.heads as u64 * kv.head_dim.div_ceil(KV_UNIT) as u64;
+    let elements = units * KV_UNIT as u64;
+    match kv.ty {
+        KvType::F32 => (4 * elements, 0),
+        KvType::F16 => (2 * elements, 0),
+        KvType::Q8_0 => (elements, 4 * elements / KV_BLOCK as u64),
+    }
+}
+
 /// Elements of a row of `buf` with its padding.
 pub fn stride(plan: &Plan, buf: Buf) -> u32 {
     padded(plan[buf].cols as u64) as u32
@@ -174,6 +190,17 @@ impl Lowering<'_> {
             }
             Op::MatMul(op) => self.mat_mul("mat_mul", op, op.out, vec![("residual", Resource::Nothing)], vec![]),
             Op::Rope(op) => self.rope(op),
+            Op::KvStore(op) if plan.kv.ty == KvType::Q8_0 => {
+                let params = params::KvStoreQ8_0 { stride: stride(plan, op.k) / 4, words: plan.kv.row() / 4 };
+                let bound = vec![
+                    ("k", Resource::Buf(op.k)),
+                    ("v", Resource::Buf(op.v)),
+                    ("keys", Resource::Keys(op.layer)),
+                    ("values", Resource::Values(op.layer)),
+                    ("scales", Resource::KvScales(op.layer)),
+                ];
+                vec![self.call("kv_store_q8_0", Rows::Tokens, plan[op.k].cols, &params, bound)]
+            }
             Op::KvStore(op) => {
                 let params = params::KvStore {
                     stride: stride(plan, op.k) / 2,
@@ -205,8 +232,10 @@ impl Lowering<'_> {
                     ("q", Resource::Buf(op.q)),
                     ("keys", Resource::Keys(op.layer)),
                     ("values", Resource::Values(op.layer)),
+                    ("scales", Resource::KvScales(op.layer)),
                 ];
                 let mut constants = self.kv_constants();
+                constants.push(("KV_Q8_0", (plan.kv.ty == KvType::Q8_0) as u32));
                 constants.push(("UNITS", params.head_units.next_multiple_of(8)));
                 let call = self.call("attention", Rows::Tokens, params.heads, &params, bound);
                 vec![Call { constants, per_row: params.group, ..call }]

@@ -178,12 +178,11 @@ impl Loaded {
             bufs.push(gpu.bound_buffer(&format!("buffer {}", decl.name), bytes)?);
         }
         let kv = plan.kv;
-        let unit_bytes = lower::KV_UNIT as u64 * kv.ty.bytes();
-        let kv_units = kv.slots as u64 * kv.heads as u64 * kv.head_dim.div_ceil(lower::KV_UNIT) as u64;
-        let cache = |what: &str| -> Result<Vec<wgpu::Buffer>, Error> {
-            let of = |layer| gpu.bound_buffer(&format!("{what} of layer {layer}"), kv_units * unit_bytes);
-            (0..kv.layers).map(of).collect()
+        let cache = |what: &str, bytes: u64| -> Result<Vec<wgpu::Buffer>, Error> {
+            let layers = if bytes == 0 { 0 } else { kv.layers };
+            (0..layers).map(|layer| gpu.bound_buffer(&format!("{what} of layer {layer}"), bytes)).collect()
         };
+        let (plane, scales) = lower::kv_bytes(&kv);
         let step_len = STEP_HEADER + plan.max_tokens as usize * size_of::<StepRow>();
 
         let tensors = tensors::Tensors::new(plan, gpu)?;
@@ -199,8 +198,9 @@ impl Loaded {
 
         let memory = kernels::Memory {
             bufs: &bufs,
-            keys: cache("keys")?,
-            values: cache("values")?,
+            keys: cache("keys", plane)?,
+            values: cache("values", plane)?,
+            kv_scales: cache("scales of keys and values", scales)?,
             step: gpu.bound_buffer("step", step_len as u64)?,
             chunks,
             nothing: gpu.bound_buffer("nothing", 16)?,

@@ -88,6 +88,10 @@ params! {
         head_pairs: u32,
         head_units: u32,
     }
+    KvStoreQ8_0 in "kv_store_q8_0" {
+        stride: u32,
+        words: u32,
+    }
     Attention in "attention_query" {
         stride: u32,
         heads: u32,
