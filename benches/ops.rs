@@ -8,7 +8,7 @@ use pronk::backend::{self, Backend, DeviceChoice};
 use pronk::conformance::perf_cases;
 use pronk::generate::{LoadOptions, Outputs, load_model};
 use pronk::gguf::GgmlType;
-use pronk::model::Shape;
+use pronk::model::{Shape, Synth};
 use pronk::plan::Load;
 use std::time::Duration;
 
@@ -60,7 +60,8 @@ fn decode_step(c: &mut Criterion) {
         for (name, shape) in &models {
             let options =
                 LoadOptions { device: choice, n_ctx: Some(KV_LEN), chunk: 64, max_outputs: 1, ..Default::default() };
-            let loaded = load_model(shape.model(GgmlType::Q4_0, 1), &options, &mut |_, _| {});
+            let loaded =
+                load_model(Synth { shape: *shape, ty: GgmlType::Q4_0, seed: 1 }.model(), &options, &mut |_, _| {});
             let mut session = loaded.unwrap_or_else(|e| panic!("{e}")).session;
             let load = Load { n_tokens: 1, n_outputs: 1, kv_len: KV_LEN as u64 };
             group.throughput(Throughput::Bytes(session.plan().cost(load).bytes()));

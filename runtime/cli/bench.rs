@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use pronk::backend::gib;
 use pronk::generate::{Loaded, Outputs, Session};
 use pronk::gguf::Gguf;
-use pronk::model::{Model, Shape};
+use pronk::model::{Model, Shape, Synth};
 use pronk::plan::{Load, Plan};
 use pronk::quant::GgmlType;
 use serde::Serialize;
@@ -153,19 +153,10 @@ fn model(args: &Args) -> Result<Model> {
     match (&args.synth, &args.model) {
         (Some((shape, ty)), _) => {
             let n_layers = args.layers.unwrap_or(shape.n_layers);
-            let columns = [shape.n_embd, shape.n_ff, shape.n_heads * shape.head_dim];
-            if let Some(n) = columns.iter().find(|n| !(**n as u64).is_multiple_of(ty.block_size())) {
-                bail!(
-                    "--synth {}:{}: rows of {n} elements are no whole blocks of {}",
-                    shape.name,
-                    ty.name(),
-                    ty.block_size()
-                );
-            }
             if n_layers > shape.n_layers {
                 bail!("--layers {n_layers}: {} has {}", shape.name, shape.n_layers);
             }
-            Ok(Shape { n_layers, ..*shape }.model(*ty, 1))
+            Ok(Synth { shape: Shape { n_layers, ..*shape }, ty: *ty, seed: 1 }.model())
         }
         (None, Some(path)) => {
             let mut gguf = Gguf::open(path)?;

@@ -9,6 +9,7 @@ mod chat;
 mod compare;
 mod devices;
 mod gpu_report;
+mod hash;
 mod info;
 mod interrupt;
 mod logits;
@@ -20,6 +21,7 @@ mod reply;
 mod run;
 mod sampling;
 mod stream;
+mod synth;
 mod text;
 mod tokenize;
 
@@ -43,6 +45,8 @@ enum Command {
     Info(info::Args),
     Devices(devices::Args),
     Tokenize(tokenize::Args),
+    Hash(hash::Args),
+    Synth(synth::Args),
     Logits(logits::Args),
     Perplexity(perplexity::Args),
     Bench(bench::Args),
@@ -58,6 +62,8 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Tokenize(args) => tokenize::run(&args),
+        Command::Hash(args) => hash::run(&args),
+        Command::Synth(args) => synth::run(&args),
         Command::Logits(args) => logits::run(&args),
         Command::Perplexity(args) => perplexity::run(&args),
         Command::Bench(args) => bench::run(&args),

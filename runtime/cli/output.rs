@@ -75,12 +75,18 @@ impl WholeFile {
             bail!("{}: is not a regular file, cannot be replaced", path.display());
         }
         let failed = || format!("{}: cannot write", path.display());
-        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         let new_file = |path: &Path| File::create_new(path); // with the permissions that any new file gets
-        let file = tempfile::Builder::new().prefix(".pronk-").make_in(folder, new_file).with_context(failed)?;
+        let file =
+            tempfile::Builder::new().prefix(".pronk-").make_in(folder_of(path), new_file).with_context(failed)?;
         *interrupt::unfinished() = Some(file.path().to_path_buf());
         let writer = BufWriter::new(file.as_file().try_clone().with_context(failed)?);
         Ok(WholeFile { path: path.to_path_buf(), writer, file })
+    }
+
+    /// Bytes that are free where the file lies.
+    pub fn free_space(&self) -> Result<u64> {
+        let failed = || format!("{}: cannot tell how much space is free", self.path.display());
+        fs4::available_space(folder_of(&self.path)).with_context(failed)
     }
 
     pub fn writer(&mut self) -> &mut impl Write {
@@ -95,4 +101,8 @@ impl WholeFile {
         interrupt::unfinished().take();
         Ok(())
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }

@@ -200,7 +200,7 @@ fn choose_context(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Shape;
+    use crate::model::{Shape, Synth};
     use crate::quant::GgmlType;
 
     /// No machine has so many.
@@ -210,7 +210,7 @@ mod tests {
         let shape = Shape::find("smollm2-135m").expect("a known shape");
         let small =
             Shape { n_layers: 1, n_embd: 64, n_ff: 64, n_heads: 2, n_kv_heads: 1, head_dim: 32, n_vocab: 32, ..shape };
-        small.model(GgmlType::Q4_0, 1)
+        Synth { shape: small, ty: GgmlType::Q4_0, seed: 1 }.model()
     }
 
     #[test]

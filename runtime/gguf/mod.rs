@@ -10,6 +10,7 @@ mod split;
 mod tensor;
 mod types;
 mod value;
+mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
@@ -27,6 +28,7 @@ use read::Reader;
 pub use tensor::Tensor;
 pub use types::GgmlType;
 pub use value::{Array, FromValue, Value, ValueType};
+pub use write::{Header, entry, padding};
 
 /// Alignment of tensor data in a file without `general.alignment`, in bytes.
 const DEFAULT_ALIGNMENT: u32 = 32;

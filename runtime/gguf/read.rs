@@ -10,7 +10,7 @@ use super::error::{Error, Subject};
 use super::value::{Array, Value, ValueType};
 
 /// "GGUF".
-const MAGIC: [u8; 4] = *b"GGUF";
+pub(super) const MAGIC: [u8; 4] = *b"GGUF";
 /// Magic, version, tensor count, key count.
 const HEADER_BYTES: u64 = 4 + 4 + 8 + 8;
 /// Smallest key with a value: length, one character, value type, one byte.

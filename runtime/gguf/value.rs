@@ -209,6 +209,11 @@ impl Array {
         self.len == 0
     }
 
+    /// The elements as in the file; each string has its length (u64) in front.
+    pub(super) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
     /// The elements in order.
     pub fn iter(&self) -> impl Iterator<Item = Value> {
         self.raw().map_while(|raw| match self.element {

@@ -29,12 +29,12 @@ pub struct Config {
 }
 
 /// More layers, heads or columns than any model has; products of two stay far below 2^63.
-const MAX_LAYERS: u32 = 4096;
-const MAX_WIDTH: u32 = 1 << 24;
+pub(super) const MAX_LAYERS: u32 = 4096;
+pub(super) const MAX_WIDTH: u32 = 1 << 24;
 /// Attention kernels keep a head's query in registers or workgroup memory.
-const MAX_HEAD_DIM: u32 = 256;
+pub(super) const MAX_HEAD_DIM: u32 = 256;
 /// Token ids are exact as f32 below this.
-const MAX_VOCAB: u64 = 1 << 24;
+pub(super) const MAX_VOCAB: u64 = 1 << 24;
 
 impl Config {
     pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {

@@ -4,14 +4,16 @@ mod config;
 pub mod llama;
 mod rope;
 mod shapes;
+mod synth;
 
 pub use config::Config;
 pub use rope::{RopeScaling, Yarn};
 pub use shapes::{SHAPES, Shape};
+pub use synth::{Synth, SynthTensor};
 
 use crate::gguf::{self, GgmlType, Gguf};
 use crate::plan::{KvType, Plan, PlanError, WeightDecl, Weights};
-use crate::quant::{self, Random};
+use crate::quant;
 use bytes::Bytes;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -62,7 +64,8 @@ enum Source {
     File(Gguf),
     /// Seeded random weights.
     Random {
-        seed: u64,
+        synth: Synth,
+        tensors: BTreeMap<String, SynthTensor>,
     },
 }
 
@@ -106,35 +109,34 @@ impl Model {
 
     /// The data of the plan's weights: views of the mapped file, and the rotation table.
     pub fn weights(&self, plan: &Plan) -> Result<Weights, Error> {
-        let data = |(i, w): (usize, &WeightDecl)| -> Result<Bytes, Error> {
+        let data = |w: &WeightDecl| -> Result<Bytes, Error> {
             if w.name == ROPE_TABLE {
                 let divisors = self.rope_factors()?;
                 return Ok(rope::table(&self.config, divisors.as_deref(), w.rows as u32));
             }
-            match &self.source {
-                Source::File(gguf) => match gguf.tensor(&w.name) {
-                    Some(tensor) => Ok(tensor.data.clone()),
-                    None => Err(self.tensor_error(&w.name, "is missing")),
-                },
-                Source::Random { seed } => {
-                    let mut random = Random::new(seed.wrapping_add(i as u64));
-                    Ok(quant::random_blocks(w.ty, w.elements(), &mut random).into())
-                }
-            }
+            self.tensor_data(&w.name)
         };
-        let weights: Result<Vec<Bytes>, Error> = plan.weights.par_iter().enumerate().map(data).collect();
+        let weights: Result<Vec<Bytes>, Error> = plan.weights.par_iter().map(data).collect();
         Ok(Weights(weights?))
+    }
+
+    fn tensor_data(&self, name: &str) -> Result<Bytes, Error> {
+        let data = match &self.source {
+            Source::File(gguf) => gguf.tensor(name).map(|tensor| tensor.data.clone()),
+            Source::Random { synth, tensors } => tensors.get(name).map(|tensor| synth.data(tensor).into()),
+        };
+        data.ok_or_else(|| self.tensor_error(name, "is missing"))
     }
 
     /// Llama 3.1's divisors of the rotation frequencies, where the file has them: (rope_dim / 2), positive.
     fn rope_factors(&self) -> Result<Option<Vec<f32>>, Error> {
-        let Some(tensor) = self.gguf().and_then(|gguf| gguf.tensor(llama::ROPE_FREQS)) else {
+        let Some((ty, shape)) = self.catalog.get(llama::ROPE_FREQS) else {
             return Ok(None);
         };
-        let mut factors = vec![0.0; tensor.n_elements() as usize];
-        quant::decode(tensor.ty, &tensor.data, &mut factors);
+        let mut factors = vec![0.0; shape.iter().product::<u64>() as usize];
+        quant::decode(*ty, &self.tensor_data(llama::ROPE_FREQS)?, &mut factors);
         match factors.iter().find(|f| !(f.is_finite() && **f > 0.0)) {
-            Some(f) => Err(self.tensor_error(&tensor.name, format!("holds {f}, expected positive numbers"))),
+            Some(f) => Err(self.tensor_error(llama::ROPE_FREQS, format!("holds {f}, expected positive numbers"))),
             None => Ok(Some(factors)),
         }
     }

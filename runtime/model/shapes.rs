@@ -1,9 +1,8 @@
-//! Models without a file: well-known shapes with seeded random weights, for benchmarks and tests.
+//! The numbers of well-known models.
 
-use super::{Catalog, Config, Model, RopeScaling, Source, llama};
-use crate::gguf::GgmlType;
+use super::config::{MAX_HEAD_DIM, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH};
 
-/// The numbers of a well-known model, from its published configuration.
+/// The numbers of a model: what [`super::Synth`] needs.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Shape {
     pub name: &'static str,
@@ -16,25 +15,28 @@ pub struct Shape {
     pub n_vocab: u32,
     pub n_ctx: u32,
     pub rope_base: f32,
+    /// The factor of Llama 3.1's scaling of the rotations; 1 without.
+    pub rope_factor: f32,
     /// Whether the output matrix is the embedding table.
     pub tied: bool,
 }
 
+/// From their published configurations.
 #[rustfmt::skip]
 pub const SHAPES: [Shape; 7] = [
-    //    name                layers  embd   ff     heads kv head  vocab   ctx     base    tied
-    shape("smollm2-135m",   [ 30,   576,   1536,    9,  3,  64,  49152,   8192], 1e5, true),
-    shape("llama3.2-1b",    [ 16,  2048,   8192,   32,  8,  64, 128256, 131072], 5e5, true),
-    shape("llama3.2-3b",    [ 28,  3072,   8192,   24,  8, 128, 128256, 131072], 5e5, true),
-    shape("llama2-7b",      [ 32,  4096,  11008,   32, 32, 128,  32000,   4096], 1e4, false),
-    shape("llama3-8b",      [ 32,  4096,  14336,   32,  8, 128, 128256,   8192], 5e5, false),
-    shape("llama3-70b",     [ 80,  8192,  28672,   64,  8, 128, 128256,   8192], 5e5, false),
-    shape("llama3.1-405b",  [126, 16384,  53248,  128,  8, 128, 128256, 131072], 5e5, false),
+    //    name                layers  embd   ff     heads kv head  vocab   ctx     base factor tied
+    shape("smollm2-135m",   [ 30,   576,   1536,    9,  3,  64,  49152,   8192], 1e5,  1.0, true),
+    shape("llama3.2-1b",    [ 16,  2048,   8192,   32,  8,  64, 128256, 131072], 5e5, 32.0, true),
+    shape("llama3.2-3b",    [ 28,  3072,   8192,   24,  8, 128, 128256, 131072], 5e5, 32.0, true),
+    shape("llama2-7b",      [ 32,  4096,  11008,   32, 32, 128,  32000,   4096], 1e4,  1.0, false),
+    shape("llama3-8b",      [ 32,  4096,  14336,   32,  8, 128, 128256,   8192], 5e5,  1.0, false),
+    shape("llama3-70b",     [ 80,  8192,  28672,   64,  8, 128, 128256,   8192], 5e5,  1.0, false),
+    shape("llama3.1-405b",  [126, 16384,  53248,  128,  8, 128, 128256, 131072], 5e5,  8.0, false),
 ];
 
-const fn shape(name: &'static str, n: [u32; 8], rope_base: f32, tied: bool) -> Shape {
+const fn shape(name: &'static str, n: [u32; 8], rope_base: f32, rope_factor: f32, tied: bool) -> Shape {
     let [n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx] = n;
-    Shape { name, n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx, rope_base, tied }
+    Shape { name, n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx, rope_base, rope_factor, tied }
 }
 
 impl Shape {
@@ -43,48 +45,38 @@ impl Shape {
         SHAPES.into_iter().find(|s| s.name == name)
     }
 
-    /// A model of this shape, all its matrices of type `ty` (norms are F32), its weights random.
-    pub fn model(&self, ty: GgmlType, seed: u64) -> Model {
-        let config = Config {
-            name: format!("{}:{}", self.name, ty.name()),
-            n_layers: self.n_layers,
-            n_ctx_train: self.n_ctx,
-            n_embd: self.n_embd,
-            n_ff: self.n_ff,
-            n_heads: self.n_heads,
-            n_kv_heads: self.n_kv_heads,
-            head_dim: self.head_dim,
-            rope_dim: self.head_dim,
-            rope_base: self.rope_base,
-            rope_scaling: RopeScaling::NONE,
-            rms_eps: 1e-5,
-            n_vocab: self.n_vocab,
-        };
-        let mut catalog = Catalog::new();
-        let (q_dim, kv_dim) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
-        let mut matrix = |name: &str, rows: u32, cols: u32| {
-            catalog.insert(name.to_string(), (ty, vec![cols as u64, rows as u64]));
-        };
-        matrix(llama::TOKEN_EMBD, self.n_vocab, self.n_embd);
-        if !self.tied {
-            matrix("output.weight", self.n_vocab, self.n_embd);
+    /// Checks what [`super::Config`] would ask of a file. Errors: one line with the number and the limit.
+    pub fn check(&self) -> Result<(), String> {
+        let numbers = [
+            ("layers", self.n_layers, MAX_LAYERS),
+            ("embd", self.n_embd, MAX_WIDTH),
+            ("ff", self.n_ff, MAX_WIDTH),
+            ("heads", self.n_heads, MAX_WIDTH),
+            ("kv-heads", self.n_kv_heads, self.n_heads),
+            ("head-dim", self.head_dim, MAX_HEAD_DIM),
+            ("vocab", self.n_vocab, MAX_VOCAB as u32),
+            ("ctx", self.n_ctx, u32::MAX),
+        ];
+        for (name, n, most) in numbers {
+            if n == 0 || n > most {
+                return Err(format!("{name} {n}, expected 1 to {most}"));
+            }
         }
-        for layer in 0..self.n_layers {
-            let mut part = |part: &str, rows, cols| matrix(&format!("blk.{layer}.{part}.weight"), rows, cols);
-            part("attn_q", q_dim, self.n_embd);
-            part("attn_k", kv_dim, self.n_embd);
-            part("attn_v", kv_dim, self.n_embd);
-            part("attn_output", self.n_embd, q_dim);
-            part("ffn_gate", self.n_ff, self.n_embd);
-            part("ffn_up", self.n_ff, self.n_embd);
-            part("ffn_down", self.n_embd, self.n_ff);
+        if !self.n_heads.is_multiple_of(self.n_kv_heads) {
+            return Err(format!("kv-heads {}, does not divide heads {}", self.n_kv_heads, self.n_heads));
         }
-        let mut norm = |name: String| catalog.insert(name, (GgmlType::F32, vec![self.n_embd as u64]));
-        norm("output_norm.weight".to_string());
-        for layer in 0..self.n_layers {
-            norm(format!("blk.{layer}.attn_norm.weight"));
-            norm(format!("blk.{layer}.ffn_norm.weight"));
+        if !self.head_dim.is_multiple_of(2) {
+            return Err(format!("head-dim {}, expected an even number", self.head_dim));
         }
-        Model { config, catalog, source: Source::Random { seed } }
+        if self.n_heads as u64 * self.head_dim as u64 > MAX_WIDTH as u64 {
+            let (heads, dim) = (self.n_heads, self.head_dim);
+            return Err(format!("{heads} heads of {dim} elements, at most {MAX_WIDTH} in all"));
+        }
+        for (name, v) in [("rope-base", self.rope_base), ("rope-factor", self.rope_factor)] {
+            if !(v.is_finite() && v > 0.0) {
+                return Err(format!("{name} {v}, expected a positive number"));
+            }
+        }
+        Ok(())
     }
 }

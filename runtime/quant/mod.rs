@@ -23,7 +23,7 @@ pub use iq::{IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
 pub use iq1::{IQ1_M, IQ1_S};
 pub use iq4::{IQ4_NL, IQ4_XS};
 pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
-pub use random::{Random, random_blocks};
+pub use random::{Random, random_blocks, random_weights};
 pub use simple::{BF16, F16, F32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub use ternary::{TQ1_0, TQ2_0};
 

@@ -6,6 +6,7 @@ mod ends;
 mod namespaces;
 mod pretokenizer;
 mod stop;
+mod synth;
 mod template;
 mod tokenizer;
 mod utf8;

@@ -1,7 +1,7 @@
 //! The vocabulary as the file has it.
 
 use super::{Error, quoted};
-use crate::gguf::{self, FromValue, Gguf};
+use crate::gguf::{self, FromValue, Gguf, Header, Value};
 
 /// Longest token accepted, in bytes. The longest in real vocabularies are runs of some hundred spaces.
 const MAX_TOKEN_BYTES: usize = 1024;
@@ -123,6 +123,25 @@ impl Vocab {
         };
         vocab.check().map_err(|e| e.in_file(gguf))?;
         Ok(vocab)
+    }
+
+    /// Writes the keys that [`Vocab::from_gguf`] reads.
+    pub fn write(&self, to: &mut Header) {
+        to.key(MODEL, &*self.model);
+        to.key(TOKENS, self.tokens.iter().collect::<Value>());
+        to.key(TYPES, &*self.types.iter().map(|ty| *ty as i32).collect::<Vec<i32>>());
+        if !self.scores.is_empty() {
+            to.key(SCORES, &*self.scores);
+        }
+        if !self.merges.is_empty() {
+            to.key(MERGES, self.merges.iter().collect::<Value>());
+        }
+        let texts = [(PRE, &self.pre), (CHAT_TEMPLATE, &self.chat_template)];
+        texts.into_iter().for_each(|(key, text)| text.iter().for_each(|text| to.key(key, &**text)));
+        let ids = [(BOS, self.bos), (EOS, self.eos), (EOT, self.eot), (EOM, self.eom), (UNK, self.unk)];
+        ids.into_iter().for_each(|(key, id)| id.iter().for_each(|id| to.key(key, *id)));
+        let flags = [(ADD_BOS, self.add_bos), (ADD_SPACE_PREFIX, self.add_space_prefix)];
+        flags.into_iter().for_each(|(key, flag)| flag.iter().for_each(|flag| to.key(key, *flag)));
     }
 
     /// Checks what the fields say about each other.

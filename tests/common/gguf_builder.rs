@@ -3,7 +3,7 @@
 //! Included with `#[path = "common/gguf_builder.rs"] mod gguf_builder;`.
 #![allow(dead_code)] // no test file uses all of it
 
-use pronk::gguf::{GgmlType, Gguf, Value};
+use pronk::gguf::{GgmlType, Gguf, Value, entry};
 
 /// Ids of value types in the file.
 pub mod id {
@@ -75,33 +75,11 @@ pub fn array(element: u32, len: u64, elements: &[u8]) -> Vec<u8> {
     [&element.to_le_bytes()[..], &len.to_le_bytes(), elements].concat()
 }
 
-/// A value as it is in the file, without its type.
-fn encoded(value: &Value) -> Vec<u8> {
-    match value {
-        Value::U8(v) => v.to_le_bytes().to_vec(),
-        Value::I8(v) => v.to_le_bytes().to_vec(),
-        Value::U16(v) => v.to_le_bytes().to_vec(),
-        Value::I16(v) => v.to_le_bytes().to_vec(),
-        Value::U32(v) => v.to_le_bytes().to_vec(),
-        Value::I32(v) => v.to_le_bytes().to_vec(),
-        Value::U64(v) => v.to_le_bytes().to_vec(),
-        Value::I64(v) => v.to_le_bytes().to_vec(),
-        Value::F32(v) => v.to_le_bytes().to_vec(),
-        Value::F64(v) => v.to_le_bytes().to_vec(),
-        Value::Bool(v) => vec![u8::from(*v)],
-        Value::String(text) => string(text),
-        Value::Array(values) => {
-            let elements: Vec<u8> = values.iter().flat_map(|v| encoded(&v)).collect();
-            array(values.element() as u32, values.len() as u64, &elements)
-        }
-    }
-}
-
 impl GgufBuilder {
     /// What makes the same file again.
     pub fn of(gguf: &Gguf) -> Self {
         let empty = GgufBuilder::default().aligned_to(gguf.alignment() as usize);
-        let keys = gguf.metadata().fold(empty, |b, (key, value)| b.kv(key, value.ty() as u32, &encoded(value)));
+        let keys = gguf.metadata().fold(empty, |b, (key, value)| b.key(key, value.clone()));
         gguf.tensors().iter().fold(keys, |b, t| b.tensor(&t.name, t.ty, &t.shape, &t.data))
     }
 
@@ -146,35 +124,37 @@ impl GgufBuilder {
         self.raw(&entry)
     }
 
+    /// A key with a value, as it should be.
+    pub fn key(self, key: &str, value: impl Into<Value>) -> Self {
+        self.raw(&entry(key, value))
+    }
+
     pub fn u32(self, key: &str, value: u32) -> Self {
-        self.kv(key, id::U32, &value.to_le_bytes())
+        self.key(key, value)
     }
 
     pub fn f32(self, key: &str, value: f32) -> Self {
-        self.kv(key, id::F32, &value.to_le_bytes())
+        self.key(key, value)
     }
 
     pub fn bool(self, key: &str, value: bool) -> Self {
-        self.kv(key, id::BOOL, &[value.into()])
+        self.key(key, value)
     }
 
     pub fn str(self, key: &str, value: &str) -> Self {
-        self.kv(key, id::STRING, &string(value))
+        self.key(key, value)
     }
 
     pub fn strings<S: AsRef<[u8]>>(self, key: &str, values: &[S]) -> Self {
-        let elements: Vec<u8> = values.iter().flat_map(string).collect();
-        self.kv(key, id::ARRAY, &array(id::STRING, values.len() as u64, &elements))
+        self.key(key, values.iter().collect::<Value>())
     }
 
     pub fn i32s(self, key: &str, values: &[i32]) -> Self {
-        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.kv(key, id::ARRAY, &array(id::I32, values.len() as u64, &elements))
+        self.key(key, values)
     }
 
     pub fn f32s(self, key: &str, values: &[f32]) -> Self {
-        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.kv(key, id::ARRAY, &array(id::F32, values.len() as u64, &elements))
+        self.key(key, values)
     }
 
     /// A tensor, its contiguous dimension first, with its blocks.

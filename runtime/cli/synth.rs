@@ -1,0 +1,162 @@
+use super::interrupt::{self, Interrupted, Work};
+use super::ops::{shape, tensor_type};
+use super::output::{WholeFile, notice};
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use pronk::backend::gib;
+use pronk::gguf::padding;
+use pronk::model::{Shape, Synth};
+use pronk::quant::GgmlType;
+use pronk::text::Vocab;
+use rayon::prelude::*;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Write a model file with random weights: of a well-known shape, of other numbers, or of some of each
+///
+/// Weights are of realistic size, so that the model computes like a real one; what it says is noise. Norms are F32, matrices whose
+/// rows are no whole blocks of the type are Q8_0 or F16. The same arguments give the same file on every machine.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Well-known shape, which the numbers below change: llama3-8b, llama3.1-405b, ...
+    #[arg(long, value_name = "NAME", value_parser = shape)]
+    shape: Option<Shape>,
+    /// Type of the matrices
+    #[arg(long = "type", value_name = "TYPE", default_value = "Q4_0", value_parser = tensor_type)]
+    ty: GgmlType,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Replace the file if there is one
+    #[arg(long)]
+    force: bool,
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    #[command(flatten)]
+    numbers: Numbers,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Numbers")]
+struct Numbers {
+    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    layers: Option<u32>,
+    /// Width of the residual stream
+    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    embd: Option<u32>,
+    /// Width of the feed-forward network
+    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    ff: Option<u32>,
+    /// Query heads
+    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    heads: Option<u32>,
+    /// KV heads; without a shape as many as query heads
+    #[arg(long, value_name = "N")]
+    kv_heads: Option<u32>,
+    /// Elements of a head; without a shape the width over the query heads
+    #[arg(long, value_name = "N")]
+    head_dim: Option<u32>,
+    /// Tokens of the vocabulary
+    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    vocab: Option<u32>,
+    /// Positions that the model claims to be trained for; without a shape 8192
+    #[arg(long, value_name = "N")]
+    ctx: Option<u32>,
+    /// Base of the rotation frequencies; without a shape 500000
+    #[arg(long, value_name = "X")]
+    rope_base: Option<f32>,
+    /// Factor of Llama 3.1's scaling of the rotations (rope_freqs.weight); 1: none
+    #[arg(long, value_name = "X")]
+    rope_factor: Option<f32>,
+    /// Whether the output matrix is the embedding
+    #[arg(long, value_name = "BOOL")]
+    tied: Option<bool>,
+}
+
+impl Numbers {
+    fn shape(&self, base: Option<Shape>) -> Shape {
+        let heads = self.heads.unwrap_or(1);
+        let base = base.unwrap_or(Shape {
+            name: "synth",
+            n_layers: 0, // the command line asks for it, as for all that is 0 here
+            n_embd: 0,
+            n_ff: 0,
+            n_heads: 0,
+            n_kv_heads: heads,
+            head_dim: self.embd.unwrap_or(0) / heads.max(1),
+            n_vocab: 0,
+            n_ctx: 8192,
+            rope_base: 5e5,
+            rope_factor: 1.0,
+            tied: false,
+        });
+        Shape {
+            name: base.name,
+            n_layers: self.layers.unwrap_or(base.n_layers),
+            n_embd: self.embd.unwrap_or(base.n_embd),
+            n_ff: self.ff.unwrap_or(base.n_ff),
+            n_heads: self.heads.unwrap_or(base.n_heads),
+            n_kv_heads: self.kv_heads.unwrap_or(base.n_kv_heads),
+            head_dim: self.head_dim.unwrap_or(base.head_dim),
+            n_vocab: self.vocab.unwrap_or(base.n_vocab),
+            n_ctx: self.ctx.unwrap_or(base.n_ctx),
+            rope_base: self.rope_base.unwrap_or(base.rope_base),
+            rope_factor: self.rope_factor.unwrap_or(base.rope_factor),
+            tied: self.tied.unwrap_or(base.tied),
+        }
+    }
+}
+
+/// Pieces of a tensor that are in memory at once, per thread.
+const PIECES_PER_THREAD: u64 = 4;
+
+pub fn run(args: &Args) -> Result<()> {
+    let shape = args.numbers.shape(args.shape);
+    if let Err(problem) = shape.check() {
+        bail!("--{problem}");
+    }
+    let name = args.out.display();
+    if !args.force && args.out.symlink_metadata().is_ok() {
+        bail!("{name}: exists already (--force replaces it)");
+    }
+    let synth = Synth { shape, ty: args.ty, seed: args.seed };
+    let mut header = synth.header();
+    Vocab::synthetic(shape.n_vocab).with_context(|| format!("--vocab {}", shape.n_vocab))?.write(&mut header);
+    let begin = header.encode();
+    let total = header.data_bytes().saturating_add(begin.len() as u64);
+
+    let _work = Work::begin()?; // an interrupted run removes what it has written
+    let mut out = WholeFile::create(&args.out)?;
+    let free = out.free_space()?;
+    if total > free {
+        bail!("{name}: needs {}, its disk has {} free", gib(total), gib(free));
+    }
+    let failed = || format!("{name}: cannot write");
+    let bar = ProgressBar::new(total);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")?);
+    let mut write = |bytes: &[u8]| {
+        bar.inc(bytes.len() as u64);
+        out.writer().write_all(bytes).with_context(failed)
+    };
+    write(&begin)?;
+    let at_once = PIECES_PER_THREAD * rayon::current_num_threads() as u64;
+    for tensor in synth.tensors() {
+        let mut bytes = 0;
+        for first in (0..tensor.n_pieces()).step_by(at_once as usize) {
+            if interrupt::asked() {
+                return Err(Interrupted.into());
+            }
+            let pieces = (first..tensor.n_pieces().min(first + at_once)).into_par_iter();
+            let pieces: Vec<Vec<u8>> = pieces.map(|i| synth.piece(&tensor, i)).collect();
+            for piece in pieces {
+                bytes += piece.len() as u64;
+                write(&piece)?;
+            }
+        }
+        write(padding(bytes))?;
+    }
+    bar.finish_and_clear();
+    out.commit()?;
+    notice(format!("wrote {name}: {}, {}", synth.name(), gib(total)));
+    Ok(())
+}
