@@ -1,19 +1,31 @@
-use super::args::ModelArgs;
+use super::args::{ModelArgs, tokenizer};
 use super::interrupt::{self, Interrupted, Work};
 use super::output::{WholeFile, count, notice};
+use super::text::TextArgs;
 use anyhow::{Context, Result, bail};
+use clap::ArgGroup;
 use npyz::WriterBuilder;
 use pronk::generate::{LoadOptions, Outputs};
+use pronk::text::EncodeOptions;
 use std::path::PathBuf;
 
-/// Write the logits after each of some tokens to a NumPy file: float32 (tokens, vocabulary)
+/// Write the logits after each token of a text to a NumPy file: float32 (tokens, vocabulary)
 #[derive(clap::Args)]
+#[command(group = ArgGroup::new("input").required(true).args(["tokens", "prompt", "file"]))]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Token ids, separated by commas or white space
+    /// Token ids, separated by commas or white space, in place of a text
     #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
-    tokens: Ids,
+    tokens: Option<Ids>,
+    #[command(flatten)]
+    text: TextArgs,
+    /// Recognize control tokens such as <|eot_id|> in the text
+    #[arg(long)]
+    special: bool,
+    /// Only those after the last token: (1, vocabulary)
+    #[arg(long)]
+    last: bool,
     /// The .npy file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -35,37 +47,58 @@ pub const ROWS_PER_STEP: u32 = 64;
 
 pub fn run(args: &Args) -> Result<()> {
     drop(WholeFile::create(&args.out)?); // finds out before the work whether it can be written
-    let (_, model) = args.model.file.model()?;
-    let Ids(tokens) = &args.tokens;
-    let (n_tokens, n_vocab) = (tokens.len(), model.config.n_vocab);
+    let (gguf, model) = args.model.file.model()?;
+    let n_vocab = model.config.n_vocab;
+    let tokens = match (&args.tokens, args.text.prompt()?) {
+        (Some(Ids(tokens)), _) => tokens.clone(),
+        (None, text) => {
+            let tokenizer = tokenizer(&gguf, &model)?;
+            let options = EncodeOptions { add_bos: tokenizer.add_bos(), parse_special: args.special };
+            let tokens = tokenizer.encode(&text.unwrap_or_default(), options);
+            tokens.with_context(|| args.model.file.model.display().to_string())?
+        }
+    };
+    let n_tokens = tokens.len();
+    if n_tokens == 0 {
+        bail!("the text has no tokens");
+    }
     if let Some(token) = tokens.iter().find(|token| **token >= n_vocab) {
         bail!("--tokens: {token}, expected ids below {n_vocab}, the length of the vocabulary");
     }
     let options = args.model.on.options(Some(u32::try_from(n_tokens)?));
     let n_ctx = options.n_ctx.unwrap_or(model.config.n_ctx_train);
     if n_tokens > n_ctx as usize {
-        bail!("--tokens: {n_tokens} tokens, the context holds {n_ctx} (-c)");
+        bail!("{n_tokens} tokens, the context holds {n_ctx} (-c)");
     }
-    let options = LoadOptions { max_outputs: ROWS_PER_STEP, ..options };
+    let (outputs, n_rows) = if args.last { (Outputs::Last, 1) } else { (Outputs::All, n_tokens) };
+    let options = LoadOptions { max_outputs: ROWS_PER_STEP.min(n_rows as u32), ..options };
     let mut session = args.model.on.load(model, &options)?.session;
 
     let _work = Work::begin()?; // an interrupted run removes what it has written
     let mut out = WholeFile::create(&args.out)?;
     let failed = || format!("{}: cannot write", args.out.display());
-    let shape = [n_tokens as u64, n_vocab as u64];
+    let shape = [n_rows as u64, n_vocab as u64];
     let npy = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out.writer()).begin_nd();
     let mut npy = npy.with_context(failed)?;
-    let mut written = Ok(());
-    let (mut done, mut not_finite) = (0, 0);
-    session.feed(tokens, Outputs::All, |fed, rows| {
-        done = fed;
+    let mut not_finite = 0;
+    let mut write = |rows: &[f32]| {
         not_finite += rows.iter().filter(|logit| !logit.is_finite()).count();
-        written = rows.iter().try_for_each(|logit| npy.push(logit));
+        rows.iter().try_for_each(|logit| npy.push(logit))
+    };
+    let (mut done, mut written) = (0, Ok(()));
+    session.feed(&tokens, outputs, |fed, rows| {
+        done = fed;
+        written = write(rows);
         written.is_ok() && !interrupt::asked()
     })?;
     written.with_context(failed)?;
     if done < n_tokens {
         return Err(Interrupted.into());
+    }
+    if args.last {
+        let mut row = vec![];
+        session.logits(&mut row)?;
+        write(&row).with_context(failed)?;
     }
     npy.finish().with_context(failed)?;
     out.commit()?;
@@ -73,7 +106,7 @@ pub fn run(args: &Args) -> Result<()> {
         notice(format!("{} not finite (--check-tensors looks for the cause)", count(not_finite, "logit")));
     }
     if !args.model.on.quiet {
-        notice(format!("wrote {}: float32 ({n_tokens}, {n_vocab})", args.out.display()));
+        notice(format!("wrote {}: float32 ({n_rows}, {n_vocab})", args.out.display()));
     }
     Ok(())
 }

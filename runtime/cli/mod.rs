@@ -12,6 +12,7 @@ mod gpu_report;
 mod hash;
 mod info;
 mod interrupt;
+mod kl;
 mod logits;
 mod ops;
 mod output;

@@ -1,4 +1,6 @@
 use super::args::{ModelArgs, tokenizer};
+use super::interrupt::{self, Interrupted, Work};
+use super::kl::{Base, BaseWriter, Text};
 use super::logits::ROWS_PER_STEP;
 use super::output::{count, notice, stdout};
 use super::text::TextArgs;
@@ -8,6 +10,7 @@ use pronk::generate::{LoadOptions, NotFinite, Outputs};
 use pronk::text::EncodeOptions;
 use rayon::prelude::*;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Measure how well a model predicts a text
@@ -21,6 +24,13 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     text: TextArgs,
+    /// Save all predictions, for --kl-base: 2 bytes for each token of the vocabulary, times the tokens of the text
+    #[arg(long, value_name = "FILE")]
+    kl_base_out: Option<PathBuf>,
+    /// Compare with the predictions of another model that were saved from the same text: Kullback-Leibler divergence in nats, ratio
+    /// of the perplexities, how often the likeliest token is the same
+    #[arg(long, value_name = "FILE", conflicts_with = "kl_base_out")]
+    kl_base: Option<PathBuf>,
 }
 
 /// Tokens of a window, as in llama.cpp.
@@ -52,9 +62,15 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
 
+    let predicted =
+        Text { n_vocab: session.n_vocab(), window: window as u32, bos: bos.first().copied(), tokens: &tokens };
+    let mut base = args.kl_base.as_ref().map(|path| Base::open(path, &predicted)).transpose()?;
+    let _work = Work::begin()?; // an interrupted run removes what it has written
+    let mut base_out = args.kl_base_out.as_ref().map(|path| BaseWriter::create(path, &predicted)).transpose()?;
+
     let begin = Instant::now();
     let n_vocab = session.n_vocab() as usize;
-    let mut total = Scores::default();
+    let mut nll = Mean::default();
     let mut out = stdout();
     let bar = ProgressBar::new((tokens.len() + windows.len() * bos.len()) as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos} of {len} tokens, {eta} left; PPL {msg}")?);
@@ -63,21 +79,33 @@ pub fn run(args: &Args) -> Result<()> {
         let tokens = [&bos, text].concat();
         session.truncate(0);
         let mut scored = 0;
+        let mut done_with = Ok(());
         session.feed(&tokens, Outputs::All, |done, logits| {
             // The last token's logits predict what is not in the window.
             let next = &tokens[scored + 1..tokens.len().min(done + 1)];
-            total.add(logits, next, n_vocab);
+            let logits = &logits[..next.len() * n_vocab];
+            let rows = logits.par_chunks_exact(n_vocab).zip(next);
+            let row_nll: Vec<f64> = rows.map(|(row, token)| log_sum_exp(row) - row[*token as usize] as f64).collect();
+            row_nll.into_iter().for_each(|v| nll.add(v));
+            done_with = base_out.as_mut().map_or(Ok(()), |base| base.write(logits));
+            if let (Some(base), true) = (&mut base, done_with.is_ok()) {
+                done_with = base.compare(logits, next);
+            }
             bar.inc((done - scored) as u64);
             scored = done;
-            true
+            done_with.is_ok() && !interrupt::asked()
         })?;
-        if total.n > 0.0 {
-            if !total.sum.is_finite() {
+        done_with?;
+        if interrupt::asked() {
+            return Err(Interrupted.into());
+        }
+        if nll.n > 0.0 {
+            if !nll.mean().is_finite() {
                 bar.finish_and_clear();
                 return Err(NotFinite.into());
             }
-            bar.set_message(format!("{:.4}", total.perplexity()));
-            estimates += &format!("[{}]{:.4},", i + 1, total.perplexity());
+            bar.set_message(format!("{:.4}", nll.mean().exp()));
+            estimates += &format!("[{}]{:.4},", i + 1, nll.mean().exp());
         }
         // The bar has the terminal for itself until it is done.
         if bar.is_hidden() {
@@ -87,47 +115,52 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    writeln!(out, "{estimates}\nFinal estimate: PPL = {:.4} +/- {:.5}", total.perplexity(), total.error())?;
+    let perplexity = nll.mean().exp();
+    // The error of the mean, times the derivative of exp.
+    writeln!(out, "{estimates}\nFinal estimate: PPL = {perplexity:.4} +/- {:.5}", nll.error() * perplexity)?;
+    if let Some(base) = base {
+        base.report(&mut out)?;
+    }
+    if let (Some(base), Some(path)) = (base_out, &args.kl_base_out) {
+        base.commit()?;
+        notice(format!("wrote {}: {}", path.display(), count(nll.n as usize, "prediction")));
+    }
     if !args.model.on.quiet {
         let rate = tokens.len() as f64 / begin.elapsed().as_secs_f64();
-        notice(format!("{}: {} scored, {rate:.1} tok/s", session.device(), count(total.n as usize, "token")));
+        notice(format!("{}: {} scored, {rate:.1} tok/s", session.device(), count(nll.n as usize, "token")));
     }
     Ok(())
 }
 
-/// Negative log-likelihoods of tokens, in nats.
+/// The mean of some numbers.
 #[derive(Default)]
-struct Scores {
-    n: f64,
+pub struct Mean {
+    pub n: f64,
     sum: f64,
     sum_of_squares: f64,
 }
 
-impl Scores {
-    /// `logits`: (at least next.len(), n_vocab); row `i` predicts `next[i]`.
-    fn add(&mut self, logits: &[f32], next: &[u32], n_vocab: usize) {
-        let rows = logits.par_chunks_exact(n_vocab).zip(next);
-        let nll: Vec<f64> = rows.map(|(row, token)| negative_log_likelihood(row, *token)).collect();
-        self.n += nll.len() as f64;
-        self.sum += nll.iter().sum::<f64>();
-        self.sum_of_squares += nll.iter().map(|v| v * v).sum::<f64>();
+impl Mean {
+    pub fn add(&mut self, v: f64) {
+        self.n += 1.0;
+        self.sum += v;
+        self.sum_of_squares += v * v;
     }
 
-    fn perplexity(&self) -> f64 {
-        (self.sum / self.n).exp()
+    pub fn mean(&self) -> f64 {
+        self.sum / self.n
     }
 
-    /// Standard error of the perplexity: that of the mean, times the derivative of exp.
-    fn error(&self) -> f64 {
-        let mean = self.sum / self.n;
-        let variance = (self.sum_of_squares / self.n - mean * mean).max(0.0);
-        (variance / (self.n - 1.0).max(1.0)).sqrt() * self.perplexity()
+    /// Standard error of the mean.
+    pub fn error(&self) -> f64 {
+        let variance = (self.sum_of_squares / self.n - self.mean().powi(2)).max(0.0);
+        (variance / (self.n - 1.0).max(1.0)).sqrt()
     }
 }
 
-/// `log sum_j exp(logits[j]) - logits[token]`.
-fn negative_log_likelihood(logits: &[f32], token: u32) -> f64 {
+/// `log sum_j exp(logits[j])`.
+pub fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
     let sum: f64 = logits.iter().map(|l| (*l as f64 - max).exp()).sum();
-    max + sum.ln() - logits[token as usize] as f64
+    max + sum.ln()
 }
