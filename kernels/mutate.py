@@ -24,7 +24,7 @@ RECORD = KERNELS / "MUTATIONS.md"
 # Products are mutated for types of three different layouts; the others are instances of the same templates.
 TYPES = ["q4_0", "q4_k", "f16"]
 PRODUCTS = ["mat_mul", "mat_mul_add", "norm_gate_up_swi_glu", "norm_qkv_rope_store"]
-STEMS = ["add", "argmax", "attention", "embed", "gather", "kv_store", *PRODUCTS, "repack", "rms_norm", "rope", "stage", "swi_glu"]
+STEMS = ["add", "add_bias", "argmax", "attention", "embed", "gather", "kv_store", *PRODUCTS, "repack", "rms_norm", "rope", "stage", "swi_glu"]
 # A loop without an end is a wrong result as well.
 PATIENCE = 60  # seconds
 UNEXPLAINED = "?"

@@ -197,6 +197,14 @@ struct AddParams {
     u32 of_outputs;     // 0: rows are the step's tokens; 1: its outputs
 };
 
+struct AddBiasParams {
+    float*       x;     // (rows, n_cols), in place
+    const float* b;     // (n_cols)
+    const Step*  step;  // 1
+    u32 n_cols;         // a multiple of 4
+    u32 of_outputs;     // 0: rows are the step's tokens; 1: its outputs
+};
+
 struct ArgmaxParams {
     u32*         out;    // (n_outputs): token ids
     const float* x;      // (n_outputs, n_cols)

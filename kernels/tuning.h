@@ -3,7 +3,7 @@
 #pragma once
 
 constexpr u32 ROW_THREADS = 256;      // rms_norm, stage: a float4 each covers 1024 elements, 4 rounds at 4096
-constexpr u32 COPY_THREADS = 128;     // embed, gather, add, swi_glu, rope, kv_store: a float4, a pair or a chunk each
+constexpr u32 COPY_THREADS = 128;     // embed, gather, add, add_bias, swi_glu, rope, kv_store: a float4, a pair or a chunk each
 
 constexpr u32 VEC_WARPS = 8;          // mat_vec: a pair of rows each, so that 16 rows share the staging of x
 constexpr u32 VEC_PAIRS = 8;          // mat_vec: pairs of rows per block = VEC_WARPS

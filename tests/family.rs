@@ -117,3 +117,34 @@ fn rotations_are_exact_at_long_positions() {
     check_table(&own_betas.f32("llama.rope.scaling.yarn_beta_slow", 2.0).f32("llama.rope.scaling.attn_factor", 0.5));
     check_table(&yarn(Tiny { rope_dim: 96, ..wide }.file()));
 }
+
+/// Qwen-like biases of the projections into attention; and all that a layer can have.
+#[test]
+fn biases() {
+    let attention = ["attn_q", "attn_k", "attn_v"];
+    compare_everywhere("q, k and v", &PLAIN.biased(PLAIN.file(), &attention));
+    let all = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+    compare_everywhere("all biases", &PLAIN.biased(PLAIN.file(), &all));
+}
+
+#[test]
+fn sliding_windows() {
+    for window in [1, 6, 33, 4096] {
+        let file = PLAIN.file().u32("llama.attention.sliding_window", window);
+        compare_everywhere(&format!("window {window}"), &file);
+    }
+}
+
+#[test]
+fn biases_of_a_wrong_length_and_others_are_refused() {
+    let refused = |file: GgufBuilder| {
+        let model = Model::new(parse(&file)).expect("hyperparameters");
+        let options = pronk::model::PlanOptions { n_ctx: 1, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
+        model.plan(&options).unwrap_err().to_string()
+    };
+    let short = PLAIN.file().tensor_f32("blk.1.attn_k.bias", &[31], &[0.0; 31]);
+    let what = "shape [32] expected from the metadata, [31] found";
+    assert_eq!(refused(short), format!("m.gguf: tensor blk.1.attn_k.bias: {what}"));
+    let unknown = PLAIN.file().tensor_f32("blk.1.attn_norm.bias", &[64], &[0.0; 64]);
+    assert!(refused(unknown).starts_with("m.gguf: tensor blk.1.attn_norm.bias: has no place"));
+}

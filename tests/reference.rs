@@ -1,7 +1,7 @@
 //! The CPU reference against formulas in float64, written once more and as plainly as possible.
 
 use half::f16;
-use pronk::backend::cpu::{KvRows, add, argmax, attention, mat_mul, rms_norm, rope, swi_glu};
+use pronk::backend::cpu::{KvRows, add, add_bias, argmax, attention, mat_mul, rms_norm, rope, swi_glu};
 use pronk::conformance::nmse;
 use pronk::plan::{KvDecl, KvType, StepRow};
 use pronk::quant::{self, GgmlType, Random, random_blocks};
@@ -117,6 +117,9 @@ fn elementwise_operations() {
     assert_close(&got, &want);
     add(&mut got, &gate, &up);
     assert!(got.iter().zip(gate.iter().zip(&up)).all(|(sum, (g, u))| *sum == g + u));
+    let before = got.clone();
+    add_bias(&mut got, &up[..250]);
+    assert!((0..1000).all(|i| got[i] == before[i] + up[i % 250]));
     swi_glu(&mut got[..2], &[-1e4, 1e4], &[1.0, 1.0]);
     assert_eq!(got[..2], [0.0, 1e4]);
 }

@@ -207,6 +207,14 @@ mirrors! {
         of_outputs: u32,
     }
 
+    AddBiasParams {
+        x: DevicePtr,
+        b: DevicePtr,
+        step: DevicePtr,
+        n_cols: u32,
+        of_outputs: u32,
+    }
+
     ArgmaxParams {
         out: DevicePtr,
         x: DevicePtr,

@@ -93,6 +93,13 @@ fn model(gguf: Gguf) -> Result<()> {
     writeln!(out, "{}: {layers}, width {} (feed-forward {})", excerpt(&c.name), c.n_embd, c.n_ff)?;
     writeln!(out, "{} query heads and {} KV heads of {} elements", c.n_heads, c.n_kv_heads, c.head_dim)?;
     writeln!(out, "{} tokens in the vocabulary, {} in the context", c.n_vocab, c.n_ctx_train)?;
+    if let Some(window) = c.window {
+        writeln!(out, "each token attends to the last {window}, itself included")?;
+    }
+    if c.rope_scaling.factor != 1.0 {
+        let how = if c.rope_scaling.yarn.is_some() { "YaRN" } else { "linear" };
+        writeln!(out, "RoPE scaled by {} ({how})", c.rope_scaling.factor)?;
+    }
     devices(&smallest)?;
     writeln!(out, "\nMEMORY")?;
     memory(&model)

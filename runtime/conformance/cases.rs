@@ -15,7 +15,18 @@ const SUMMED: f64 = 1e-11;
 pub(super) const DOT: f64 = 1e-10;
 
 pub fn cases() -> Vec<Case> {
-    let groups = [embed(), gather(), rms_norm(), mat_mul(), rope(), kv_store(), attention(), elementwise(), argmax()];
+    let groups = [
+        embed(),
+        gather(),
+        rms_norm(),
+        mat_mul(),
+        rope(),
+        kv_store(),
+        attention(),
+        elementwise(),
+        add_bias(),
+        argmax(),
+    ];
     groups.into_iter().flatten().chain(fused::cases()).collect()
 }
 
@@ -340,6 +351,25 @@ fn elementwise() -> Vec<Case> {
     let sizes = [(1, 4, 1.0), (3, 1536, 1.0), (33, 1028, 8.0), (2, 14336, 100.0)];
     let both = sizes.map(|(t, c, scale)| [build("add", EXACT, t, c, scale), build("swi_glu", SUMMED, t, c, scale)]);
     both.into_iter().flatten().collect()
+}
+
+fn add_bias() -> Vec<Case> {
+    let build = |rows: Rows, n: u32, cols: u32| {
+        case("add_bias", format!("{rows:?} {n} cols={cols}").to_lowercase(), None, EXACT, move |s| {
+            s.size(no_kv(), n + 3, n);
+            let x = s.input("x", rows, cols, 2.0);
+            let b = s.weight(GgmlType::F32, 1, cols as u64);
+            s.push(AddBias { x, b });
+            match rows {
+                Rows::Tokens => s.plain_step(n),
+                Rows::Outputs => s.step(Step::sequence(&vec![0; n as usize + 3], 0, &vec![1; n as usize])),
+            }
+        })
+    };
+    let sizes = [(1, 4), (3, 576), (33, 1028), (2, 14336)];
+    let mut cases: Vec<Case> = sizes.into_iter().map(|(n, cols)| build(Rows::Tokens, n, cols)).collect();
+    cases.extend([build(Rows::Outputs, 2, 260), twice(build(Rows::Tokens, 3, 64))]);
+    cases
 }
 
 fn argmax() -> Vec<Case> {

@@ -228,6 +228,10 @@ fn layer_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32, most_cop
         let out = s.output("out", Rows::Tokens, embd);
         s.push(Add { out, x, y });
     });
+    case("add_bias", &format!("embd={embd}"), 3 * floats(embd), &|s, _| {
+        let (x, b) = (s.input("x", Rows::Tokens, embd, 1.0), s.weight(GgmlType::F32, 1, embd as u64));
+        s.push(AddBias { x, b });
+    });
     case("embed", &format!("vocab={} embd={embd} {}", shape.n_vocab, ty.name()), WORKING_SET, &|s, _| {
         let (table, out) = (s.weight(ty, shape.n_vocab as u64, embd as u64), s.output("out", Rows::Tokens, embd));
         s.push(Embed { out, table, next: None });

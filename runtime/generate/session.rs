@@ -89,7 +89,8 @@ impl Session {
                 Outputs::Last => vec![n - 1],
                 Outputs::All => (0..n).collect(),
             };
-            self.backend.run(&Step::sequence(chunk, self.n_past, &rows))?;
+            let step = Step::sequence(chunk, self.n_past, &rows);
+            self.backend.run(&step.within(self.plan.window.unwrap_or(u32::MAX)))?;
             self.n_past += n;
             self.last_row = (rows.len() as u32).saturating_sub(1);
             if outputs == Outputs::All {

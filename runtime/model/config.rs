@@ -23,6 +23,8 @@ pub struct Config {
     pub rope_dim: u32,
     pub rope_base: f32,
     pub rope_scaling: RopeScaling,
+    /// Positions that a token attends to, its own included; None: all before it.
+    pub window: Option<u32>,
     /// Added to the mean square in RMSNorm.
     pub rms_eps: f32,
     pub n_vocab: u32,
@@ -109,6 +111,8 @@ impl Config {
             rope_dim,
             rope_base,
             rope_scaling,
+            // llama.cpp does not read this key of Llama files; here what a file asks for is done.
+            window: Some(read.or("llama.attention.sliding_window", 0)?).filter(|window| *window > 0),
             rms_eps: read.positive("llama.attention.layer_norm_rms_epsilon", None)?,
             n_vocab: n_vocab as u32,
         })

@@ -17,6 +17,7 @@ pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
         KvDecl { layers: c.n_layers, slots: options.n_ctx, heads: c.n_kv_heads, head_dim: c.head_dim, ty: options.kv };
     kv.check().map_err(|what| Error::Kv { name: model.name().to_string(), what })?;
     let mut p = Planner { model, plan: Plan::new(kv, options.max_tokens, options.max_outputs), used: BTreeSet::new() };
+    p.plan.window = c.window;
     let (embd, ff) = (c.n_embd as u64, c.n_ff as u64);
     let (q_dim, kv_dim) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
     let eps = c.rms_eps;
@@ -39,8 +40,8 @@ pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
     let table = p.rope_table(options.n_ctx)?;
     p.push(Embed { out: x, table: embedding, next: Some(next) })?;
     for layer in 0..c.n_layers {
-        let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        let w = p.vector(&name("attn_norm"), embd)?;
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let w = p.vector(&name("attn_norm.weight"), embd)?;
         p.push(RmsNorm { out: h, x, w, eps })?;
         p.mat_mul(q, h, &name("attn_q"), q_dim as u64, embd)?;
         p.mat_mul(k, h, &name("attn_k"), kv_dim as u64, embd)?;
@@ -52,7 +53,7 @@ pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
         p.mat_mul(h, attn, &name("attn_output"), embd, q_dim as u64)?;
         p.push(Add { out: x, x, y: h })?;
 
-        let w = p.vector(&name("ffn_norm"), embd)?;
+        let w = p.vector(&name("ffn_norm.weight"), embd)?;
         p.push(RmsNorm { out: h, x, w, eps })?;
         p.mat_mul(gate, h, &name("ffn_gate"), ff, embd)?;
         p.mat_mul(up, h, &name("ffn_up"), ff, embd)?;
@@ -85,9 +86,16 @@ impl Planner<'_> {
         self.plan.push(op).map_err(|error| Error::Plan { name: self.model.name().to_string(), error })
     }
 
+    /// A product of a layer, and its bias where the model has one. `name`: without its ending.
     fn mat_mul(&mut self, out: Buf, x: Buf, name: &str, rows: u64, cols: u64) -> Result<(), Error> {
-        let w = self.matrix(name, rows, cols)?;
-        self.push(MatMul { out, x, w, first_row: 0 })
+        let w = self.matrix(&format!("{name}.weight"), rows, cols)?;
+        self.push(MatMul { out, x, w, first_row: 0 })?;
+        let bias = format!("{name}.bias");
+        if self.has(&bias) {
+            let b = self.vector(&bias, rows)?;
+            self.push(AddBias { x: out, b })?;
+        }
+        Ok(())
     }
 
     fn matrix(&mut self, name: &str, rows: u64, cols: u64) -> Result<Weight, Error> {

@@ -165,6 +165,7 @@ impl Synth {
             rope_dim: s.head_dim,
             rope_base: s.rope_base,
             rope_scaling: RopeScaling::NONE,
+            window: None,
             rms_eps: RMS_EPS,
             n_vocab: s.n_vocab,
         };

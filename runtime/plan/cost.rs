@@ -75,11 +75,16 @@ impl Op {
             }
             Op::KvStore(_) => cost.kv = 2 * load.n_tokens * kv.ty.bytes(kv.row() as u64),
             Op::Attention(op) => {
-                cost.kv = 2 * load.kv_len * kv.ty.bytes(kv.row() as u64);
-                cost.flops = 4 * load.kv_len * elements(op.q);
+                let kv_len = load.kv_len.min(plan.window.map_or(u64::MAX, u64::from));
+                cost.kv = 2 * kv_len * kv.ty.bytes(kv.row() as u64);
+                cost.flops = 4 * kv_len * elements(op.q);
             }
             Op::SwiGlu(op) => cost.flops = 4 * elements(op.out),
             Op::Add(op) => cost.flops = elements(op.out),
+            Op::AddBias(op) => {
+                cost.weights = plan[op.b].bytes();
+                cost.flops = elements(op.x);
+            }
             Op::Gather(_) | Op::Argmax(_) => {}
             Op::Fused(op) => {
                 let parts: Cost = op.parts.iter().map(|part| part.cost(plan, load)).sum();

@@ -168,6 +168,8 @@ pub struct Plan {
     pub max_outputs: u32,
     /// Rows of the smallest embedding table: tokens are below.
     pub n_vocab: u64,
+    /// The most slots that a token is to attend to, its own included; None: all before it. Steps see to it: [`Step::within`].
+    pub window: Option<u32>,
     /// Whether a step may take its tokens from what the device chose: [`NEXT_TOKEN`].
     pub chains: bool,
     /// Rows of the shortest rotation table: positions are below.
@@ -192,6 +194,7 @@ impl Plan {
             max_tokens,
             max_outputs,
             n_vocab: u64::MAX,
+            window: None,
             chains: false,
             n_positions: u64::MAX,
             decode: vec![],

@@ -82,6 +82,13 @@ pub struct Add {
     pub y: Buf,
 }
 
+/// `x[t, :] += b`, in place.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct AddBias {
+    pub x: Buf,
+    pub b: Weight,
+}
+
 /// `out[t] = argmax_i x[t, i]`, the lowest index among equals.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Argmax {
@@ -110,6 +117,7 @@ pub enum Op {
     Attention(Attention),
     SwiGlu(SwiGlu),
     Add(Add),
+    AddBias(AddBias),
     Argmax(Argmax),
     Fused(Fused),
 }
@@ -123,11 +131,11 @@ macro_rules! into_op {
         }
     )*};
 }
-into_op!(Embed Gather RmsNorm MatMul Rope KvStore Attention SwiGlu Add Argmax Fused);
+into_op!(Embed Gather RmsNorm MatMul Rope KvStore Attention SwiGlu Add AddBias Argmax Fused);
 
 /// Stems of the core operations: the names of their kernels, shaders, reference functions, cases and bench rows.
-pub const CORE_STEMS: [&str; 10] =
-    ["embed", "gather", "rms_norm", "mat_mul", "rope", "kv_store", "attention", "swi_glu", "add", "argmax"];
+pub const CORE_STEMS: [&str; 11] =
+    ["embed", "gather", "rms_norm", "mat_mul", "rope", "kv_store", "attention", "swi_glu", "add", "add_bias", "argmax"];
 
 impl Op {
     /// The one name of the operation.
@@ -142,6 +150,7 @@ impl Op {
             Op::Attention(_) => "attention",
             Op::SwiGlu(_) => "swi_glu",
             Op::Add(_) => "add",
+            Op::AddBias(_) => "add_bias",
             Op::Argmax(_) => "argmax",
             Op::Fused(op) => op.stem,
         }
@@ -159,6 +168,7 @@ impl Op {
             Op::Attention(op) => vec![op.q],
             Op::SwiGlu(op) => vec![op.gate, op.up],
             Op::Add(op) => vec![op.x, op.y],
+            Op::AddBias(op) => vec![op.x],
             Op::Argmax(op) => vec![op.x],
             Op::Fused(op) => {
                 let mut written = vec![];
@@ -184,6 +194,7 @@ impl Op {
             Op::Attention(op) => vec![op.out],
             Op::SwiGlu(op) => vec![op.out],
             Op::Add(op) => vec![op.out],
+            Op::AddBias(op) => vec![op.x],
             Op::Argmax(op) => vec![op.out],
             Op::Fused(op) => op.kept.clone(),
         }
@@ -196,6 +207,7 @@ impl Op {
             Op::RmsNorm(op) => vec![op.w],
             Op::MatMul(op) => vec![op.w],
             Op::Rope(op) => vec![op.table],
+            Op::AddBias(op) => vec![op.b],
             Op::Fused(op) => op.parts.iter().flat_map(Op::weights).collect(),
             _ => vec![],
         }
@@ -287,6 +299,11 @@ impl Op {
             Op::Add(op) => {
                 same(plan, op.y, op.x).map_err(fail)?;
                 same(plan, op.out, op.x).map_err(fail)
+            }
+            Op::AddBias(op) => {
+                let x = &plan[op.x];
+                vector(op.b, x.cols)?;
+                want(op.x, x.rows, x.cols as u64)
             }
             Op::Argmax(op) => {
                 let x = &plan[op.x];

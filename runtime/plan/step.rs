@@ -55,6 +55,17 @@ impl Step {
         Step { rows, n_outputs: outputs.len() as u32, stop_after: None }
     }
 
+    /// The same with each token seeing at most the last `window` of its slots, its own included: sliding window attention
+    /// (Beltagy et al., 2020), as Mistral 7B v0.1 has it.
+    pub fn within(mut self, window: u32) -> Step {
+        for row in &mut self.rows {
+            let hidden = row.kv_len.saturating_sub(window);
+            row.kv_start += hidden;
+            row.kv_len -= hidden;
+        }
+        self
+    }
+
     pub fn n_tokens(&self) -> u32 {
         self.rows.len() as u32
     }

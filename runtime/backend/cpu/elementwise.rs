@@ -41,6 +41,17 @@ pub fn add(out: &mut [f32], x: &[f32], y: &[f32]) {
     }
 }
 
+/// Adds the same to every row: `x[t, :] += b`.
+///
+/// `x`: (rows, n). `b`: (n).
+pub fn add_bias(x: &mut [f32], b: &[f32]) {
+    for row in x.chunks_exact_mut(b.len()) {
+        for (x, b) in row.iter_mut().zip(b) {
+            *x += b;
+        }
+    }
+}
+
 /// The index of the largest element, the lowest among equals. NaN is never the largest.
 pub fn argmax(x: &[f32]) -> usize {
     let mut best = 0;

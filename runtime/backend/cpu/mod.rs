@@ -7,7 +7,7 @@ mod mat_mul;
 mod rms_norm;
 
 pub use attention::attention;
-pub use elementwise::{add, argmax, embed, rope, swi_glu};
+pub use elementwise::{add, add_bias, argmax, embed, rope, swi_glu};
 pub use mat_mul::mat_mul;
 pub use rms_norm::rms_norm;
 
@@ -248,6 +248,11 @@ impl Loaded {
                 let x = bufs[op.x.0 as usize][..len(op.x)].to_vec();
                 let y = bufs[op.y.0 as usize][..len(op.y)].to_vec();
                 add(&mut bufs[op.out.0 as usize][..len(op.out)], &x, &y);
+            }
+            Op::AddBias(op) => {
+                let mut b = vec![0.0; plan[op.b].cols as usize];
+                quant::decode(plan[op.b].ty, &weights[op.b], &mut b);
+                add_bias(&mut bufs[op.x.0 as usize][..len(op.x)], &b);
             }
             Op::Argmax(op) => {
                 let x = bufs[op.x.0 as usize][..len(op.x)].to_vec();

@@ -36,7 +36,7 @@ macro_rules! sources {
 
 /// Every module that the backend may need.
 pub const SOURCES: &[Source] = sources! {
-    "add" "argmax" "attention" "embed" "gather" "kv_store" "mat_mul" "mat_mul_add" "norm_gate_up_swi_glu"
+    "add" "add_bias" "argmax" "attention" "embed" "gather" "kv_store" "mat_mul" "mat_mul_add" "norm_gate_up_swi_glu"
     "norm_qkv_rope_store" "repack" "rms_norm" "rope" "stage" "swi_glu"
 };
 

@@ -220,6 +220,16 @@ impl Lowering<'_> {
                 };
                 self.by_columns("add", params.n_cols / 4, op.out, &params);
             }
+            Op::AddBias(op) => {
+                let params = AddBiasParams {
+                    x: self.buf(op.x),
+                    b: self.floats(op.b),
+                    step,
+                    n_cols: self.plan[op.x].cols,
+                    of_outputs: self.of_outputs(op.x),
+                };
+                self.by_columns("add_bias", params.n_cols / 4, op.x, &params);
+            }
             Op::Argmax(op) => {
                 let n_cols = self.plan[op.x].cols;
                 let n_parts = n_cols.div_ceil(ARGMAX_PART);

@@ -52,6 +52,10 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op) -> Result<(), Unsupport
         }
         Op::SwiGlu(op) => float4(plan, op.out),
         Op::Add(op) => float4(plan, op.out),
+        Op::AddBias(op) => {
+            vector(plan, op.b)?;
+            float4(plan, op.x)
+        }
         Op::Argmax(_) => Ok(()),
         Op::Fused(fused) => {
             fused.parts.iter().try_for_each(|part| supports(plan, kernels, part))?;

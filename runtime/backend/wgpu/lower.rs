@@ -73,6 +73,7 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
     match op {
         Op::Embed(op) => readable(op.table, Use::Blocks),
         Op::RmsNorm(op) => readable(op.w, Use::Floats),
+        Op::AddBias(op) => readable(op.b, Use::Floats),
         Op::MatMul(op) => readable(op.w, Use::Blocks),
         Op::Rope(op) if !op.head_dim.is_multiple_of(2) => {
             no(format!("cannot rotate heads of {} elements", op.head_dim))
@@ -247,6 +248,13 @@ impl Lowering<'_> {
             Op::Add(op) => {
                 let params = params::Add { stride: stride(plan, op.out) / 4 };
                 vec![self.elementwise("add", op.out, ("x", op.x), ("y", op.y), &params)]
+            }
+            Op::AddBias(op) => {
+                let params = params::AddBias { stride: stride(plan, op.x) / 4 };
+                let tensor = self.tensors.place(op.b, Use::Floats).tensor;
+                let b = Resource::Plane { tensor, chunk: 0, plane: 0 };
+                let bound = vec![("x", Resource::Buf(op.x)), ("b", b)];
+                vec![self.call("add_bias", plan[op.x].rows, stride(plan, op.x), &params, bound)]
             }
             Op::Argmax(op) => {
                 let params = params::Argmax { n_cols: plan[op.x].cols, stride: stride(plan, op.x) };

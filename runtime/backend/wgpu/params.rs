@@ -106,6 +106,9 @@ params! {
     Add in "add" {
         stride: u32,
     }
+    AddBias in "add_bias" {
+        stride: u32,
+    }
     Argmax in "argmax" {
         n_cols: u32,
         stride: u32,

@@ -15,7 +15,7 @@ macro_rules! pieces {
     };
 }
 pieces! {
-    "add" "argmax" "attention" "attention_broadcast" "attention_query" "embed" "gather" "kv_read" "kv_store" "kv_store_q8_0" "kv_write" "mat_mul" "mat_mul_broadcast" "mat_mul_out" "mat_mul_tiled"
+    "add" "add_bias" "argmax" "attention" "attention_broadcast" "attention_query" "embed" "gather" "kv_read" "kv_store" "kv_store_q8_0" "kv_write" "mat_mul" "mat_mul_broadcast" "mat_mul_out" "mat_mul_tiled"
     "norm_gate_up_swi_glu" "norm_qkv_rope_store" "rms_norm" "rope" "step" "swi_glu" "unpack"
     "types/bf16" "types/f16" "types/f32" "types/iq1_m" "types/iq1_s" "types/iq2_s" "types/iq2_xs" "types/iq2_xxs" "types/iq3_s"
     "types/iq3_xxs" "types/iq4_nl" "types/iq4_xs" "types/mxfp4" "types/nvfp4" "types/q2_k" "types/q3_k" "types/q4_0" "types/q4_1"

@@ -67,7 +67,7 @@ impl Tensors {
         }
         for op in ops().flat_map(Op::expand) {
             let how = match op {
-                Op::RmsNorm(_) | Op::Rope(_) => Use::Floats,
+                Op::RmsNorm(_) | Op::Rope(_) | Op::AddBias(_) => Use::Floats,
                 _ => Use::Blocks,
             };
             for w in op.weights() {
