@@ -164,3 +164,44 @@ fn logits_are_those_of_a_text_or_of_its_end() {
     usage_error(&["logits", "-m", "x", "--out", "y"], "--tokens");
     usage_error(&["logits", "-m", "x", "--out", "y", "-p", "a", "--tokens", "1"], "cannot be used with");
 }
+
+#[test]
+fn info_is_there_as_json() {
+    let json =
+        |path: &str| -> Value { serde_json::from_str(&run(&["info", "-m", path, "--json"]).stdout).expect("JSON") };
+    let info = json(&tiny());
+    let gguf = Gguf::open(tiny().as_ref()).expect("the model");
+    assert_eq!(info["files"], serde_json::json!([tiny()]));
+    let metadata = info["metadata"].as_object().expect("an object");
+    assert!(metadata.keys().eq(gguf.metadata().map(|(key, _)| key)));
+    assert_eq!(metadata["llama.context_length"], serde_json::json!({"type": "u32", "value": 8192}));
+    let tokens = &metadata["tokenizer.ggml.tokens"];
+    assert_eq!((&tokens["element"], &tokens["length"]), (&"string".into(), &512.into()));
+    assert!((1..100).contains(&tokens["first"].as_array().expect("some").len()), "{tokens}");
+    let tensors = info["tensors"].as_array().expect("an array");
+    for (json, tensor) in tensors.iter().zip(gguf.tensors()) {
+        assert_eq!((&json["name"], &json["type"]), (&tensor.name.as_str().into(), &tensor.ty.name().into()));
+        assert_eq!((&json["offset"], &json["bytes"]), (&tensor.offset.into(), &tensor.data.len().into()));
+    }
+    assert_eq!(tensors.len(), gguf.tensors().len());
+    let model = &info["model"];
+    assert_eq!((&model["n_layers"], &model["n_ctx"]), (&2.into(), &8192.into()));
+    assert!(model["runs_on"].as_array().expect("an array").contains(&"cpu".into()), "{model}");
+    for memory in model["memory"].as_array().expect("an array") {
+        let (cpu, number) = (&memory["devices"]["cpu"], |v: &Value| v.as_u64().expect("a number"));
+        assert_eq!(memory["weights"], info["bytes"], "all tensors are used, none is a table of divisors");
+        assert_eq!(cpu["kv"], memory["kv"]["f16"]);
+        assert_eq!(number(&memory["kv"]["f32"]), 2 * number(&memory["kv"]["f16"]));
+        assert_eq!(cpu["weights"], memory["rope_table"], "the CPU leaves the others in the file");
+        let parts = number(&cpu["weights"]) + number(&cpu["kv"]) + number(&cpu["buffers"]);
+        assert_eq!(number(&cpu["total"]), parts);
+    }
+    let folder = folder();
+    let other = folder.path().join("other.gguf");
+    let mut header = pronk::gguf::Header::default();
+    header.key("general.architecture", "gpt2");
+    fs::write(&other, header.encode()).expect("writes");
+    let info = json(&other.display().to_string());
+    assert!(info["model"].is_null() && info["cannot_be_run"].as_str().is_some_and(|why| why.contains("only llama")));
+    usage_error(&["info", "-m", "x", "--json", "--tensors"], "cannot be used with");
+}

@@ -1,0 +1,249 @@
+//! What `info` says of a file: what `--json` prints, and what the tables show.
+
+use anyhow::Result;
+use pronk::backend::{self, Backend, DeviceChoice, gib};
+use pronk::generate::LoadOptions;
+use pronk::gguf::{GgmlType, Gguf, Value};
+use pronk::model::{Model, PlanOptions};
+use pronk::plan::{KvType, Op, Plan, fuse};
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+#[derive(Serialize)]
+pub struct Report {
+    /// The parts of a split file, the first one first.
+    pub files: Vec<String>,
+    pub version: u32,
+    pub alignment: u32,
+    pub n_elements: u64,
+    /// Bytes of all tensors.
+    pub bytes: u64,
+    /// None if it cannot be run.
+    pub model: Option<ModelReport>,
+    /// Why not.
+    pub cannot_be_run: Option<String>,
+    pub metadata: serde_json::Map<String, Json>,
+    pub types: Vec<TypeReport>,
+    pub tensors: Vec<TensorReport>,
+}
+
+#[derive(Serialize)]
+pub struct ModelReport {
+    pub name: String,
+    pub n_layers: u32,
+    pub n_embd: u32,
+    pub n_ff: u32,
+    pub n_heads: u32,
+    pub n_kv_heads: u32,
+    pub head_dim: u32,
+    pub n_vocab: u32,
+    /// Positions that the model was trained for.
+    pub n_ctx: u32,
+    /// Tokens that each token attends to, itself included; none: all before it.
+    pub window: Option<u32>,
+    /// Factor by which positions are scaled, and whether by YaRN; none without scaling. Llama 3.1's is not among them.
+    pub rope_factor: Option<f32>,
+    pub yarn: bool,
+    /// Devices that can run it.
+    pub runs_on: Vec<String>,
+    /// What the others say.
+    pub refusals: Vec<String>,
+    pub memory: Vec<MemoryReport>,
+}
+
+/// Bytes that a context takes.
+#[derive(Serialize)]
+pub struct MemoryReport {
+    pub n_ctx: u32,
+    pub weights: u64,
+    pub rope_table: u64,
+    /// By number format.
+    pub kv: BTreeMap<&'static str, u64>,
+    pub buffers: u64,
+    /// What each device allocates, with an f16 cache: the CPU does not copy weights, GPUs have buffers of their own.
+    pub devices: BTreeMap<String, DeviceMemory>,
+}
+
+#[derive(Serialize)]
+pub struct DeviceMemory {
+    pub weights: u64,
+    pub kv: u64,
+    pub buffers: u64,
+    pub total: u64,
+}
+
+#[derive(Serialize)]
+pub struct TypeReport {
+    #[serde(rename = "type")]
+    pub ty: &'static str,
+    pub n_tensors: u64,
+    pub bytes: u64,
+}
+
+#[derive(Serialize)]
+pub struct TensorReport {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub ty: &'static str,
+    /// Contiguous dimension first.
+    pub shape: Vec<u64>,
+    pub bytes: u64,
+    /// Where the data begins in its file.
+    pub offset: u64,
+    /// The index of that file.
+    pub part: usize,
+}
+
+/// Contexts whose memory is shown, besides the model's own.
+const CONTEXTS: [u32; 5] = [2048, 8192, 32768, 131_072, 524_288];
+/// Formats of the KV cache, the default first.
+pub const KV_TYPES: [(&str, KvType); 3] = [("f16", KvType::F16), ("q8_0", KvType::Q8_0), ("f32", KvType::F32)];
+
+impl Report {
+    pub fn of(gguf: &Gguf) -> Result<Report> {
+        let checked = Model::new(gguf.clone()).map_err(anyhow::Error::from).and_then(|model| {
+            let smallest = plan(&model, 1, KvType::F16)?; // checks the tensors
+            Ok((model, smallest))
+        });
+        let (model, cannot_be_run) = match checked {
+            Ok((model, smallest)) => (Some(ModelReport::of(&model, &smallest)?), None),
+            Err(e) => (None, Some(format!("{e:#}"))),
+        };
+        let mut types: BTreeMap<GgmlType, (u64, u64)> = BTreeMap::new();
+        for tensor in gguf.tensors() {
+            let (n, bytes) = types.entry(tensor.ty).or_default();
+            (*n, *bytes) = (*n + 1, *bytes + tensor.data.len() as u64);
+        }
+        let types = types.into_iter().map(|(ty, (n_tensors, bytes))| TypeReport { ty: ty.name(), n_tensors, bytes });
+        let tensors = gguf.tensors().iter().map(|t| TensorReport {
+            name: t.name.clone(),
+            ty: t.ty.name(),
+            shape: t.shape.clone(),
+            bytes: t.data.len() as u64,
+            offset: t.offset,
+            part: t.part,
+        });
+        Ok(Report {
+            files: gguf.files().to_vec(),
+            version: gguf.version(),
+            alignment: gguf.alignment(),
+            n_elements: gguf.tensors().iter().map(|t| t.n_elements()).sum(),
+            bytes: gguf.tensors().iter().map(|t| t.data.len() as u64).sum(),
+            model,
+            cannot_be_run,
+            metadata: gguf.metadata().map(|(key, value)| (key.to_string(), summary(value))).collect(),
+            types: types.collect(),
+            tensors: tensors.collect(),
+        })
+    }
+}
+
+impl ModelReport {
+    fn of(model: &Model, smallest: &Plan) -> Result<ModelReport> {
+        let (mut able, mut refusals): (Vec<(String, Box<dyn Backend>)>, _) = (vec![], vec![]);
+        for id in backend::available().into_iter().map(|device| device.id) {
+            let opened = backend::open(id.parse::<DeviceChoice>()?);
+            match opened.and_then(|device| backend::check_supported(&*device, smallest).map(|()| device)) {
+                Ok(device) => able.push((id, device)),
+                Err(e) => refusals.push(e.to_string()),
+            }
+        }
+        let c = &model.config;
+        let contexts = CONTEXTS.into_iter().filter(|n| *n < c.n_ctx_train).chain([c.n_ctx_train]);
+        let memory = contexts.map(|n_ctx| MemoryReport::of(model, n_ctx, &able)).collect::<Result<_>>()?;
+        Ok(ModelReport {
+            name: c.name.clone(),
+            n_layers: c.n_layers,
+            n_embd: c.n_embd,
+            n_ff: c.n_ff,
+            n_heads: c.n_heads,
+            n_kv_heads: c.n_kv_heads,
+            head_dim: c.head_dim,
+            n_vocab: c.n_vocab,
+            n_ctx: c.n_ctx_train,
+            window: c.window,
+            rope_factor: Some(c.rope_scaling.factor).filter(|factor| *factor != 1.0),
+            yarn: c.rope_scaling.yarn.is_some(),
+            runs_on: able.into_iter().map(|(id, _)| id).collect(),
+            refusals,
+            memory,
+        })
+    }
+}
+
+impl MemoryReport {
+    fn of(model: &Model, n_ctx: u32, devices: &[(String, Box<dyn Backend>)]) -> Result<MemoryReport> {
+        let usual = plan(model, n_ctx, KvType::F16)?;
+        let rope_table = usual.decode.iter().find_map(|op| match op {
+            Op::Rope(op) => Some(usual[op.table].bytes()),
+            _ => None,
+        });
+        let rope_table = rope_table.unwrap_or(0);
+        let kv = |(name, ty)| Ok((name, plan(model, n_ctx, ty)?.kv.bytes()));
+        let on = |(id, device): &(String, Box<dyn Backend>)| {
+            let mut plan = usual.clone();
+            fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
+            let needs = device.footprint(&plan);
+            let (weights, kv, buffers, total) = (needs.weights, needs.kv, needs.buffers, needs.total());
+            (id.clone(), DeviceMemory { weights, kv, buffers, total })
+        };
+        Ok(MemoryReport {
+            n_ctx,
+            weights: usual.weight_bytes() - rope_table,
+            rope_table,
+            kv: KV_TYPES.into_iter().map(kv).collect::<Result<_>>()?,
+            buffers: usual.buf_bytes(),
+            devices: devices.iter().map(on).collect(),
+        })
+    }
+
+    /// The row of the table: the context, sizes, and totals on `devices`.
+    pub fn row(&self, devices: &[String]) -> Vec<String> {
+        let kv = KV_TYPES.iter().map(|(name, _)| self.kv[name]);
+        let totals = devices.iter().map(|id| self.devices[id].total);
+        let sizes = [self.weights, self.rope_table].into_iter().chain(kv).chain([self.buffers]).chain(totals);
+        [self.n_ctx.to_string()].into_iter().chain(sizes.map(gib)).collect()
+    }
+}
+
+/// The plan as it is usually loaded.
+fn plan(model: &Model, n_ctx: u32, kv: KvType) -> Result<Plan> {
+    let usual = LoadOptions::default();
+    let max_tokens = usual.chunk.min(n_ctx);
+    let max_outputs = usual.max_outputs.min(max_tokens);
+    Ok(model.plan(&PlanOptions { n_ctx, max_tokens, max_outputs, kv })?)
+}
+
+/// Elements of an array that are shown; the vocabulary has more.
+const SHOWN_ELEMENTS: usize = 16;
+
+/// A value with its type; of an array its length, and its first elements.
+fn summary(value: &Value) -> Json {
+    match value {
+        Value::Array(array) => {
+            let first: Vec<Json> = array.iter().take(SHOWN_ELEMENTS).map(|v| scalar(&v)).collect();
+            json!({"type": "array", "element": array.element().to_string(), "length": array.len(), "first": first})
+        }
+        value => json!({"type": value.ty().to_string(), "value": scalar(value)}),
+    }
+}
+
+/// A number that JSON cannot have (NaN, infinity) is null.
+fn scalar(value: &Value) -> Json {
+    match value {
+        Value::String(text) => String::from_utf8_lossy(text).into(),
+        Value::Bool(v) => (*v).into(),
+        Value::F32(v) => (*v as f64).into(),
+        Value::F64(v) => (*v).into(),
+        Value::U64(v) => (*v).into(),
+        Value::I64(v) => (*v).into(),
+        Value::U8(v) => (*v).into(),
+        Value::U16(v) => (*v).into(),
+        Value::U32(v) => (*v).into(),
+        Value::I8(v) => (*v).into(),
+        Value::I16(v) => (*v).into(),
+        Value::I32(v) => (*v).into(),
+        Value::Array(_) => Json::Null, // arrays hold none
+    }
+}
