@@ -1,4 +1,6 @@
 mod cli;
+#[cfg(unix)]
+mod lost_pages;
 
 fn main() -> std::process::ExitCode {
     // Mesa's device selection layer asks for a Wayland session and complains on stderr where there is none.
@@ -6,5 +8,7 @@ fn main() -> std::process::ExitCode {
         // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
+    #[cfg(unix)]
+    lost_pages::explained();
     cli::main()
 }

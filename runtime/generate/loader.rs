@@ -1,6 +1,6 @@
 use super::Session;
 use crate::backend::{self, Backend, DeviceChoice, Error, cpu::Cpu, gib};
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Watch};
 use crate::model::{self, Model, PlanOptions};
 use crate::plan::{DECODE_TOKENS, KvType, Plan, fuse};
 use std::path::Path;
@@ -121,13 +121,13 @@ fn load_on_first(
 }
 
 fn load_on(
-    device: DeviceChoice,
+    choice: DeviceChoice,
     model: &Model,
     options: &LoadOptions,
     notices: &mut Vec<String>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Session, LoadError> {
-    let mut device = backend::open(device)?;
+    let mut device = backend::open(choice)?;
     let n_ctx = choose_context(model, options, &*device, notices)?;
     let mut plan = planned(model, options, n_ctx)?;
     fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
@@ -135,7 +135,10 @@ fn load_on(
     let weights = model.weights(&plan)?;
     let total = plan.weight_bytes();
     device.load(&plan, &weights, &mut |done| progress(done, total))?;
-    Ok(Session::new(device, plan))
+    let watch = model.gguf().map(|gguf| gguf.watch().clone()).unwrap_or_default();
+    watch.check().map_err(model::Error::from)?; // what was loaded may not be what was checked
+    let in_place = choice == DeviceChoice::Cpu;
+    Ok(Session::new(device, plan, if in_place { watch } else { Watch::default() }))
 }
 
 fn planned(model: &Model, options: &LoadOptions, n_ctx: u32) -> Result<Plan, LoadError> {

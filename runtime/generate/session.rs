@@ -1,4 +1,5 @@
 use crate::backend::{Backend, Error};
+use crate::gguf::Watch;
 use crate::model::llama::{LOGITS, NEXT};
 use crate::plan::{Buf, NEXT_TOKEN, Plan, Step};
 
@@ -15,6 +16,8 @@ pub enum Outputs {
 pub struct Session {
     backend: Box<dyn Backend>,
     plan: Plan,
+    /// Files that the backend reads weights from at every step.
+    watch: Watch,
     logits_buf: Buf,
     next_buf: Buf,
     n_past: u32,
@@ -24,15 +27,16 @@ pub struct Session {
 }
 
 impl Session {
-    /// `backend` has loaded `plan`, a language model's.
+    /// `backend` has loaded `plan`, a language model's. A step fails if `watch` finds a change: empty where the backend keeps its
+    /// own copy of the weights.
     ///
     /// # Panics
     /// If the plan has no logits.
-    pub fn new(backend: Box<dyn Backend>, plan: Plan) -> Session {
+    pub fn new(backend: Box<dyn Backend>, plan: Plan, watch: Watch) -> Session {
         let find = |name: &str| plan.find_buf(name).expect("a language model's plan has logits");
         let (logits_buf, next_buf) = (find(LOGITS), find(NEXT));
         let n_vocab = plan[logits_buf].cols;
-        Session { backend, plan, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
+        Session { backend, plan, watch, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
     }
 
     pub fn device(&self) -> String {
@@ -89,6 +93,7 @@ impl Session {
                 Outputs::Last => vec![n - 1],
                 Outputs::All => (0..n).collect(),
             };
+            self.watch.check().map_err(|e| Error::Step(e.to_string()))?;
             let step = Step::sequence(chunk, self.n_past, &rows);
             self.backend.run(&step.within(self.plan.window.unwrap_or(u32::MAX)))?;
             self.n_past += n;

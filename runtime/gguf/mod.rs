@@ -5,6 +5,7 @@
 //! names the file and the key or tensor. What the values mean to a model is checked by the model.
 
 mod error;
+mod map;
 mod read;
 mod split;
 mod tensor;
@@ -14,16 +15,15 @@ mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
-use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use memmap2::Mmap;
 
 use error::Subject;
 pub use error::{Error, excerpt};
+pub use map::Watch;
 use read::Reader;
 pub use tensor::Tensor;
 pub use types::GgmlType;
@@ -41,6 +41,8 @@ const MAX_ALIGNMENT: u32 = 1 << 20;
 pub struct Gguf {
     /// Names of the parts; just the file's own where it is not split.
     files: Vec<String>,
+    /// The mapped files; none of bytes that were in memory already.
+    watch: Watch,
     version: u32,
     alignment: u32,
     metadata: Vec<(String, Value)>,
@@ -55,9 +57,14 @@ impl Gguf {
     /// Maps the file at `path` into memory and parses it. Of a split file, `path` is the first part; the others lie beside it.
     ///
     /// The files must not change while any view of them is alive: if another process truncates one, touching a lost page
-    /// kills this process (SIGBUS); if another process writes to it, the weights change. Replace model files by renaming.
+    /// kills this process (SIGBUS); if another process writes to it, the weights change. [`Gguf::watch`] finds out where it can.
+    /// Replace model files by renaming.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
-        let open_part = |path: &Path| Gguf::parse_part(&path.display().to_string(), map(path)?);
+        let open_part = |path: &Path| {
+            let (bytes, mapped) = map::map(path)?;
+            let part = Gguf::parse_part(&path.display().to_string(), bytes)?;
+            Ok::<_, Error>(Gguf { watch: Watch(vec![mapped]), ..part })
+        };
         let first = open_part(path)?;
         let others = split::paths(&first, path)?;
         let others = others[1..].iter().map(|path| open_part(path));
@@ -92,6 +99,7 @@ impl Gguf {
         let metadata = read::metadata(name, &mut reader, header.n_entries)?;
         let mut gguf = Gguf {
             files: vec![name.to_string()],
+            watch: Watch::default(),
             version: header.version,
             alignment: DEFAULT_ALIGNMENT,
             metadata: metadata.entries,
@@ -127,6 +135,11 @@ impl Gguf {
     /// The names of all parts; just [`Gguf::name`] where the file is not split.
     pub fn files(&self) -> &[String] {
         &self.files
+    }
+
+    /// Tells whether the files have changed since they were opened.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// The version of the format: 2 or 3.
@@ -234,20 +247,4 @@ impl Gguf {
         let part = self.tensor(tensor).map_or(0, |tensor| tensor.part);
         Subject::Tensor(tensor).error(&self.files[part], problem)
     }
-}
-
-fn map(path: &Path) -> Result<Bytes, Error> {
-    let name = path.display().to_string();
-    let unreadable = |e: std::io::Error| Subject::File.error(&name, format_args!("cannot read: {e}"));
-    let kind = fs::metadata(path).map_err(unreadable)?; // before opening: opening a pipe would wait for its writer
-    if kind.is_dir() {
-        return Err(Subject::File.error(&name, "is a directory, expected a GGUF file"));
-    }
-    if !kind.is_file() {
-        return Err(Subject::File.error(&name, "is not a regular file, only those can be mapped"));
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    // SAFETY: the map is read-only and shared; `Gguf::open` asks its caller that nobody truncates or writes the file.
-    let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
-    Ok(Bytes::from_owner(map))
 }

@@ -1,11 +1,13 @@
 //! Models: hyperparameters from the metadata, tensor names with their expected shapes, and the plan they make.
 
+mod check;
 mod config;
 pub mod llama;
 mod rope;
 mod shapes;
 mod synth;
 
+pub use check::check_tensors;
 pub use config::Config;
 pub use rope::{RopeScaling, Yarn};
 pub use shapes::{SHAPES, Shape};
@@ -61,7 +63,7 @@ pub struct Model {
 /// Where the data of a model's tensors comes from.
 #[derive(Clone, Debug)]
 enum Source {
-    File(Gguf),
+    File(Box<Gguf>),
     /// Seeded random weights.
     Random {
         synth: Synth,
@@ -74,7 +76,7 @@ impl Model {
     pub fn new(gguf: Gguf) -> Result<Model, Error> {
         let config = Config::from_gguf(&gguf)?;
         let catalog = gguf.tensors().iter().map(|t| (t.name.clone(), (t.ty, t.shape.clone()))).collect();
-        Ok(Model { config, catalog, source: Source::File(gguf) })
+        Ok(Model { config, catalog, source: Source::File(Box::new(gguf)) })
     }
 
     /// The file, if the model comes from one.

@@ -50,11 +50,16 @@ impl RopeScaling {
             None => 1.0,
         };
         let yarn = Yarn::read(read, kind == "yarn", n_ctx_train)?;
-        let mut magnitude = read.positive("llama.rope.scaling.attn_factor", Some(1.0))?;
+        const ATTENTION: &str = "llama.rope.scaling.attn_factor";
+        let mut magnitude = read.positive(ATTENTION, Some(1.0))?;
         magnitude *= read.positive("llama.rope.scaling.yarn_attn_factor", Some(1.0))?;
         if yarn.is_some() {
             // The paper's temperature of attention.
             magnitude *= 1.0 + 0.1 * factor.max(1.0).ln();
+        }
+        if !magnitude.is_finite() {
+            let what = "with yarn_attn_factor and the factor it makes inf, expected a finite number";
+            return Err(read.gguf.key_error(ATTENTION, what).into());
         }
         Ok(RopeScaling { factor, magnitude, yarn })
     }

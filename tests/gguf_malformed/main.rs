@@ -9,6 +9,7 @@ use pronk::gguf::Gguf;
 mod gguf_builder;
 #[path = "../common/gguf_checked.rs"]
 mod gguf_checked;
+mod model;
 mod tensors;
 
 use gguf_builder::{GgufBuilder, array, id, string};
