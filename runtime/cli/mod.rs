@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand, each with its arguments and what it does with them.
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0, 1 for an error (one line), 2 for a wrong command line,
-//! 130 after Ctrl-C.
+//! 3 for an unsafe message if that is asked for, 130 after Ctrl-C.
 
 mod args;
 mod bench;
@@ -9,6 +9,7 @@ mod chat;
 mod compare;
 mod devices;
 mod gpu_report;
+mod guard;
 mod hash;
 mod info;
 mod interrupt;
@@ -50,6 +51,7 @@ enum Command {
     Synth(synth::Args),
     Logits(logits::Args),
     Perplexity(perplexity::Args),
+    Guard(guard::Args),
     Bench(bench::Args),
     Ops(ops::Args),
     Compare(compare::Args),
@@ -67,6 +69,10 @@ pub fn main() -> ExitCode {
         Command::Synth(args) => synth::run(&args),
         Command::Logits(args) => logits::run(&args),
         Command::Perplexity(args) => perplexity::run(&args),
+        Command::Guard(args) => match guard::run(&args) {
+            Ok(false) if args.fail_unsafe => return ExitCode::from(guard::EXIT_CODE),
+            done => done.map(drop),
+        },
         Command::Bench(args) => bench::run(&args),
         Command::Ops(args) => ops::run(&args),
         Command::Compare(args) => compare::run(&args),

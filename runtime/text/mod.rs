@@ -3,6 +3,7 @@
 
 mod bpe;
 mod ends;
+pub mod guard;
 mod namespaces;
 mod pretokenizer;
 mod stop;
