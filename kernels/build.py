@@ -9,12 +9,14 @@ same without these tools.
 """
 import ctypes
 import hashlib
+import itertools
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import venv
+from concurrent.futures import ThreadPoolExecutor
 
 KERNELS = pathlib.Path(__file__).resolve().parent
 PTX = KERNELS / "ptx"
@@ -98,25 +100,31 @@ def compact(ptx):
 
 
 def resources(nvidia, files):
-    """Rows (entry, target, registers, shared, stack, spill stores, spill loads) from ptxas -v."""
-    rows = []
-    for ptx_arch, target in TARGETS:
-        for path in sorted(p for p in files if p.name.endswith(f".{ptx_arch}.ptx")):
-            command = [nvidia / "cuda_nvcc" / "bin" / "ptxas", "-v", f"-arch={target}", "-o", os.devnull, path]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode != 0:
-                sys.exit(f"ptxas {path.name} for {target}:\n{done.stderr}")
-            pattern = (
-                r"Compiling entry function '(\w+)' for .*\n.*Function properties for \w+\n"
-                r"\s*(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\n"
-                r".*Used (\d+) registers(?:, used \d+ barriers)?(?:.*?(\d+) bytes smem)?"
-            )
-            found = re.findall(pattern, done.stderr)
-            if len(found) != path.read_text().count(".visible .entry"):
-                sys.exit(f"ptxas {path.name} for {target}: output not understood:\n{done.stderr}")
-            for entry, stack, stores, loads, registers, shared in found:
-                rows.append((entry, target, int(registers), int(shared or 0), int(stack), int(stores), int(loads)))
-    return sorted(rows)
+    """Rows (entry, target, registers, shared, stack, spill stores, spill loads) of all files."""
+    work = [(p, target) for arch, target in TARGETS for p in files if p.name.endswith(f".{arch}.ptx")]
+    work.sort(key=lambda pair: -pair[0].stat().st_size)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return sorted(row for rows in pool.map(lambda pair: assembled(nvidia, *pair), work) for row in rows)
+
+
+def assembled(nvidia, path, target):
+    """The rows of one file from ptxas -v."""
+    command = [nvidia / "cuda_nvcc" / "bin" / "ptxas", "-v", f"-arch={target}", "-o", os.devnull, path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"ptxas {path.name} for {target}:\n{done.stderr}")
+    pattern = (
+        r"Compiling entry function '(\w+)' for .*\n.*Function properties for \w+\n"
+        r"\s*(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\n"
+        r".*Used (\d+) registers(?:, used \d+ barriers)?(?:.*?(\d+) bytes smem)?"
+    )
+    found = re.findall(pattern, done.stderr)
+    if len(found) != path.read_text().count(".visible .entry"):
+        sys.exit(f"ptxas {path.name} for {target}: output not understood:\n{done.stderr}")
+    return [
+        (entry, target, int(registers), int(shared or 0), int(stack), int(stores), int(loads))
+        for entry, stack, stores, loads, registers, shared in found
+    ]
 
 
 def table(rows):
@@ -140,14 +148,17 @@ def main(mode, *stems):
     if mode not in ("build", "check"):
         sys.exit(__doc__)
     stale = []
-    for stem in stems or everything:
-        for arch in ARCHS:
-            path = PTX / f"{stem}.{arch}.ptx"
-            text = nvrtc.compile(stem, arch)
-            if mode == "build":
-                path.write_text(text)
-            elif not path.exists() or path.read_text() != text:
-                stale.append(path.name)
+
+    def compile(stem, arch):
+        path = PTX / f"{stem}.{arch}.ptx"
+        text = nvrtc.compile(stem, arch)
+        if mode == "build":
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            stale.append(path.name)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda pair: compile(*pair), itertools.product(stems or everything, ARCHS)))
     expected = {f"{stem}.{arch}.ptx" for stem in everything for arch in ARCHS}
     for path in PTX.glob("*.ptx"):
         if path.name not in expected:

@@ -75,6 +75,16 @@ __device__ __forceinline__ uint4 load_once(const uint4* at) {
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(at));
     return v;
 }
+__device__ __forceinline__ uint2 load_once(const uint2* at) {
+    uint2 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(at));
+    return v;
+}
+__device__ __forceinline__ u32 load_once(const u32* at) {
+    u32 v;
+    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(at));
+    return v;
+}
 // The same for planes of which neighbours read the same or adjacent bytes.
 __device__ __forceinline__ uint4 load_weight(const uint4* at) {
     uint4 v;
@@ -94,5 +104,10 @@ __device__ __forceinline__ u32 load_weight(const u32* at) {
 __device__ __forceinline__ u16 load_weight(const u16* at) {
     u16 v;
     asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(v) : "l"(at));
+    return v;
+}
+__device__ __forceinline__ u16 load_weight(const u8* at) {
+    u16 v;
+    asm volatile("ld.global.nc.u8 %0, [%1];" : "=h"(v) : "l"(at));
     return v;
 }

@@ -4,7 +4,7 @@
 // Layout   table in planes (types.cuh); rows of out contiguous, n_embd % 4 == 0
 // Traffic  reads one row of the table per token, writes out once
 // A token that the vocabulary does not have gives a row of zeros.
-#include "types.cuh"
+#include "types_grid.cuh"
 
 template <class T>
 __device__ __forceinline__ void embed(const EmbedParams& p) {
@@ -22,7 +22,7 @@ __device__ __forceinline__ void embed(const EmbedParams& p) {
     if (token < p.n_vocab) raw = T::load(p.table, u64(token) * chunks + chunk);
 
     float4* out = (float4*)(p.out + u64(row) * p.n_embd);
-#pragma unroll
+#pragma unroll 1
     for (u32 g = 0; g < T::CHUNK / 4; g++) {
         const u32 i = chunk * (T::CHUNK / 4) + g;
         if (i < p.n_embd / 4) out[i] = T::decode(raw, g);

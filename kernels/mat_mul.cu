@@ -3,6 +3,7 @@
 // Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled); pairs of neighbouring rows
 // Layout   out: (rows, n_rows) contiguous, n_rows of any parity
 #include "mat_entries.cuh"
+#include "types_grid.cuh"
 
 struct MatMul {
     using Params = MatMulParams;
@@ -20,5 +21,5 @@ struct MatMul {
     }
 };
 
-#define ENTRY(name, T) MAT_ENTRIES(mat_mul_##name, T, T, MatMul)
+#define ENTRY(name, T) MAT_ENTRIES(mat_mul_##name, T, MatMul)
 WEIGHT_TYPES(ENTRY)

@@ -20,5 +20,5 @@ struct MatMulAdd {
     }
 };
 
-#define ENTRY(name, T) MAT_ENTRIES(mat_mul_add_##name, T, T, MatMulAdd)
-WEIGHT_TYPES(ENTRY)
+#define ENTRY(name, T) MAT_ENTRIES(mat_mul_add_##name, T, MatMulAdd)
+FUSED_TYPES(ENTRY)

@@ -20,5 +20,5 @@ struct NormGateUpSwiGlu {
     }
 };
 
-#define ENTRY(name, T) MAT_ENTRIES(norm_gate_up_swi_glu_##name, T, T, NormGateUpSwiGlu)
-WEIGHT_TYPES(ENTRY)
+#define ENTRY(name, T) MAT_ENTRIES(norm_gate_up_swi_glu_##name, T, NormGateUpSwiGlu)
+FUSED_TYPES(ENTRY)

@@ -30,8 +30,16 @@ struct NormQkvRopeStore {
     }
 };
 
-#define ENTRY(name, T) MAT_ENTRIES(norm_qkv_rope_store_##name, T, T, NormQkvRopeStore)
-WEIGHT_TYPES(ENTRY)
-// Files named Q4_K_M and Q5_K_M keep V in more bits in half of the layers.
-MAT_ENTRIES(norm_qkv_rope_store_q4_k_q6_k, Q4_K, Q6_K, NormQkvRopeStore)
-MAT_ENTRIES(norm_qkv_rope_store_q5_k_q6_k, Q5_K, Q6_K, NormQkvRopeStore)
+#define ENTRY(name, T) MAT_ENTRIES(norm_qkv_rope_store_##name, T, NormQkvRopeStore)
+FUSED_TYPES(ENTRY)
+// Files name the type of most of their matrices; V has more bits in some or all layers. What llama.cpp's quantizer makes for
+// models with fewer heads of K and V than of Q: Q2_K_*; Q3_K_M (Q4_K or Q5_K) and Q3_K_L; Q4_K_S and 70B; Q4_K_M; Q5_K_M; IQ4_*.
+#define MIXED(name, T, T2) MAT_VEC_ENTRIES(norm_qkv_rope_store_##name, T, T2, NormQkvRopeStore)
+MIXED(q2_k_q4_k, Q2_K, Q4_K)
+MIXED(q3_k_q4_k, Q3_K, Q4_K)
+MIXED(q3_k_q5_k, Q3_K, Q5_K)
+MIXED(q4_k_q5_k, Q4_K, Q5_K)
+MIXED(q4_k_q6_k, Q4_K, Q6_K)
+MIXED(q5_k_q6_k, Q5_K, Q6_K)
+MIXED(iq4_nl_q5_k, IQ4_NL, Q5_K)
+MIXED(iq4_xs_q5_k, IQ4_XS, Q5_K)

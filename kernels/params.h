@@ -28,12 +28,13 @@ struct Step {
     u32 reserved[6];
 };
 
-// A matrix repacked into planes, per type as types.cuh says. Planes that a type does not have are null.
+// A matrix repacked into planes, (rows, units or blocks of eight units) each, with per type what types.cuh says. Planes that a
+// type does not have are null.
 struct Planes {
-    const uint4* quants;  // (rows, units, bytes of a unit / 16): elements, or their low bits
-    const u32*   high;    // (rows, units, 1 or 2): further bits of the elements
-    const void*  scales;  // (rows, units) or (rows, units / 8)
-    const u16*   supers;  // (rows, units / 8): f16 scale of the scales
+    const uint4* quants;  // elements, or their low bits
+    const u32*   high;    // further bits of the elements
+    const void*  scales;
+    const u16*   supers;  // f16 scale of the scales
     u32 units;            // 32-element units per row; rows of floats are padded with zeros to whole units
     u32 reserved;
 };

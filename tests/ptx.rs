@@ -3,6 +3,7 @@
 
 use pronk::backend::params;
 use pronk::plan::{CORE_STEMS, StepRow, fused_stems};
+use pronk::quant;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
@@ -41,11 +42,12 @@ fn entries(ptx: &str) -> BTreeMap<String, usize> {
     found
 }
 
-/// Names of the weight types, from the table in types.cuh.
-fn weight_types() -> Vec<String> {
+/// Names of the weight types of a table in types.cuh.
+fn weight_types(table: &str) -> Vec<String> {
     let types = text(&kernels().join("types.cuh"));
-    let (_, table) = types.split_once("#define WEIGHT_TYPES(X)").unwrap();
-    table.split("X(").skip(1).map(|row| row.split(',').next().unwrap().to_string()).collect()
+    let (_, table) = types.split_once(&format!("#define {table}(X)")).unwrap();
+    let rows = table.lines().take_while(|line| !line.is_empty()).flat_map(|line| line.split(" X(").skip(1));
+    rows.map(|row| row.split(',').next().unwrap().to_string()).collect()
 }
 
 #[test]
@@ -54,8 +56,10 @@ fn every_operation_has_its_source_and_its_entries() {
     for (arch, _) in ARCHS {
         assert_eq!(stems(&kernels().join("ptx"), &format!(".{arch}.ptx")), sources, "{arch}");
     }
-    let types = weight_types();
-    assert_eq!(types.len(), 11);
+    let fused = weight_types("FUSED_TYPES");
+    let types: Vec<String> = fused.iter().cloned().chain(weight_types("WEIGHT_TYPES")).collect();
+    let known: BTreeSet<String> = quant::FORMATS.iter().map(|f| f.ty.name().to_lowercase()).collect();
+    assert_eq!(types.iter().cloned().collect::<BTreeSet<_>>(), known, "types that the CPU decodes");
     for stem in CORE_STEMS.into_iter().chain(fused_stems()) {
         assert!(sources.contains(stem), "{stem}: no source");
         let found: Vec<_> = ARCHS.map(|(arch, _)| entries(&ptx(stem, arch))).into_iter().collect();
@@ -64,6 +68,7 @@ fn every_operation_has_its_source_and_its_entries() {
             "embed" => types.iter().map(|ty| format!("embed_{ty}")).collect(),
             "mat_mul" | "mat_mul_add" | "norm_gate_up_swi_glu" | "norm_qkv_rope_store" => {
                 let kinds = ["t1", "t4", "tiled"];
+                let types = if stem == "mat_mul" { &types } else { &fused };
                 types.iter().flat_map(|ty| kinds.map(|kind| format!("{stem}_{ty}_{kind}"))).collect()
             }
             "attention" => {

@@ -6,23 +6,26 @@ use crate::plan::*;
 use crate::quant::{self, GgmlType};
 
 pub fn cases() -> Vec<Case> {
-    let types =
-        [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16, GgmlType::F32, GgmlType::Q4_K, GgmlType::Q6_K];
+    use GgmlType::*;
+    let often = [Q4_0, Q4_1, Q8_0, F16, F32, Q2_K, Q3_K, Q4_K, Q6_K, IQ4_NL, IQ4_XS];
+    let builds = [mat_mul_add_case, gate_up_case, |ty, cols, tokens| qkv_case([ty; 2], cols, tokens)];
     let mut cases = vec![];
-    for ty in types {
-        for build in [mat_mul_add_case, gate_up_case, qkv_case] {
-            cases.extend([1, 3, 8, 33].map(|tokens| build(ty, 256, tokens)));
-            cases.extend([1, 6].map(|tokens| build(ty, WIDE as u32, tokens)));
-            cases.extend([1, 3].map(|blocks| build(ty, blocks * ty.block_size().max(32) as u32, 20)));
-            cases.extend([1, 3].map(|tokens| twice(build(ty, 256, tokens))));
-        }
+    for (ty, build) in often.into_iter().flat_map(|ty| builds.map(|build| (ty, build))) {
+        cases.extend([1, 3, 8, 33].map(|tokens| build(ty, 256, tokens)));
+        cases.extend([1, 6].map(|tokens| build(ty, WIDE as u32, tokens)));
+        cases.extend([1, 3].map(|blocks| build(ty, blocks * ty.block_size().max(32) as u32, 20)));
+        cases.extend([1, 3].map(|tokens| twice(build(ty, 256, tokens))));
     }
-    for ty in quant::FORMATS.iter().map(|format| format.ty).filter(|ty| !types.contains(ty)) {
-        for build in [mat_mul_add_case, gate_up_case, qkv_case] {
+    for ty in quant::FORMATS.iter().map(|format| format.ty).filter(|ty| !often.contains(ty)) {
+        for build in builds {
             cases.extend([3, 20].map(|tokens| build(ty, 256, tokens)));
         }
     }
-    cases.extend([GgmlType::F32, GgmlType::F16].map(|ty| gate_up_case(ty, 4132, 9))); // staged in an unrolled loop
+    for types in [[Q4_K, Q6_K], [Q5_K, Q6_K], [Q3_K, Q5_K], [Q2_K, Q4_K], [IQ4_XS, Q5_K]] {
+        cases.extend([1, 3, 8].map(|tokens| qkv_case(types, 256, tokens)));
+        cases.push(qkv_case(types, WIDE as u32, 6));
+    }
+    cases.extend([F32, F16].map(|ty| gate_up_case(ty, 4132, 9))); // staged in an unrolled loop
     cases
 }
 
@@ -57,9 +60,11 @@ fn gate_up_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
     })
 }
 
-fn qkv_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
+/// Types of Q and K, and of V.
+fn qkv_case([ty, v_ty]: [GgmlType; 2], cols: u32, tokens: u32) -> Case {
     let rope_dim = if cols as u64 == WIDE { 16 } else { 32 };
-    let name = format!("{} heads=6/2 head_dim=32 rope_dim={rope_dim} embd={cols} tokens={tokens}", ty.name());
+    let types = if ty == v_ty { ty.name().to_string() } else { format!("{}/{}", ty.name(), v_ty.name()) };
+    let name = format!("{types} heads=6/2 head_dim=32 rope_dim={rope_dim} embd={cols} tokens={tokens}");
     // A key or value that lies between two halves may be rounded to either, 2^-11 apart.
     let (kv, limit) = if tokens == 3 { (KvType::F16, 1e3 * DOT) } else { (KvType::F32, DOT) };
     case("norm_qkv_rope_store", name, Some(ty), limit, move |s| {
@@ -67,7 +72,7 @@ fn qkv_case(ty: GgmlType, cols: u32, tokens: u32) -> Case {
         let x = s.input("x", Rows::Tokens, cols, 1.0);
         let norm = s.weight(GgmlType::F32, 1, cols as u64);
         let (wq, wk, wv) =
-            (s.weight(ty, 192, cols as u64), s.weight(ty, 64, cols as u64), s.weight(ty, 64, cols as u64));
+            (s.weight(ty, 192, cols as u64), s.weight(ty, 64, cols as u64), s.weight(v_ty, 64, cols as u64));
         let table = rope_table(s, tokens + 3, rope_dim);
         let h = s.output("h", Rows::Tokens, cols);
         let (q, k) = (s.output("q", Rows::Tokens, 192), s.output("k", Rows::Tokens, 64));

@@ -5,7 +5,7 @@
 
 use super::driver::{Driver, Kernel};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
@@ -40,16 +40,39 @@ pub const SOURCES: &[Source] = sources! {
     "norm_qkv_rope_store" "repack" "rms_norm" "rope" "stage" "swi_glu"
 };
 
+/// What an entry's text begins with.
+const ENTRY: &str = ".visible .entry ";
+
 /// The entries of a module's text.
 pub fn entries(ptx: &str) -> impl Iterator<Item = &str> {
-    let after = ptx.split(".entry ").skip(1);
-    after.filter_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+    ptx.split(ENTRY).skip(1).map(name_of)
 }
 
-/// The kernels for one architecture. Modules stay loaded.
+/// The name at the start of the text after [`ENTRY`].
+fn name_of(text: &str) -> &str {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("")
+}
+
+/// The text with only some of its entries: a module has them for all types, a model needs few, and each takes time to assemble.
+/// Empty lines are left, so that numbers of lines stay.
+fn with_entries(ptx: &str, names: &[&str]) -> String {
+    let mut pieces = ptx.split(ENTRY);
+    let mut kept = pieces.next().unwrap_or("").to_string();
+    for piece in pieces {
+        if names.contains(&name_of(piece)) {
+            kept.push_str(ENTRY);
+            kept.push_str(piece);
+        } else {
+            kept.extend(piece.chars().filter(|c| *c == '\n'));
+        }
+    }
+    kept
+}
+
+/// The kernels for one architecture. What is loaded stays so.
 pub struct Kernels {
-    /// By entry: its module, and the kernel once that is loaded.
-    known: HashMap<&'static str, (&'static Source, Option<Kernel>)>,
+    /// By entry: the kernel once it is loaded.
+    known: HashMap<&'static str, Option<Kernel>>,
     is_sm_90: bool,
     /// Where files are looked for before the PTX compiled in.
     folder: Option<PathBuf>,
@@ -58,7 +81,7 @@ pub struct Kernels {
 impl Kernels {
     pub fn new(capability: (u32, u32)) -> Kernels {
         let is_sm_90 = capability >= SM_90;
-        let all = SOURCES.iter().flat_map(|s| entries(text(s, is_sm_90)).map(move |entry| (entry, (s, None))));
+        let all = SOURCES.iter().flat_map(|s| entries(text(s, is_sm_90)).map(|entry| (entry, None)));
         let folder = std::env::var_os(PTX_FOLDER).filter(|name: &OsString| !name.is_empty()).map(PathBuf::from);
         Kernels { known: all.collect(), is_sm_90, folder }
     }
@@ -68,14 +91,15 @@ impl Kernels {
         self.known.contains_key(entry)
     }
 
-    /// Loads the module of this stem, if it is not loaded.
-    pub fn load(&mut self, stem: &str, driver: &mut impl Driver) -> Result<(), String> {
+    /// Loads the entries of this stem's module that begin with one of `prefixes`, but for those that are loaded.
+    pub fn load(&mut self, stem: &str, prefixes: &BTreeSet<String>, driver: &mut impl Driver) -> Result<(), String> {
         let Some(source) = SOURCES.iter().find(|s| s.stem == stem) else {
             return Err(format!("no kernels for {stem}"));
         };
         let ptx = text(source, self.is_sm_90);
-        let names: Vec<&str> = entries(ptx).collect();
-        if names.iter().all(|name| self.known[name].1.is_some()) {
+        let wanted = |name: &&str| self.known[name].is_none() && prefixes.iter().any(|p| name.starts_with(p.as_str()));
+        let names: Vec<&str> = entries(ptx).filter(wanted).collect();
+        if names.is_empty() {
             return Ok(());
         }
         let changed = match &self.folder {
@@ -86,14 +110,14 @@ impl Kernels {
             Some((path, text)) => (path.to_string_lossy(), text.as_str()),
             None => (Cow::Borrowed(stem), ptx),
         };
-        let loaded = driver.load(&name, ptx, &names)?;
-        self.known.extend(names.into_iter().zip(loaded).map(|(name, kernel)| (name, (source, Some(kernel)))));
+        let loaded = driver.load(&name, &with_entries(ptx, &names), &names)?;
+        self.known.extend(names.into_iter().zip(loaded.into_iter().map(Some)));
         Ok(())
     }
 
     /// A kernel of a loaded module.
     pub fn get(&self, entry: &str) -> Result<Kernel, String> {
-        let (_, kernel) = self.known.get(entry).ok_or_else(|| format!("no kernel {entry}"))?;
+        let kernel = self.known.get(entry).ok_or_else(|| format!("no kernel {entry}"))?;
         kernel.ok_or_else(|| format!("kernel {entry} is not loaded"))
     }
 }
@@ -136,7 +160,24 @@ mod tests {
     /// What loading `rms_norm` from `folder` gives.
     fn load_from(folder: &Path) -> Result<(), String> {
         let mut kernels = Kernels { folder: Some(folder.to_path_buf()), ..Kernels::new(SM_90) };
-        kernels.load("rms_norm", &mut super::super::Sim::new(SM_90))
+        kernels.load("rms_norm", &BTreeSet::from(["rms_norm".to_string()]), &mut super::super::Sim::new(SM_90))
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_loaded_and_lines_keep_their_numbers() {
+        let mut driver = super::super::Sim::new(SM_90);
+        let mut kernels = Kernels::new(SM_90);
+        let mut load = |prefix: &str| kernels.load("repack", &BTreeSet::from([prefix.to_string()]), &mut driver);
+        load("repack_q4").unwrap();
+        load("repack_q4_k").unwrap();
+        for (entry, loaded) in [("repack_q4_0", true), ("repack_q4_k", true), ("repack_q5_0", false)] {
+            assert_eq!(kernels.get(entry).is_ok(), loaded, "{entry}");
+        }
+        let ptx = SOURCES.iter().find(|s| s.stem == "repack").unwrap().sm_90;
+        let kept = with_entries(ptx, &["repack_q8_0"]);
+        assert!(kept.len() < ptx.len() / 4);
+        let line = |text: &str| text.lines().position(|l| l.contains(".entry repack_q8_0"));
+        assert_eq!(line(&kept), line(ptx));
     }
 
     #[test]

@@ -117,11 +117,10 @@ impl<D: Driver> Cuda<D> {
 
     fn try_load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), String> {
         let n_sms = self.driver.properties().n_sms;
-        for op in plan.decode.iter().chain(&plan.prefill) {
-            self.kernels.load(op.stem(), &mut self.driver)?;
+        let uses = Uses::of(plan);
+        for (stem, prefixes) in supports::entries(plan, &uses) {
+            self.kernels.load(stem, &prefixes, &mut self.driver)?;
         }
-        self.kernels.load("stage", &mut self.driver)?;
-        self.kernels.load("repack", &mut self.driver)?;
         let mut loader = Loader {
             plan,
             weights,
@@ -131,7 +130,7 @@ impl<D: Driver> Cuda<D> {
             progress,
             done: 0,
         };
-        let tensors = loader.load(&Uses::of(plan))?;
+        let tensors = loader.load(&uses)?;
 
         let Cuda { driver, allocated, .. } = self;
         let mut alloc = |what: &str, bytes: u64| -> Result<Ptr, String> {
@@ -222,8 +221,8 @@ impl<D: Driver> Backend for Cuda<D> {
         self.id.clone()
     }
 
-    fn supports(&self, plan: &Plan, op: &Op, _: Phase) -> Result<(), Unsupported> {
-        supports::supports(plan, &self.kernels, op)
+    fn supports(&self, plan: &Plan, op: &Op, phase: Phase) -> Result<(), Unsupported> {
+        supports::supports(plan, &self.kernels, op, phase)
     }
 
     /// Products of more than [`DECODE_TOKENS`] rows run on tensor cores, and attention where the cache and the heads allow.

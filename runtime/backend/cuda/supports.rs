@@ -1,11 +1,12 @@
 //! Which operations the kernels can do, and how fused ones map to them.
 
 use super::kernels::Kernels;
-use super::weights::{no_type, type_name};
+use super::weights::{Uses, no_type, type_name};
 use crate::backend::Unsupported;
 use crate::backend::params::{FLASH_ROWS, VEC_PAIRS};
 use crate::plan::*;
 use crate::quant;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks of a grid in y and z.
 pub const MOST_BLOCKS: u32 = 65535;
@@ -15,7 +16,7 @@ const MOST_HEAD_DIM: u32 = 256;
 const FLASH_HEAD_DIMS: [u32; 5] = [32, 64, 80, 96, 128];
 
 /// Whether the kernels can do `op`. The refusal names what is in the way.
-pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op) -> Result<(), Unsupported> {
+pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result<(), Unsupported> {
     match op {
         Op::Embed(op) => {
             matrix(plan, kernels, "embed", op.table)?;
@@ -58,12 +59,14 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op) -> Result<(), Unsupport
         }
         Op::Argmax(_) => Ok(()),
         Op::Fused(fused) => {
-            fused.parts.iter().try_for_each(|part| supports(plan, kernels, part))?;
+            fused.parts.iter().try_for_each(|part| supports(plan, kernels, part, phase))?;
             let matched = mat_mul_add(fused).is_some() || gate_up(fused).is_some() || qkv(plan, fused).is_some();
             refuse(!matched, || format!("({}) is not fused in this form", fused.stem))?;
             let quantized = plan.kv.ty == KvType::Q8_0 && qkv(plan, fused).is_some();
             refuse(quantized, || format!("({}) stores pairs, the cache has blocks of {KV_BLOCK}", fused.stem))?;
-            let entry = product_entry(plan, fused).map(|entry| format!("{entry}_t1"));
+            // Some types are fused in decode alone.
+            let kind = if phase == Phase::Decode { "t1" } else { "tiled" };
+            let entry = product_entry(plan, fused).map(|entry| format!("{entry}_{kind}"));
             refuse(!entry.is_some_and(|entry| kernels.has(&entry)), || {
                 let names = product_weights(fused).map(|w| format!("{} of type {}", plan[w].name, plan[w].ty.name()));
                 format!("({}) is not fused for tensors {}", fused.stem, names.collect::<Vec<_>>().join(", "))
@@ -127,6 +130,26 @@ pub fn product_entry(plan: &Plan, fused: &Fused) -> Option<String> {
     let alike = others.iter().all(|ty| ty == first);
     let entry = format!("{}_{first}", fused.stem);
     alike.then(|| if last == first { entry } else { format!("{entry}_{last}") })
+}
+
+/// What the entries begin with that a plan needs, by their module's stem.
+pub fn entries(plan: &Plan, uses: &Uses) -> BTreeMap<&'static str, BTreeSet<String>> {
+    let mut found: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+    let mut add = |stem: &'static str, prefix: String| found.entry(stem).or_default().insert(prefix);
+    for op in plan.decode.iter().chain(&plan.prefill) {
+        let prefix = match op {
+            Op::Embed(op) => format!("embed_{}", type_name(plan[op.table].ty)),
+            Op::MatMul(op) => format!("mat_mul_{}_", type_name(plan[op.w].ty)),
+            Op::Fused(op) => product_entry(plan, op).map_or(op.stem.to_string(), |entry| entry + "_"),
+            op => op.stem().to_string(),
+        };
+        add(op.stem(), prefix);
+    }
+    add("stage", "stage".to_string());
+    for w in &uses.matrices {
+        add("repack", format!("repack_{}", type_name(plan[*w].ty)));
+    }
+    found
 }
 
 /// Product, residual and result of `mat_mul_add`.

@@ -69,9 +69,10 @@ fn plane_bytes(layout: &pack::Layout, rows: u64, cols: u64) -> impl Iterator<Ite
     (0..layout.planes.len()).map(move |p| layout.plane_bytes(p, rows, cols))
 }
 
-/// Chunks of 16 bytes in a row of quants; 0 of a type without planes.
+/// Chunks of a row (kernels/types.cuh): 16 bytes of quants, but no more than a unit; 0 of a type without planes.
 pub fn row_chunks(decl: &WeightDecl) -> u64 {
-    pack::layout(decl.ty).map_or(0, |layout| layout.plane_bytes(0, 1, decl.cols) / 16)
+    let units = decl.cols.div_ceil(pack::UNIT);
+    pack::layout(decl.ty).map_or(0, |layout| units.max(layout.plane_bytes(0, 1, decl.cols) / 16))
 }
 
 /// Rows of a piece: as many as fit, one at least.
