@@ -169,9 +169,9 @@ fn product(ty: GgmlType, rows: u32, cols: u32) -> (Plan, Weights) {
 #[test]
 fn refusals_name_the_tensor_and_the_type() {
     let device = Cuda::sim();
-    let (plan, _) = product(GgmlType::IQ4_XS, 8, 256);
+    let (plan, _) = product(GgmlType::Q1_0, 8, 256);
     let error = check_supported(&device, &plan).expect_err("not in the kernels").to_string();
-    assert_eq!(error, "sim: mat_mul cannot read tensor blk.0.w of type IQ4_XS");
+    assert_eq!(error, "sim: mat_mul cannot read tensor blk.0.w of type Q1_0");
     let (plan, _) = product(GgmlType::F32, 8, 33);
     let error = check_supported(&device, &plan).expect_err("not whole float4s").to_string();
     assert!(error.contains("buffer x with rows of 33 elements"), "{error}");
