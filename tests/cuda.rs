@@ -141,6 +141,30 @@ fn a_decoded_token_is_six_launches_a_layer() {
     println!("a token: {launches} launches, {instructions} warp instructions; {}", device.driver().summary());
 }
 
+/// Blocks for parts of a long cache that a short context does not reach end at once, and nothing reads their parts.
+#[test]
+fn a_short_context_in_a_long_cache_costs_little_more() {
+    let cost = |slots: u32| {
+        let mut device = Cuda::sim_like((9, 0), 108);
+        let mut plan = Plan::new(KvDecl { layers: 1, slots, heads: 2, head_dim: 64, ty: KvType::F16 }, 1, 1);
+        let [k, v] = ["k", "v"].map(|name| plan.buf(name, Rows::Tokens, 128));
+        let [q, out] = ["q", "out"].map(|name| plan.buf(name, Rows::Tokens, 512));
+        plan.push(KvStore { k, v, layer: 0 }).expect("shapes fit");
+        plan.push(Attention { out, q, layer: 0, scale: 0.125 }).expect("shapes fit");
+        device.load(&plan, &Weights(vec![]), &mut |_| {}).expect("loads");
+        [k, v, q].iter().for_each(|b| device.write(*b, &vec![0.5; plan.buf_len(*b)]).expect("writes"));
+        device.run(&Step::sequence(&[0], 60, &[])).expect("runs");
+        let of = |entry: &str| device.driver().counted()[entry].1.total_instructions();
+        (of("attention_split_f16_h4"), of("attention_combine"))
+    };
+    let (short, long) = (cost(64), cost(1 << 16));
+    println!("instructions of (attention_split, attention_combine): {short:?} of 64 slots, {long:?} of 65536");
+    assert_eq!(short.1, long.1, "one part to combine");
+    // 108 parts for each of two KV heads, all but the first empty, 4 warps each.
+    let empty = 2 * 107 * 4;
+    assert!(long.0 > short.0 && long.0 - short.0 < 64 * empty, "{short:?}, {long:?}");
+}
+
 /// A buffer that nobody wrote: the kernel and the operation, and where in it.
 #[test]
 fn findings_name_the_kernel_and_the_operation() {
@@ -203,8 +227,9 @@ fn loading_again_frees_what_was_loaded() {
         held.push(device.driver().memory().map(|m| m.total - m.free));
     }
     assert_eq!(held[0], held[1]);
-    let footprint = device.footprint(&plan);
-    assert!(held[0] <= Some(footprint.total()), "{held:?} bytes held, {footprint:?}");
+    // Modules may have variables of their own.
+    let footprint = device.footprint(&plan).total();
+    assert!(held[0] <= Some(footprint + footprint / 100), "{held:?} bytes held, {footprint} said");
 }
 
 /// Up to 8 rows are multiplied in f32, more on tensor cores.

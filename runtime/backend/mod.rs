@@ -84,6 +84,12 @@ pub struct Footprint {
 }
 
 impl Footprint {
+    /// `20.7 GiB (4.6 GiB weights + 16.0 GiB KV cache + 56.1 MiB buffers)`.
+    pub fn text(&self) -> String {
+        let [total, weights, kv, buffers] = [self.total(), self.weights, self.kv, self.buffers].map(gib);
+        format!("{total} ({weights} weights + {kv} KV cache + {buffers} buffers)")
+    }
+
     pub fn total(&self) -> u64 {
         self.weights.saturating_add(self.kv).saturating_add(self.buffers)
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use pronk::backend::DeviceChoice;
-use pronk::generate::{LoadOptions, Loaded, load_model};
+use pronk::generate::{LoadOptions, Loaded, Report, load_model_stating};
 use pronk::gguf::Gguf;
 use pronk::model::{Model, PlanOptions, check_tensors};
 use pronk::plan::KvType;
@@ -125,10 +125,16 @@ impl DeviceArgs {
         }
         let bar = ProgressBar::new(0);
         bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")?);
-        let loaded = load_model(model, options, &mut |done, total| {
+        let mut state = |what: &str| {
+            if !self.quiet {
+                bar.suspend(|| notice(what));
+            }
+        };
+        let mut progress = |done, total| {
             bar.set_length(total);
             bar.set_position(done);
-        });
+        };
+        let loaded = load_model_stating(model, options, &mut Report { state: &mut state, progress: &mut progress });
         bar.finish_and_clear();
         let loaded = loaded?;
         if !self.quiet {

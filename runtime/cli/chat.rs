@@ -1,7 +1,7 @@
 use super::args::{ModelArgs, tokenizer};
 use super::interrupt::Interrupted;
-use super::output::{notice, stdout};
-use super::reply::{End, Replier, TooLong};
+use super::output::{count, notice, stdout};
+use super::reply::{ContextArgs, ContextEnd, End, Replier, TooLong};
 use super::sampling::SamplingArgs;
 use super::text::TextArgs;
 use anyhow::{Context, Result};
@@ -28,6 +28,8 @@ pub struct Args {
     system: Option<String>,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    context: ContextArgs,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -39,12 +41,13 @@ pub fn run(args: &Args) -> Result<()> {
     let tokenizer = tokenizer(&gguf, &model)?;
     let loaded = args.model.on.load(model, &args.model.on.options(None))?;
     let mut chat = Chat {
-        replier: Replier::new(loaded.session, tokenizer, &args.sampling),
+        replier: Replier::new(loaded.session, tokenizer, &args.sampling, args.context, args.model.on.quiet),
         template,
         system: args.system.as_ref().map(|text| Message::new("system", text)),
         turns: vec![],
         path: args.model.file.model.clone(),
         quiet: args.model.on.quiet,
+        shifts: args.context.context_end == ContextEnd::Shift,
     };
     if !chat.quiet {
         notice(chat.replier.summary(begin.elapsed(), ""));
@@ -78,6 +81,8 @@ struct Chat {
     turns: Vec<Message>,
     path: PathBuf,
     quiet: bool,
+    /// The oldest messages make room for new ones.
+    shifts: bool,
 }
 
 impl Chat {
@@ -94,17 +99,35 @@ impl Chat {
     /// The whole conversation is rendered and encoded again, since only the template knows where a turn ends; what the KV
     /// cache holds of it is not computed again.
     fn reply(&mut self) -> Result<End> {
-        let in_file = || self.path.display().to_string();
-        let messages: Vec<Message> = self.system.iter().chain(&self.turns).cloned().collect();
-        let text = self.template.render(&messages, true, &serde_json::Map::new()).with_context(in_file)?;
-        let options = EncodeOptions { add_bos: false, parse_special: true };
-        let prompt = self.replier.tokenizer().encode(&text, options).with_context(in_file)?;
+        let mut prompt = self.prompt()?;
+        let n_ctx = self.replier.n_ctx() as usize;
+        if self.shifts && prompt.len() > n_ctx {
+            // Half of the context: so that the next message does not shift again.
+            let before = self.turns.len();
+            while self.turns.len() > 2 && prompt.len() > n_ctx / 2 {
+                self.turns.drain(..2);
+                prompt = self.prompt()?;
+            }
+            if !self.quiet && self.turns.len() < before {
+                let gone = count(before - self.turns.len(), "oldest message");
+                notice(format!("the context is full: {gone} forgotten"));
+            }
+        }
         let reply = self.replier.reply(&prompt, &mut stdout())?;
         if !self.quiet {
             notice(&reply);
         }
         self.turns.push(Message::new("assistant", reply.text));
         Ok(reply.end)
+    }
+
+    /// The whole conversation, as the model reads it.
+    fn prompt(&self) -> Result<Vec<u32>> {
+        let in_file = || self.path.display().to_string();
+        let messages: Vec<Message> = self.system.iter().chain(&self.turns).cloned().collect();
+        let text = self.template.render(&messages, true, &serde_json::Map::new()).with_context(in_file)?;
+        let options = EncodeOptions { add_bos: false, parse_special: true };
+        self.replier.tokenizer().encode(&text, options).with_context(in_file)
     }
 
     /// A line of a conversation of many. That the context is full does not end it.

@@ -1,7 +1,7 @@
 //! Replies: a prompt goes in, text comes out as it is made.
 
 use super::interrupt::{self, Interrupted, Work};
-use super::output::count;
+use super::output::{count, notice};
 use super::sampling::SamplingArgs;
 use anyhow::{Result, bail};
 use pronk::generate::{Outputs, Sampler, Session, check_logits};
@@ -10,6 +10,24 @@ use std::fmt;
 use std::io::Write;
 use std::time::{Duration, Instant};
 use thiserror::Error;
+
+/// What happens where the context is full.
+#[derive(clap::Args, Clone, Copy)]
+pub struct ContextArgs {
+    /// At the end of the context: stop the reply, or shift: drop the older half of what is not kept and read the rest again
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    pub context_end: ContextEnd,
+    /// Tokens of the prompt that shifting keeps, besides a beginning-of-text token; -1: all
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i64).range(-1..))]
+    keep: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ContextEnd {
+    Stop,
+    Shift,
+}
 
 /// Why a reply ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,10 +106,19 @@ pub struct Replier {
     stops: Vec<String>,
     held: Vec<u32>,
     logits: Vec<f32>,
+    context: ContextArgs,
+    quiet: bool,
 }
 
 impl Replier {
-    pub fn new(session: Session, tokenizer: Tokenizer, args: &SamplingArgs) -> Replier {
+    /// `quiet`: without notices.
+    pub fn new(
+        session: Session,
+        tokenizer: Tokenizer,
+        args: &SamplingArgs,
+        context: ContextArgs,
+        quiet: bool,
+    ) -> Replier {
         let options = args.options();
         Replier {
             session,
@@ -103,6 +130,8 @@ impl Replier {
             stops: args.stop.clone(),
             held: vec![],
             logits: vec![],
+            context,
+            quiet,
         }
     }
 
@@ -154,7 +183,9 @@ impl Replier {
             steps: 0,
             decode_time: Duration::ZERO,
         };
-        reply.end = self.generate(&prompt[reusable..], &mut reply, out)?;
+        let begins = prompt.first().copied() == self.tokenizer.bos();
+        let keep = usize::try_from(self.context.keep).map_or(n_tokens, |keep| keep + begins as usize);
+        reply.end = self.generate(&prompt[reusable..], keep.min(n_tokens), &mut reply, out)?;
         if !(reply.text.is_empty() || reply.text.ends_with('\n')) {
             writeln!(out)?;
         }
@@ -162,7 +193,27 @@ impl Replier {
         Ok(reply)
     }
 
-    fn generate(&mut self, tokens: &[u32], reply: &mut Reply, out: &mut impl Write) -> Result<End> {
+    /// Makes room where the context is full, if the command line says so: whether there is room now, or the work was stopped.
+    fn make_room(&mut self, keep: usize) -> Result<bool> {
+        if self.session.room() > 0 {
+            return Ok(true);
+        }
+        let rest = self.held.len() - keep;
+        if self.context.context_end == ContextEnd::Stop || rest < 2 {
+            return Ok(false);
+        }
+        if !self.quiet {
+            let (dropped, again) = (count(rest / 2, "token"), rest - rest / 2);
+            notice(format!(
+                "the context is full: {dropped} dropped after the first {keep}, the last {again} read again"
+            ));
+        }
+        self.session.shift(&mut self.held, keep, |_, _| !interrupt::asked())?;
+        Ok(true)
+    }
+
+    /// Feeds the rest of the prompt, then chooses tokens. `keep`: how many of the first tokens stay where the context shifts.
+    fn generate(&mut self, tokens: &[u32], keep: usize, reply: &mut Reply, out: &mut impl Write) -> Result<End> {
         let mut characters = Detokenizer::new();
         let mut stops = StopMatcher::new(self.stops.clone())?;
         let begin = Instant::now();
@@ -188,8 +239,11 @@ impl Replier {
                 break End::Limit;
             }
             if reply.generated > 0 {
-                if self.session.room() == 0 {
+                if !self.make_room(keep)? {
                     break End::ContextFull;
+                }
+                if interrupt::asked() {
+                    break End::Interrupted;
                 }
                 self.session.decode(next)?;
                 self.held.push(next);

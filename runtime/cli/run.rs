@@ -1,6 +1,6 @@
 use super::args::{ModelArgs, tokenizer};
 use super::output::{notice, stdout};
-use super::reply::{End, Replier};
+use super::reply::{ContextArgs, End, Replier};
 use super::sampling::SamplingArgs;
 use super::text::{self, TextArgs};
 use anyhow::{Context, Result};
@@ -21,6 +21,8 @@ pub struct Args {
     special: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    context: ContextArgs,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -38,11 +40,11 @@ pub fn run(args: &Args) -> Result<()> {
     let options = EncodeOptions { add_bos: tokenizer.add_bos(), parse_special: args.special };
     let prompt = tokenizer.encode(&prompt, options).with_context(|| args.model.file.model.display().to_string())?;
     let loaded = args.model.on.load(model, &args.model.on.options(None))?;
-    let mut replier = Replier::new(loaded.session, tokenizer, &args.sampling);
+    let mut replier = Replier::new(loaded.session, tokenizer, &args.sampling, args.context, args.model.on.quiet);
     let load_time = begin.elapsed();
     let reply = replier.reply(&prompt, &mut stdout())?;
     if reply.end == End::ContextFull {
-        notice(format!("the context is full: {} tokens (-c)", replier.n_ctx()));
+        notice(format!("the context is full: {} tokens (-c; --context-end shift goes on)", replier.n_ctx()));
     }
     if !args.model.on.quiet {
         notice(replier.summary(load_time, &format!("; {reply}")));

@@ -48,6 +48,8 @@ pub enum LoadError {
 
 /// Contexts that are lowered to fit are multiples of this.
 const CONTEXT_STEP: u32 = 256;
+/// Bytes from which on what a context takes is said before it is allocated: below, it is there in a moment.
+const STATED: u64 = 1 << 30;
 /// The most slots that a KV cache may have.
 const MAX_CONTEXT: u32 = 1 << 24;
 
@@ -73,17 +75,30 @@ pub fn load_model(
     options: &LoadOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Loaded, LoadError> {
+    load_model_stating(model, options, &mut Report { state: &mut |_| {}, progress })
+}
+
+/// What a load tells while it goes on.
+pub struct Report<'a> {
+    /// Told what a large context asked for takes, before any of it is allocated.
+    pub state: &'a mut dyn FnMut(&str),
+    /// Told the bytes of weights done and to do.
+    pub progress: &'a mut dyn FnMut(u64, u64),
+}
+
+/// [`load_model`], stating what it takes.
+pub fn load_model_stating(model: Model, options: &LoadOptions, report: &mut Report) -> Result<Loaded, LoadError> {
     // A plan of the smallest context finds what is wrong with the tensors before any device is opened.
     let smallest = planned(&model, options, 1)?;
     match options.device {
         DeviceChoice::Auto => {
             let gpus = backend::available().into_iter().filter(|device| device.is_gpu);
             let gpus = gpus.filter_map(|gpu| gpu.id.parse().ok());
-            load_on_first(&gpus.chain([DeviceChoice::Cpu]).collect::<Vec<_>>(), model, options, progress)
+            load_on_first(&gpus.chain([DeviceChoice::Cpu]).collect::<Vec<_>>(), model, options, report)
         }
         device => {
             let mut notices = vec![];
-            let session = load_on(device, &model, options, &mut notices, progress).map_err(|e| {
+            let session = load_on(device, &model, options, &mut notices, report).map_err(|e| {
                 let helps = device != DeviceChoice::Cpu && is_refusal(&e);
                 let helps = helps && backend::check_supported(&Cpu::default(), &smallest).is_ok();
                 if helps { LoadError::Refused(Box::new(e)) } else { e }
@@ -103,12 +118,12 @@ fn load_on_first(
     devices: &[DeviceChoice],
     model: Model,
     options: &LoadOptions,
-    progress: &mut dyn FnMut(u64, u64),
+    report: &mut Report,
 ) -> Result<Loaded, LoadError> {
     let mut refusals = vec![];
     for (i, device) in devices.iter().enumerate() {
         let mut notices = vec![];
-        match (load_on(*device, &model, options, &mut notices, progress), devices.get(i + 1)) {
+        match (load_on(*device, &model, options, &mut notices, report), devices.get(i + 1)) {
             (Ok(session), _) => return Ok(Loaded { model, session, notices: [refusals, notices].concat() }),
             (Err(e), Some(next)) if is_refusal(&e) => refusals.push(match next {
                 DeviceChoice::Cpu => format!("{e}: using the CPU"),
@@ -125,16 +140,21 @@ fn load_on(
     model: &Model,
     options: &LoadOptions,
     notices: &mut Vec<String>,
-    progress: &mut dyn FnMut(u64, u64),
+    report: &mut Report,
 ) -> Result<Session, LoadError> {
     let mut device = backend::open(choice)?;
     let n_ctx = choose_context(model, options, &*device, notices)?;
     let mut plan = planned(model, options, n_ctx)?;
     fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
     backend::check_supported(&*device, &plan)?;
+    let needs = device.footprint(&plan);
+    if options.n_ctx.is_some() && needs.total() >= STATED {
+        let of = device.memory().map_or(String::new(), |memory| format!(" of {} free", gib(memory.free)));
+        (report.state)(&format!("-c {n_ctx}: takes {}{of} on {}", needs.text(), device.name()));
+    }
     let weights = model.weights(&plan)?;
     let total = plan.weight_bytes();
-    device.load(&plan, &weights, &mut |done| progress(done, total))?;
+    device.load(&plan, &weights, &mut |done| (report.progress)(done, total))?;
     let watch = model.gguf().map(|gguf| gguf.watch().clone()).unwrap_or_default();
     watch.check().map_err(model::Error::from)?; // what was loaded may not be what was checked
     let in_place = choice == DeviceChoice::Cpu;
@@ -184,15 +204,8 @@ fn choose_context(
         0 => "no context fits".to_string(),
         fits => format!("the most that fits is -c {fits}"),
     };
-    let what = format!(
-        "-c {wanted}: needs {} ({} weights + {} KV cache + {} buffers), {} has {} free; {most}",
-        gib(needs.total()),
-        gib(needs.weights),
-        gib(needs.kv),
-        gib(needs.buffers),
-        device.name(),
-        gib(memory.free)
-    );
+    let (name, free) = (device.name(), gib(memory.free));
+    let what = format!("-c {wanted}: needs {}, {name} has {free} free; {most}", needs.text());
     if options.n_ctx.is_some() || fits == 0 {
         return Err(LoadError::Memory { what, fits });
     }
@@ -219,7 +232,10 @@ mod tests {
     #[test]
     fn the_next_device_takes_over() {
         let options = LoadOptions { n_ctx: Some(16), ..LoadOptions::default() };
-        let load = |devices: &[DeviceChoice]| load_on_first(devices, tiny(), &options, &mut |_, _| {});
+        let try_on = |devices: &[DeviceChoice], options: &LoadOptions| {
+            load_on_first(devices, tiny(), options, &mut Report { state: &mut |_| {}, progress: &mut |_, _| {} })
+        };
+        let load = |devices: &[DeviceChoice]| try_on(devices, &options);
         let loaded = load(&[ABSENT, ABSENT, DeviceChoice::Cpu]).expect("the CPU runs it");
         assert_eq!(loaded.session.device(), "cpu");
         assert_eq!(loaded.notices.len(), 2);
@@ -228,8 +244,7 @@ mod tests {
         assert!(load(&[DeviceChoice::Cpu, ABSENT]).expect("the CPU runs it").notices.is_empty());
         assert!(load(&[ABSENT]).is_err());
         // A context that is too large is the user's choice: no other device makes up for it.
-        let options = LoadOptions { n_ctx: Some(0), ..options };
-        let refused = load_on_first(&[DeviceChoice::Cpu, ABSENT], tiny(), &options, &mut |_, _| {});
+        let refused = try_on(&[DeviceChoice::Cpu, ABSENT], &LoadOptions { n_ctx: Some(0), ..options.clone() });
         assert!(matches!(refused, Err(LoadError::Context { .. })));
     }
 }

@@ -4,6 +4,6 @@ mod loader;
 mod sampler;
 mod session;
 
-pub use loader::{LoadError, LoadOptions, Loaded, load, load_model};
+pub use loader::{LoadError, LoadOptions, Loaded, Report, load, load_model, load_model_stating};
 pub use sampler::{NotFinite, Sampler, SamplerOptions, check_logits};
 pub use session::{Outputs, Session};

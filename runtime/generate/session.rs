@@ -109,6 +109,28 @@ impl Session {
         Ok(())
     }
 
+    /// Makes room in a full context: drops the older half of the tokens after the first `keep`, and feeds the newer half again, so
+    /// that each has the position and the keys that it would have without them. `held`: the tokens that the KV cache holds, kept
+    /// in step with it also where `on_step`, as in [`Session::feed`], stops the work. Returns how many were dropped: 0 if
+    /// there are none to drop.
+    pub fn shift(
+        &mut self,
+        held: &mut Vec<u32>,
+        keep: usize,
+        on_step: impl FnMut(usize, &[f32]) -> bool,
+    ) -> Result<usize, Error> {
+        let keep = keep.min(held.len());
+        let dropped = (held.len() - keep) / 2;
+        if dropped > 0 {
+            held.drain(keep..keep + dropped);
+            self.truncate(keep as u32);
+            let fed = self.feed(&held[keep..], Outputs::Last, on_step);
+            held.truncate(self.n_past as usize);
+            fed?;
+        }
+        Ok(dropped)
+    }
+
     /// Appends one token.
     pub fn decode(&mut self, token: u32) -> Result<(), Error> {
         self.feed(&[token], Outputs::Last, |_, _| true)

@@ -77,6 +77,32 @@ fn a_full_context_ends_the_text() {
 }
 
 #[test]
+fn a_full_context_shifts_where_asked() {
+    const SHIFTED: &str = "the context is full: 7 tokens dropped after the first 2, the last 7 read again";
+    let model = tiny();
+    let with =
+        |context: &[&str]| run(&[&["run", "-m", &model, "-p", "Hello", "-n", "60"], &GREEDY[..], context].concat());
+    let stops = with(&["-c", "16"]);
+    let shifts = with(&["-c", "16", "--context-end", "shift", "--keep", "1"]);
+    assert!(shifts.stdout.starts_with(stops.stdout.trim_end()), "{} after {}", shifts.stdout, stops.stdout);
+    assert!(
+        shifts.stderr.contains(SHIFTED) && shifts.stderr.contains("reply 60 tokens (limit -n)"),
+        "{}",
+        shifts.stderr
+    );
+    assert!(shifts.stderr.matches("the context is full").count() > 3, "{}", shifts.stderr);
+    let quiet = with(&["-c", "16", "--context-end", "shift", "--keep", "-1", "-q"]);
+    assert_eq!(quiet.stderr, "");
+    // Nothing is left to drop.
+    let kept = with(&["-c", "4", "--context-end", "shift", "--keep", "-1"]);
+    assert!(kept.stderr.contains("the context is full: 4 tokens (-c"), "{}", kept.stderr);
+    let chat = ["chat", "-m", &model, "-c", "64", "-n", "8", "--context-end", "shift"];
+    let done = with_input(&[&chat[..], &GREEDY[..]].concat(), &"Hello\n".repeat(6));
+    assert_eq!((done.code, done.stderr.matches("reply 8 tokens").count()), (Some(0), 6), "{}", done.stderr);
+    assert!(done.stderr.contains("oldest messages forgotten"), "{}", done.stderr);
+}
+
+#[test]
 fn chat_answers_once_or_line_by_line() {
     let once = run(&["chat", "-m", &tiny(), "--system", "Be brief.", "-p", "Hello", "-n", "8", "--seed", "1"]);
     assert!(!once.stdout.is_empty());

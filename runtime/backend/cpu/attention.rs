@@ -3,6 +3,9 @@ use super::mat_mul::dot;
 use crate::plan::{KvDecl, StepRow};
 use rayon::prelude::*;
 
+/// Slots that are added up by themselves: one running sum over a long context would round too often.
+const SUMMED: usize = 512;
+
 /// Grouped-query attention (Ainslie et al., 2023) of each row over its KV slots:
 /// `out[t, h, :] = sum_s p[s] V[s, g, :]`, `p = softmax_s(scale * q[t, h, :] . K[s, g, :])`, `g = h / group`.
 ///
@@ -36,14 +39,19 @@ pub fn attention(
             .collect();
         let max = p.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         p.iter_mut().for_each(|p| *p = (*p - max).exp());
-        let sum: f32 = p.iter().sum();
+        let sum: f32 = p.chunks(SUMMED).map(|p| p.iter().sum::<f32>()).sum();
 
         out.fill(0.0);
-        for (slot, p) in slots.zip(&p) {
-            values.load(at(slot), &mut kv_row);
-            for (out, v) in out.iter_mut().zip(&kv_row) {
-                *out += p / sum * v;
+        let mut part = vec![0.0; head_dim];
+        for (first, p) in slots.step_by(SUMMED).zip(p.chunks(SUMMED)) {
+            part.fill(0.0);
+            for (slot, p) in (first..).zip(p) {
+                values.load(at(slot), &mut kv_row);
+                for (part, v) in part.iter_mut().zip(&kv_row) {
+                    *part += p / sum * v;
+                }
             }
+            out.iter_mut().zip(&part).for_each(|(out, part)| *out += part);
         }
     });
 }

@@ -40,6 +40,14 @@ impl KvRows {
         }
     }
 
+    fn bytes(&self) -> usize {
+        match self {
+            KvRows::F32(kv) => size_of_val(&kv[..]),
+            KvRows::F16(kv) => size_of_val(&kv[..]),
+            KvRows::Q8_0 { quants, scales } => size_of_val(&quants[..]) + size_of_val(&scales[..]),
+        }
+    }
+
     fn store(&mut self, at: usize, row: &[f32]) {
         match self {
             KvRows::F32(kv) => kv[at..at + row.len()].copy_from_slice(row),
@@ -166,6 +174,15 @@ impl Backend for Cpu {
 }
 
 impl Cpu {
+    /// Bytes that the loaded plan takes besides its weights, which belong to the caller.
+    pub fn allocated(&self) -> u64 {
+        self.loaded.as_ref().map_or(0, |loaded| {
+            let bufs = loaded.bufs.iter().map(|buf| size_of_val(&buf[..]));
+            let kv = loaded.keys.iter().chain(&loaded.values).map(KvRows::bytes);
+            bufs.chain(kv).sum::<usize>() as u64
+        })
+    }
+
     fn loaded(&mut self) -> Result<&mut Loaded, Error> {
         let no_plan = || Error::Device { device: "cpu".to_string(), what: "no plan is loaded".to_string() };
         self.loaded.as_mut().ok_or_else(no_plan)

@@ -242,14 +242,15 @@ impl<D: Driver> Backend for Cuda<D> {
         self.driver.memory()
     }
 
+    /// The most that is held at a time: the piece of the file that is repacked goes before the rest comes.
     fn footprint(&self, plan: &Plan) -> Footprint {
         let uses = Uses::of(plan);
         let scratch = Scratch::of(plan, self.driver.properties().n_sms);
-        Footprint {
-            weights: uses.bytes(plan),
-            kv: plan.kv.bytes(),
-            buffers: plan.buf_bytes() + scratch.bytes() + step_bytes(plan.max_tokens) + uses.piece_bytes(plan),
-        }
+        let kv = plan.kv.bytes();
+        let buffers = plan.buf_bytes() + scratch.bytes() + step_bytes(plan.max_tokens);
+        let later = uses.float_bytes(plan).saturating_add(kv).saturating_add(buffers);
+        let buffers = buffers + uses.piece_bytes(plan).saturating_sub(later);
+        Footprint { weights: uses.bytes(plan), kv, buffers }
     }
 
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {

@@ -48,8 +48,12 @@ impl Uses {
             Some(layout) => plane_bytes(layout, plan[*w].rows, plan[*w].cols).sum(),
             None => plan[*w].bytes(), // refused by `supports`
         };
-        let floats = self.floats.iter().map(|w| 4 * plan[*w].elements()).sum::<u64>();
-        self.matrices.iter().map(matrix).sum::<u64>() + floats
+        self.matrices.iter().map(matrix).sum::<u64>() + self.float_bytes(plan)
+    }
+
+    /// Bytes of those that are vectors and tables.
+    pub fn float_bytes(&self, plan: &Plan) -> u64 {
+        self.floats.iter().map(|w| 4 * plan[*w].elements()).sum()
     }
 
     /// Bytes of the buffer that pieces of the file are repacked from.

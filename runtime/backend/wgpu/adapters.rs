@@ -2,6 +2,7 @@
 
 use super::super::{DeviceInfo, Error, device, gib};
 use super::Options;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use wgpu::{Adapter, Backends, DeviceType};
 
@@ -64,6 +65,8 @@ pub struct Gpu {
     /// Bytes of a weight that one binding may hold: the adapter's limit, or a smaller one from the options.
     pub max_weight: u64,
     pub checked: bool,
+    /// Bytes of the buffers made so far.
+    pub made: AtomicU64,
     /// The first error outside any scope: a lost device, a failure while running.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -122,6 +125,7 @@ impl Gpu {
             subgroup: (software && one_size && !options.plain).then_some(info.subgroup_min_size),
             max_weight: options.max_weight_binding.map_or(max_weight, |limit| limit.min(max_weight)),
             checked: options.checked,
+            made: AtomicU64::new(0),
             fault,
         })
     }
@@ -170,12 +174,9 @@ impl Gpu {
         if size > has {
             return Err(Error::Memory { device: self.name.clone(), what: what.to_string(), needs: size, has });
         }
-        let descriptor = wgpu::BufferDescriptor {
-            label: Some(what),
-            size: size.next_multiple_of(16).max(16),
-            usage,
-            mapped_at_creation: false,
-        };
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(what), size: buffer_bytes(size), usage, mapped_at_creation: false };
+        self.made.fetch_add(descriptor.size, Ordering::Relaxed);
         let needs = || format!("{} for {what}", gib(size));
         self.scoped(needs, || self.device.create_buffer(&descriptor))
     }
@@ -186,6 +187,11 @@ impl Gpu {
         waited.map_err(|e| self.error(one_line(&e.to_string())))?;
         self.check()
     }
+}
+
+/// Bytes of a buffer for `size` bytes: whole vectors, one at least.
+pub fn buffer_bytes(size: u64) -> u64 {
+    size.next_multiple_of(16).max(16)
 }
 
 fn one_line(what: &str) -> String {

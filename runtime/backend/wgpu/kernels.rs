@@ -68,6 +68,15 @@ impl Dispatch {
     }
 }
 
+fn params_align(gpu: &Gpu) -> usize {
+    gpu.device.limits().min_uniform_buffer_offset_alignment as usize
+}
+
+/// Bytes of the calls' parameters in device memory.
+pub fn params_bytes(gpu: &Gpu, calls: &[Call]) -> u64 {
+    calls.iter().map(|call| call.params.len().next_multiple_of(params_align(gpu)) as u64).sum()
+}
+
 type Key = (&'static str, Option<GgmlType>, Vec<(&'static str, u32)>, u32);
 
 /// Compiles each permutation once.
@@ -86,7 +95,7 @@ impl<'a> Compiler<'a> {
     /// Compiles what the calls need and binds their memory.
     pub fn dispatches(&mut self, calls: &[Call], memory: &Memory) -> Result<Vec<Dispatch>, Error> {
         // All parameters share a buffer.
-        let align = self.gpu.device.limits().min_uniform_buffer_offset_alignment as usize;
+        let align = params_align(self.gpu);
         let mut bytes = vec![];
         let mut params = vec![];
         for call in calls {

@@ -145,12 +145,12 @@ fn stackable(plan: &Plan, x: Buf, products: &[&MatMul], alike: bool, limits: Lim
 
 /// Bytes of one layer's keys (or values), heads padded to whole units, and of the scales of both.
 pub fn kv_bytes(kv: &KvDecl) -> (u64, u64) {
-    let units = kv.slots as u64 * kv.heads as u64 * kv.head_dim.div_ceil(KV_UNIT) as u64;
-    let elements = units * KV_UNIT as u64;
+    let sizes = [kv.slots, kv.heads, kv.head_dim.next_multiple_of(KV_UNIT)].map(u64::from);
+    let elements = sizes.into_iter().fold(1, u64::saturating_mul);
     match kv.ty {
-        KvType::F32 => (4 * elements, 0),
-        KvType::F16 => (2 * elements, 0),
-        KvType::Q8_0 => (elements, 4 * elements / KV_BLOCK as u64),
+        KvType::F32 => (elements.saturating_mul(4), 0),
+        KvType::F16 => (elements.saturating_mul(2), 0),
+        KvType::Q8_0 => (elements, elements / KV_BLOCK as u64 * 4),
     }
 }
 

@@ -13,10 +13,11 @@ mod tensors;
 
 pub use adapters::available;
 
-use super::{Backend, Error, Memory, Unsupported, device};
+use super::{Backend, Error, Footprint, Memory, Unsupported, device};
 use crate::plan::{Buf, Elem, Op, Phase, Plan, Rows, Step, StepRow, Weights};
-use adapters::Gpu;
+use adapters::{Gpu, buffer_bytes};
 use kernels::Dispatch;
+use std::sync::atomic::Ordering;
 use wgpu::BufferUsages;
 
 /// How to open an adapter.
@@ -48,6 +49,10 @@ struct Loaded {
     staging: wgpu::Buffer,
 }
 
+/// Bytes of results that are mapped at once, until more are asked for.
+const STAGING: u64 = 4 << 10;
+/// Bytes of the buffer that stands for those never read.
+const NOTHING: u64 = 16;
 /// Bytes before the rows of the step buffer.
 const STEP_HEADER: usize = size_of::<StepRow>();
 
@@ -55,6 +60,11 @@ impl Wgpu {
     /// Opens the adapter with this index in [`available`], the first without one.
     pub fn open(index: Option<usize>, options: Options) -> Result<Wgpu, Error> {
         Ok(Wgpu { gpu: Gpu::open(index, options)?, loaded: None })
+    }
+
+    /// Bytes of the buffers made for the loaded plan.
+    pub fn allocated(&self) -> u64 {
+        self.gpu.made.load(Ordering::Relaxed)
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded, Error> {
@@ -81,8 +91,26 @@ impl Backend for Wgpu {
         lower::supports(plan, op, limits)
     }
 
+    fn footprint(&self, plan: &Plan) -> Footprint {
+        let gpu = &self.gpu;
+        let (plane, scales) = lower::kv_bytes(&plan.kv);
+        let layers = plan.kv.layers as u64;
+        let kv = plane.saturating_mul(2).saturating_add(scales).saturating_mul(layers);
+        let bufs = plan.buf_ids().map(|b| buffer_bytes(buf_bytes(plan, b))).sum::<u64>();
+        let buffers = bufs + step_bytes(plan) + NOTHING + STAGING;
+        // Loading says what is wrong with a plan that the kernels cannot run.
+        let tensors = super::check_supported(self, plan).and_then(|()| tensors::Tensors::new(plan, gpu));
+        let Ok(tensors) = tensors else {
+            return Footprint { weights: plan.weight_bytes(), kv, buffers };
+        };
+        let params = lists(plan).map(|ops| kernels::params_bytes(gpu, &calls(plan, &tensors, ops)));
+        let weights = tensors.all.iter().map(|tensor| tensor.bytes(gpu)).sum();
+        Footprint { weights, kv, buffers: buffers + params.iter().sum::<u64>() }
+    }
+
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
         super::check_supported(self, plan)?;
+        self.gpu.made.store(0, Ordering::Relaxed);
         self.loaded = None; // frees what it holds before more is taken
         self.loaded = Some(Loaded::new(&self.gpu, plan, weights, progress)?);
         Ok(())
@@ -165,6 +193,25 @@ impl Backend for Wgpu {
     }
 }
 
+/// Bytes of a buffer of the plan, rows padded.
+fn buf_bytes(plan: &Plan, b: Buf) -> u64 {
+    4 * plan.max_rows(plan[b].rows) as u64 * lower::stride(plan, b) as u64
+}
+
+fn step_bytes(plan: &Plan) -> u64 {
+    (STEP_HEADER + plan.max_tokens as usize * size_of::<StepRow>()) as u64
+}
+
+/// The operations of decode, and of prefill if a step can be so large.
+fn lists(plan: &Plan) -> [&[Op]; 2] {
+    [&plan.decode, if plan.max_tokens > crate::plan::DECODE_TOKENS { &plan.prefill } else { &[] }]
+}
+
+/// The kernel calls of a list.
+fn calls(plan: &Plan, tensors: &tensors::Tensors, ops: &[Op]) -> Vec<lower::Call> {
+    ops.iter().enumerate().flat_map(|(i, op)| lower::lower(plan, tensors, i, op)).collect()
+}
+
 impl Loaded {
     fn new(gpu: &Gpu, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<Loaded, Error> {
         let most_rows = gpu.device.limits().max_compute_workgroups_per_dimension;
@@ -172,10 +219,8 @@ impl Loaded {
             return Err(gpu.error(format!("steps of {} tokens, at most {most_rows}", plan.max_tokens)));
         }
         let mut bufs = vec![];
-        for (i, decl) in plan.bufs.iter().enumerate() {
-            let rows = plan.max_rows(decl.rows) as u64;
-            let bytes = 4 * rows * lower::stride(plan, Buf(i as u32)) as u64;
-            bufs.push(gpu.bound_buffer(&format!("buffer {}", decl.name), bytes)?);
+        for b in plan.buf_ids() {
+            bufs.push(gpu.bound_buffer(&format!("buffer {}", plan[b].name), buf_bytes(plan, b))?);
         }
         let kv = plan.kv;
         let cache = |what: &str, bytes: u64| -> Result<Vec<wgpu::Buffer>, Error> {
@@ -183,7 +228,8 @@ impl Loaded {
             (0..layers).map(|layer| gpu.bound_buffer(&format!("{what} of layer {layer}"), bytes)).collect()
         };
         let (plane, scales) = lower::kv_bytes(&kv);
-        let step_len = STEP_HEADER + plan.max_tokens as usize * size_of::<StepRow>();
+        let (keys, values) = (cache("keys", plane)?, cache("values", plane)?);
+        let kv_scales = cache("scales of keys and values", scales)?;
 
         let tensors = tensors::Tensors::new(plan, gpu)?;
         let mut done = 0;
@@ -198,31 +244,24 @@ impl Loaded {
 
         let memory = kernels::Memory {
             bufs: &bufs,
-            keys: cache("keys", plane)?,
-            values: cache("values", plane)?,
-            kv_scales: cache("scales of keys and values", scales)?,
-            step: gpu.bound_buffer("step", step_len as u64)?,
+            keys,
+            values,
+            kv_scales,
+            step: gpu.bound_buffer("step", step_bytes(plan))?,
             chunks,
-            nothing: gpu.bound_buffer("nothing", 16)?,
-        };
-        let calls = |ops: &[Op]| {
-            let calls = ops.iter().enumerate().flat_map(|(i, op)| lower::lower(plan, &tensors, i, op));
-            calls.collect::<Vec<_>>()
+            nothing: gpu.bound_buffer("nothing", NOTHING)?,
         };
         let mut compiler = kernels::Compiler::new(gpu, plan.max_tokens);
-        let decode = compiler.dispatches(&calls(&plan.decode), &memory)?;
-        let prefill = match plan.max_tokens > crate::plan::DECODE_TOKENS {
-            true => compiler.dispatches(&calls(&plan.prefill), &memory)?,
-            false => vec![],
-        };
+        let [decode, prefill] = lists(plan).map(|ops| compiler.dispatches(&calls(plan, &tensors, ops), &memory));
+        let (decode, prefill) = (decode?, prefill?);
         let step = memory.step.clone();
-        let staging = gpu.buffer("results", 4 << 10, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+        let staging = gpu.buffer("results", STAGING, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
         gpu.wait()?;
         Ok(Loaded {
             plan: plan.clone(),
             bufs,
             step,
-            step_bytes: Vec::with_capacity(step_len),
+            step_bytes: Vec::with_capacity(step_bytes(plan) as usize),
             decode,
             prefill,
             staging,

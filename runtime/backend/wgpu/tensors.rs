@@ -1,7 +1,7 @@
 //! Weights in device memory: which lie together, how rows are split over bindings, and bringing them there.
 
 use super::super::Error;
-use super::adapters::Gpu;
+use super::adapters::{Gpu, buffer_bytes};
 use super::shaders;
 use crate::plan::{Op, Plan, Weight, Weights};
 use crate::quant::GgmlType;
@@ -148,6 +148,30 @@ pub struct Chunk {
 }
 
 impl Tensor {
+    /// The codebook of its type, if it has one.
+    fn grid(&self) -> Option<&'static [u8]> {
+        grids::grid(self.layout.ty).map(|grid| bytemuck::cast_slice::<u32, u8>(grid.words))
+    }
+
+    /// Where the planes of some rows, and the codebook, lie in their buffer, and its bytes.
+    fn planes(&self, rows: &Range<u64>, align: u64) -> (Vec<Range<u64>>, u64) {
+        let mut planes = vec![];
+        let mut size = 0u64;
+        let of_plane = |p| self.layout.plane_bytes(p, rows.end - rows.start, self.cols).next_multiple_of(16);
+        let grid = self.grid().map(|bytes| bytes.len() as u64);
+        for bytes in (0..self.layout.planes.len()).map(of_plane).chain(grid) {
+            planes.push(size..size + bytes);
+            size = (size + bytes).next_multiple_of(align);
+        }
+        (planes, size)
+    }
+
+    /// Bytes of device memory that it takes.
+    pub fn bytes(&self, gpu: &Gpu) -> u64 {
+        let align = gpu.device.limits().min_storage_buffer_offset_alignment as u64;
+        self.chunks.iter().map(|rows| buffer_bytes(self.planes(rows, align).1)).sum()
+    }
+
     /// Repacks and uploads the rows of every chunk. `progress` is told bytes of the file.
     pub fn upload(
         &self,
@@ -160,17 +184,10 @@ impl Tensor {
         let align = gpu.device.limits().min_storage_buffer_offset_alignment as u64;
         let mut chunks = vec![];
         for rows in &self.chunks {
-            let mut planes = vec![];
-            let mut size = 0u64;
-            let of_plane = |p| self.layout.plane_bytes(p, rows.end - rows.start, self.cols).next_multiple_of(16);
-            let grid = grids::grid(self.layout.ty).map(|grid| bytemuck::cast_slice::<u32, u8>(grid.words));
-            for bytes in (0..self.layout.planes.len()).map(of_plane).chain(grid.map(|bytes| bytes.len() as u64)) {
-                planes.push(size..size + bytes);
-                size = (size + bytes).next_multiple_of(align);
-            }
+            let (planes, size) = self.planes(rows, align);
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
             let buffer = gpu.buffer(&format!("tensor {name}"), size, usage)?;
-            if let (Some(bytes), Some(at)) = (grid, planes.last()) {
+            if let (Some(bytes), Some(at)) = (self.grid(), planes.last()) {
                 gpu.queue.write_buffer(&buffer, at.start, bytes);
             }
             chunks.push(Chunk { buffer, planes });
