@@ -1,4 +1,5 @@
-//! Every operation at the shapes of SmolLM2 and of a Llama 3 8B layer, and a whole decode step, on every device that is here.
+//! Every operation at the shapes of SmolLM2 and of a Llama 3 8B layer, a product with every tensor type, and a whole decode step, on
+//! every device that is here.
 //! Throughput is in bytes that the operation must move, whatever the kernel.
 //!
 //! `cargo bench` runs all; `cargo bench -- 'cpu/smollm2-135m/mat_mul'` some.
@@ -10,6 +11,7 @@ use pronk::generate::{LoadOptions, Outputs, load_model};
 use pronk::gguf::GgmlType;
 use pronk::model::{Shape, Synth};
 use pronk::plan::Load;
+use pronk::quant::FORMATS;
 use std::time::Duration;
 
 const SHAPES: [&str; 2] = ["smollm2-135m", "llama3-8b"];
@@ -50,6 +52,28 @@ fn operations(c: &mut Criterion) {
     }
 }
 
+/// The product with Llama 3.2 1B's `ffn_gate`, of every type.
+fn types(c: &mut Criterion) {
+    for (device, choice) in devices() {
+        let mut group = c.benchmark_group(format!("{device}/types"));
+        group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
+        for format in &FORMATS {
+            let ty = format.ty;
+            let cases = perf_cases(&Shape { n_vocab: 32, ..shape("llama3.2-1b") }, ty, 1, KV_LEN);
+            let Some(mut case) = cases.into_iter().find(|case| case.name.starts_with("ffn_gate")) else { continue };
+            let mut backend = open(choice);
+            if let Err(e) = case.load(&mut *backend) {
+                eprintln!("{device}/{ty}: not measured: {e}");
+                continue;
+            }
+            group.throughput(Throughput::Bytes(case.cost().bytes()));
+            group.bench_function(ty.name(), |b| {
+                b.iter(|| case.run(&mut *backend).unwrap_or_else(|e| panic!("{e}")));
+            });
+        }
+    }
+}
+
 /// One token through the whole of SmolLM2, and through two layers and the head of Llama 3 8B.
 fn decode_step(c: &mut Criterion) {
     let two_layers = Shape { n_layers: 2, ..shape("llama3-8b") };
@@ -77,5 +101,5 @@ fn decode_step(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, operations, decode_step);
+criterion_group!(benches, operations, types, decode_step);
 criterion_main!(benches);

@@ -2,7 +2,7 @@
 
 use super::{Setup, fused_into, no_kv};
 use crate::backend::{Backend, Error, Unsupported};
-use crate::model::Shape;
+use crate::model::{Shape, matrix_type};
 use crate::plan::*;
 use crate::quant::GgmlType;
 use crate::quant::Random;
@@ -129,7 +129,10 @@ fn layer_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32, most_cop
         (0..copies).for_each(|copy| build(&mut setup, copy));
         cases.push(PerfCase { stem, name: format!("{part} tokens={n_tokens}"), copies, setup });
     };
-    let matrix_bytes = |rows: u32, cols: u32| rows as u64 * cols as u64 * ty.block_bytes() / ty.block_size();
+    // In rows that are no whole blocks of `ty` another type stands in, as in files.
+    let ty_of = |cols: u32| matrix_type(ty, cols as u64);
+    let matrix_bytes =
+        |rows: u32, cols: u32| rows as u64 * cols as u64 * ty_of(cols).block_bytes() / ty_of(cols).block_size();
     let floats = |n: u32| 4 * n_tokens as u64 * n as u64;
 
     case("rms_norm", &format!("embd={embd}"), 3 * floats(embd), &|s, _| {
@@ -145,31 +148,32 @@ fn layer_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32, most_cop
         ("ffn_down", embd, ff),
     ];
     for (part, rows, cols) in matrices {
-        let name = format!("{part} {rows}x{cols} {}", ty.name());
+        let name = format!("{part} {rows}x{cols} {}", ty_of(cols));
         case("mat_mul", &name, matrix_bytes(rows, cols), &|s, _| {
             let x = s.input("x", Rows::Tokens, cols, 1.0);
-            let (w, out) = (s.weight(ty, rows as u64, cols as u64), s.output("out", Rows::Tokens, rows));
+            let (w, out) = (s.weight(ty_of(cols), rows as u64, cols as u64), s.output("out", Rows::Tokens, rows));
             s.push(MatMul { out, x, w, first_row: 0 });
         });
     }
-    let name = format!("output {}x{embd} {}", shape.n_vocab, ty.name());
+    let name = format!("output {}x{embd} {}", shape.n_vocab, ty_of(embd));
     case("mat_mul", &name, matrix_bytes(shape.n_vocab, embd), &|s, _| {
         let x = s.input("x", Rows::Outputs, embd, 1.0);
-        let w = s.weight(ty, shape.n_vocab as u64, embd as u64);
+        let w = s.weight(ty_of(embd), shape.n_vocab as u64, embd as u64);
         let out = s.output("out", Rows::Outputs, shape.n_vocab);
         s.push(MatMul { out, x, w, first_row: 0 });
     });
-    case("mat_mul_add", &format!("ffn_down {embd}x{ff} {}", ty.name()), matrix_bytes(embd, ff), &|s, _| {
+    case("mat_mul_add", &format!("ffn_down {embd}x{ff} {}", ty_of(ff)), matrix_bytes(embd, ff), &|s, _| {
         let h = s.input("h", Rows::Tokens, ff, 1.0);
         let x = s.input("x", Rows::Tokens, embd, 1.0);
-        let (w, y) = (s.weight(ty, embd as u64, ff as u64), s.output("y", Rows::Tokens, embd));
+        let (w, y) = (s.weight(ty_of(ff), embd as u64, ff as u64), s.output("y", Rows::Tokens, embd));
         s.push(MatMul { out: y, x: h, w, first_row: 0 });
         s.push(Add { out: x, x, y });
     });
-    case("norm_gate_up_swi_glu", &format!("2x{ff}x{embd} {}", ty.name()), 2 * matrix_bytes(ff, embd), &|s, _| {
+    case("norm_gate_up_swi_glu", &format!("2x{ff}x{embd} {}", ty_of(embd)), 2 * matrix_bytes(ff, embd), &|s, _| {
         let x = s.input("x", Rows::Tokens, embd, 1.0);
         let norm = s.weight(GgmlType::F32, 1, embd as u64);
-        let (w_gate, w_up) = (s.weight(ty, ff as u64, embd as u64), s.weight(ty, ff as u64, embd as u64));
+        let (w_gate, w_up) =
+            (s.weight(ty_of(embd), ff as u64, embd as u64), s.weight(ty_of(embd), ff as u64, embd as u64));
         let h = s.output("h", Rows::Tokens, embd);
         let (gate, up) = (s.output("gate", Rows::Tokens, ff), s.output("up", Rows::Tokens, ff));
         s.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 });
@@ -184,11 +188,11 @@ fn layer_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32, most_cop
         s.weight_of(&table, head_dim as u64)
     };
     let qkv_bytes = matrix_bytes(q_dim + 2 * kv_dim, embd);
-    let name = format!("({q_dim}+2x{kv_dim})x{embd} {}", ty.name());
+    let name = format!("({q_dim}+2x{kv_dim})x{embd} {}", ty_of(embd));
     case("norm_qkv_rope_store", &name, qkv_bytes, &|s, layer| {
         let x = s.input("x", Rows::Tokens, embd, 1.0);
         let norm = s.weight(GgmlType::F32, 1, embd as u64);
-        let [wq, wk, wv] = [q_dim, kv_dim, kv_dim].map(|rows| s.weight(ty, rows as u64, embd as u64));
+        let [wq, wk, wv] = [q_dim, kv_dim, kv_dim].map(|rows| s.weight(ty_of(embd), rows as u64, embd as u64));
         let table = rope_table(s);
         let h = s.output("h", Rows::Tokens, embd);
         let q = s.output("q", Rows::Tokens, q_dim);
@@ -232,8 +236,9 @@ fn layer_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32, most_cop
         let (x, b) = (s.input("x", Rows::Tokens, embd, 1.0), s.weight(GgmlType::F32, 1, embd as u64));
         s.push(AddBias { x, b });
     });
-    case("embed", &format!("vocab={} embd={embd} {}", shape.n_vocab, ty.name()), WORKING_SET, &|s, _| {
-        let (table, out) = (s.weight(ty, shape.n_vocab as u64, embd as u64), s.output("out", Rows::Tokens, embd));
+    case("embed", &format!("vocab={} embd={embd} {}", shape.n_vocab, ty_of(embd)), WORKING_SET, &|s, _| {
+        let (table, out) =
+            (s.weight(ty_of(embd), shape.n_vocab as u64, embd as u64), s.output("out", Rows::Tokens, embd));
         s.push(Embed { out, table, next: None });
     });
     case("gather", &format!("embd={embd}"), 2 * floats(embd), &|s, _| {

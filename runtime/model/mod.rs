@@ -11,7 +11,7 @@ pub use check::check_tensors;
 pub use config::Config;
 pub use rope::{RopeScaling, Yarn};
 pub use shapes::{SHAPES, Shape};
-pub use synth::{Synth, SynthTensor};
+pub use synth::{Synth, SynthTensor, matrix_type};
 
 use crate::gguf::{self, GgmlType, Gguf};
 use crate::plan::{KvType, Plan, PlanError, WeightDecl, Weights};

@@ -37,6 +37,12 @@ const PIECE: u64 = 1 << 18;
 const NORM_SPREAD: f32 = 0.1;
 const RMS_EPS: f32 = 1e-5;
 
+/// `ty` if rows of `cols` elements are whole blocks of it, else a type of which they are.
+pub fn matrix_type(ty: GgmlType, cols: u64) -> GgmlType {
+    let fits = |ty: &GgmlType| cols.is_multiple_of(ty.block_size());
+    [ty, BLOCK_32].into_iter().find(fits).unwrap_or(GgmlType::F16)
+}
+
 impl SynthTensor {
     pub fn n_elements(&self) -> u64 {
         self.shape.iter().product()
@@ -58,11 +64,7 @@ impl Synth {
             let index = tensors.len() as u64;
             tensors.push(SynthTensor { name, ty, shape: shape.to_vec(), index });
         };
-        let matrix = |cols: u64| match self.ty {
-            ty if cols.is_multiple_of(ty.block_size()) => ty,
-            _ if cols.is_multiple_of(BLOCK_32.block_size()) => BLOCK_32,
-            _ => GgmlType::F16,
-        };
+        let matrix = |cols| matrix_type(self.ty, cols);
         add(llama::TOKEN_EMBD.to_string(), matrix(embd), &[embd, s.n_vocab as u64]);
         for layer in 0..s.n_layers {
             let mut part = |part: &str, ty, shape: &[u64]| add(format!("blk.{layer}.{part}.weight"), ty, shape);
