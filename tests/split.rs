@@ -5,6 +5,7 @@ mod common;
 mod gguf_builder;
 
 use bytes::Bytes;
+use common::program::run;
 use gguf_builder::{GgufBuilder, id};
 use pronk::backend::DeviceChoice;
 use pronk::generate::{LoadOptions, Outputs, load};
@@ -137,6 +138,8 @@ fn parts_are_found_beside_the_first() {
         fs::write(path(no), part.build()).expect("a writable folder");
     }
     assert_eq!(Gguf::open(&path(1)).expect("three parts").tensors().len(), 4);
+    let shown = run(&["info", "-m", &path(1).display().to_string(), "--tensors"]).stdout;
+    assert!(shown.contains("in 3 parts") && shown.contains("part 3"), "{shown}");
     let refused = |path: &Path| Gguf::open(path).unwrap_err().to_string();
     let what = format!("key split.no: this is part 2 of 3: open the first, {}", path(1).display());
     assert_eq!(refused(&path(2)), format!("{}: {what}", path(2).display()));

@@ -203,24 +203,30 @@ pub(super) fn rope_table(s: &mut Setup, positions: u32, rope_dim: u32) -> Weight
 }
 
 fn rope() -> Vec<Case> {
-    let build = |heads: u32, head_dim: u32, rope_dim: u32, tokens: u32| {
-        let name = format!("heads={heads} head_dim={head_dim} rope_dim={rope_dim} tokens={tokens}");
+    let build = |heads: u32, head_dim: u32, rope_dim: u32, tokens: u32, positions: u32| {
+        let name =
+            format!("heads={heads} head_dim={head_dim} rope_dim={rope_dim} tokens={tokens} positions={positions}");
         case("rope", name, None, ROUNDED, move |s| {
             s.size(no_kv(), tokens, 1);
             let x = s.input("x", Rows::Tokens, heads * head_dim, 1.0);
-            let table = rope_table(s, 300, rope_dim);
+            let table = rope_table(s, positions, rope_dim);
             s.push(Rope { x, table, head_dim });
             let mut step = Step::sequence(&vec![0; tokens as usize], 0, &[]);
             for (t, row) in step.rows.iter_mut().enumerate() {
-                row.position = (t as u32 * 41 + 299) % 300;
+                row.position = (t as u32 * 41 + positions - 1) % positions; // the last one first
             }
             s.step(step);
         })
     };
-    let mut cases =
-        vec![build(1, 64, 64, 1), build(9, 64, 64, 3), build(32, 128, 128, 2), build(3, 80, 32, 33), build(5, 6, 4, 7)];
-    cases.push(twice(build(2, 16, 8, 3)));
-    cases
+    vec![
+        build(1, 64, 64, 1, 300),
+        build(9, 64, 64, 3, 300),
+        build(32, 128, 128, 2, 300),
+        build(3, 80, 32, 33, 300),
+        build(5, 6, 4, 7, 300),
+        build(2, 16, 16, 3, 131_072), // Llama 3.1's context
+        twice(build(2, 16, 8, 3, 300)),
+    ]
 }
 
 pub(super) fn kv_of(heads: u32, head_dim: u32, slots: u32, ty: KvType) -> KvDecl {
