@@ -76,3 +76,14 @@ fn doubled_e2m1(word: u32, shift: u32) -> vec4<f32> {
     let magnitude = vec4<i32>((row >> (8u * (q & vec4<u32>(3u)))) & vec4<u32>(255u));
     return vec4<f32>(magnitude * (1 - 2 * vec4<i32>(q >> vec4<u32>(3u))));
 }
+
+// Of each byte of `word`, the four bits from bit `shift` on as the IQ4 types read them: -127, -104, -83, -65, -49, -35, -22, -10,
+// 1, 13, 25, 38, 53, 69, 89, 113. In words of four bytes: an array that is indexed would go through memory.
+fn iq4_values(word: u32, shift: u32) -> vec4<f32> {
+    let q = vec4<u32>(fields(word, shift, 15u));
+    let odd = (q & vec4<u32>(4u)) != vec4<u32>(0u);
+    let minus = select(vec4<u32>(0xbfad9881u), vec4<u32>(0xf6eaddcfu), odd);
+    let plus = select(vec4<u32>(0x26190d01u), vec4<u32>(0x71594535u), odd);
+    let row = select(minus, plus, q >= vec4<u32>(8u));
+    return vec4<f32>(vec4<i32>(row << (24u - 8u * (q & vec4<u32>(3u)))) >> vec4<u32>(24u));
+}

@@ -4,7 +4,10 @@
 @group(1) @binding(1) var<storage, read> highs: array<u32>;         // (blocks): 4 bytes, of four digits
 @group(1) @binding(2) var<storage, read> supers: array<u32>;        // (blocks / 2): f16 d, of two blocks
 
-const POWERS = array<i32, 5>(1, 3, 9, 27, 81);
+// 3^j, j up to 4.
+fn power(j: u32) -> i32 {
+    return i32(select((0x1b090301u >> (8u * min(j, 3u))) & 255u, 81u, j == 4u));
+}
 
 // Digit j of each byte of `word`, less 1; power: 3^j. A byte is the fraction 0.(digits) times 256, rounded up.
 fn four(word: u32, power: i32) -> vec4<f32> {
@@ -16,22 +19,13 @@ fn four(word: u32, power: i32) -> vec4<f32> {
 fn decode(unit: u32) -> array<vec4<f32>, 8> {
     let block = unit / 8u;
     let j = unit % 8u;
+    let late = j >= 5u;
+    let last = j == 7u;
     let d = half_of(supers[block / 2u], block);
-    var powers = POWERS;
-    var a = quants[block * 3u];
-    var b = quants[block * 3u + 1u];
-    var p = powers[min(j, 4u)];
-    var r = vec4<i32>(p);
-    if j >= 5u {
-        a = quants[block * 3u + 2u];
-        b = a;
-        p = powers[2u * j - 10u];
-        r = vec4<i32>(p * 3);
-    }
-    if j == 7u {
-        b = vec4<u32>(highs[block]);
-        r = vec4<i32>(1, 3, 9, 27);
-    }
+    let a = quants[block * 3u + select(0u, 2u, late)];
+    let b = select(quants[block * 3u + select(1u, 2u, late)], vec4<u32>(highs[block]), last);
+    let p = power(select(j, 2u * j - 10u, late));
+    let r = select(vec4<i32>(select(p, 3 * p, late)), vec4<i32>(1, 3, 9, 27), last);
     return array<vec4<f32>, 8>(
         d * four(a.x, p), d * four(a.y, p), d * four(a.z, p), d * four(a.w, p),
         d * four(b.x, r.x), d * four(b.y, r.y), d * four(b.z, r.z), d * four(b.w, r.w),
