@@ -35,12 +35,38 @@ fn weights_above_the_binding_limit_are_split() {
     }
 }
 
+/// With the 8 storage buffers that every adapter of WebGPU has, weights of many planes are not fused, and the one type that needs
+/// more is refused by name.
+#[test]
+fn few_buffers() {
+    let options = Options { checked: true, max_buffers: Some(8), ..Options::default() };
+    let types = [GgmlType::Q4_0, GgmlType::Q6_K, GgmlType::IQ2_XS, GgmlType::IQ3_S];
+    let wanted = |case: &Case| case.ty.is_some_and(|ty| types.contains(&ty)) && case.name.contains("tokens=3");
+    let Some(passed) = run(options, wanted) else { return };
+    assert!(passed >= 8, "{passed} cases passed");
+    let device = Wgpu::open(None, options).expect("it was opened before");
+    for format in &pronk::quant::FORMATS {
+        let mut plan = Plan::new(tiny_kv(1, 2), 1, 1);
+        let (x, out) = (plan.buf("x", Rows::Tokens, 256), plan.buf("out", Rows::Tokens, 8));
+        let w = plan.weight(WeightDecl { name: "w".to_string(), ty: format.ty, rows: 8, cols: 256 });
+        plan.push(MatMul { out, x, w, first_row: 0 }).expect("the shapes fit");
+        let said = device.supports(&plan, &plan.decode[0], Phase::Decode).map_err(|e| e.to_string());
+        match format.ty {
+            GgmlType::IQ3_S => {
+                let refusal = "cannot read tensor w of type IQ3_S: that takes 9 buffers, at most 8".to_string();
+                assert_eq!(said, Err(refusal));
+            }
+            ty => assert_eq!(said, Ok(()), "{ty}"),
+        }
+    }
+}
+
 /// An adapter that is a CPU has kernels of its own; those for GPUs pass the same cases there.
 #[test]
 fn kernels_for_gpus() {
     let options = Options { checked: true, plain: true, ..Options::default() };
     // Several ways to decode; every type has its cases on the adapter's own kernels.
-    let types = [GgmlType::F16, GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q6_K];
+    let types = [GgmlType::F16, GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q6_K, GgmlType::IQ2_XS];
     let wanted = |case: &Case| case.stem == "attention" || case.ty.is_some_and(|ty| types.contains(&ty));
     if let Some(passed) = run(options, wanted) {
         assert!(passed > 100, "{passed} cases passed");

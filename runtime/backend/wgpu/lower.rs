@@ -66,9 +66,17 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
     if !shaders::has_kernel(op.stem()) {
         return no(format!("({}) is not fused on this device", op.stem()));
     }
-    let readable = |w: Weight, how: Use| match tensors::readable(&plan[w], how) {
-        true => Ok(()),
-        false => Err(Unsupported(tensors::no_type(&plan[w]))),
+    let readable = |w: Weight, how: Use| {
+        let layout = pack::layout(plan[w].ty).filter(|_| how == Use::Blocks);
+        let needs = PLAIN_BUFFERS + layout.map_or(0, |layout| tensors::bindings(layout).count() as u32);
+        match tensors::readable(&plan[w], how) {
+            false => no(tensors::no_type(&plan[w])),
+            true if needs > limits.max_buffers => {
+                let most = limits.max_buffers;
+                no(format!("{}: that takes {needs} buffers, at most {most}", tensors::no_type(&plan[w])))
+            }
+            true => Ok(()),
+        }
     };
     match op {
         Op::Embed(op) => readable(op.table, Use::Blocks),
@@ -117,6 +125,8 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
     }
 }
 
+/// Storage buffers that `mat_mul` and `embed` bind besides the planes of the weight: the most of either.
+const PLAIN_BUFFERS: u32 = 4;
 /// Storage buffers that fused kernels bind besides the planes of the weights: the most of any.
 const FUSED_BUFFERS: u32 = 6;
 
@@ -140,7 +150,10 @@ fn stackable(plan: &Plan, x: Buf, products: &[&MatMul], alike: bool, limits: Lim
         return Ok(());
     }
     let names: Vec<&str> = products.iter().map(|m| plan[m.w].name.as_str()).collect();
-    Err(Unsupported(format!("cannot take {} together: other types or shapes, or too large", names.join(", "))))
+    Err(Unsupported(format!(
+        "cannot take {} together: other types or shapes, or more than a kernel can bind",
+        names.join(", ")
+    )))
 }
 
 /// Bytes of one layer's keys (or values), heads padded to whole units, and of the scales of both.

@@ -29,6 +29,8 @@ pub struct Options {
     pub plain: bool,
     /// Bytes of a weight that one binding may hold at most, if that is less than the adapter's limit: for tests.
     pub max_weight_binding: Option<u64>,
+    /// Storage buffers that a kernel may bind at most, if that is less than the adapter's limit: for tests.
+    pub max_buffers: Option<u32>,
 }
 
 pub struct Wgpu {
