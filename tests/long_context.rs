@@ -4,11 +4,12 @@ mod common;
 
 use pronk::backend::cpu::Cpu;
 use pronk::backend::{Backend, DeviceChoice};
-use pronk::generate::{LoadOptions, Outputs, load};
+use pronk::generate::{LoadOptions, Outputs, Report, load, load_model_stating};
 use pronk::gguf::Gguf;
 use pronk::model::{Model, PlanOptions, RopeScaling, Yarn};
 use pronk::plan::*;
 use pronk::quant::Random;
+use std::cell::{Cell, RefCell};
 
 /// Llama 3.1's context.
 const LONG: u32 = 131_072;
@@ -232,6 +233,24 @@ fn memory_is_what_was_said() {
             }
         }
     }
+}
+
+/// A context of a GiB is announced before anything of it is there. Pages that nobody touches cost nothing.
+#[test]
+fn a_large_context_is_stated_first() {
+    let options = LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(1 << 20), ..LoadOptions::default() };
+    let (stated, done) = (RefCell::new(vec![]), Cell::new(false));
+    let mut state = |what: &str| {
+        assert!(!done.get(), "before the weights");
+        stated.borrow_mut().push(what.to_string());
+    };
+    let mut report = Report { state: &mut state, progress: &mut |_, _| done.set(true) };
+    let loaded = load_model_stating(model("tiny-llama3.q4_0.gguf"), &options, &mut report);
+    loaded.map(drop).unwrap_or_else(|e| panic!("{e}"));
+    assert!(done.get());
+    let stated = stated.into_inner();
+    assert!(stated.len() == 1 && stated[0].starts_with("-c 1048576: takes 1.3 GiB ("), "{stated:?}");
+    assert!(stated[0].contains(" + 1.0 GiB KV cache + ") && stated[0].ends_with(" free on cpu"), "{stated:?}");
 }
 
 #[test]

@@ -68,7 +68,9 @@ pub(super) fn system_memory() -> Option<Memory> {
     system.refresh_memory();
     let (mut total, mut free) = (system.total_memory(), system.available_memory());
     if let Some(limits) = system.cgroup_limits() {
-        (total, free) = (total.min(limits.total_memory), free.min(limits.free_memory));
+        // What the system keeps of files counts towards the limit, but gives way.
+        let unused = limits.total_memory.saturating_sub(limits.rss);
+        (total, free) = (total.min(limits.total_memory), free.min(unused));
     }
     (total > 0).then_some(Memory { total, free })
 }
