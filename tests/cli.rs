@@ -398,7 +398,8 @@ fn usage_errors_name_the_limit() {
 
 #[test]
 fn help_is_there_for_every_subcommand() {
-    for subcommand in ["run", "chat", "info", "devices", "tokenize", "logits", "perplexity", "bench"] {
+    let subcommands = "run chat info devices tokenize hash synth logits perplexity bench guard ops compare gpu-report";
+    for subcommand in subcommands.split(' ') {
         let usage = format!("Usage: pronk {subcommand}");
         assert!(run(&[subcommand, "--help"]).stdout.contains(&usage), "{subcommand}");
     }
