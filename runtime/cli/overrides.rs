@@ -4,39 +4,42 @@ use super::output::notice;
 use clap::{Args, ValueEnum};
 use pronk::gguf::{Gguf, Value, excerpt};
 
+/// Where `--help` lists them.
+const HEADING: &str = "In place of the file's metadata";
+
 /// Values that are used in place of the file's.
 #[derive(Args)]
-#[command(next_help_heading = "In place of the file's metadata")]
 pub struct OverrideArgs {
     /// Value of a key; TYPE is int, float, bool or str; may be given several times
-    #[arg(long, value_name = "KEY=TYPE:VALUE", value_parser = override_kv)]
+    #[arg(long, help_heading = HEADING, value_name = "KEY=TYPE:VALUE", value_parser = override_kv)]
     override_kv: Vec<(String, Value)>,
     /// Base of the RoPE frequencies; 0: the file's
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero)]
     rope_freq_base: Option<f64>,
     /// Factor by which RoPE frequencies are multiplied, so that N below 1 gives more context; 0: the file's
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero)]
     rope_freq_scale: Option<f64>,
     /// Factor by which the context is expanded: 1 / --rope-freq-scale
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive, conflicts_with = "rope_freq_scale")]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = positive,
+          conflicts_with = "rope_freq_scale")]
     rope_scale: Option<f64>,
     /// How RoPE is scaled; without it as the file says, else linear
-    #[arg(long, value_name = "METHOD")]
+    #[arg(long, help_heading = HEADING, value_name = "METHOD")]
     rope_scaling: Option<Method>,
     /// Context that the model was trained for before it was scaled; 0: the file's
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, help_heading = HEADING, value_name = "TOKENS")]
     yarn_orig_ctx: Option<u32>,
     /// How much of their own frequency YaRN's fast pairs keep, 0 (all is scaled) to 1; -1: the file's, else 1 with YaRN
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
     yarn_ext_factor: Option<f64>,
     /// Multiplies YaRN's attention magnitude; -1: the file's, else 1
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
     yarn_attn_factor: Option<f64>,
     /// Turns within the original context above which a pair is fast; -1: the file's, else 32
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
     yarn_beta_fast: Option<f64>,
     /// Turns within the original context below which a pair is slow; -1: the file's, else 1
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
     yarn_beta_slow: Option<f64>,
 }
 

@@ -29,6 +29,14 @@ fn overrides_that_are_no_values_are_usage_errors() {
 }
 
 #[test]
+fn help_lists_the_overrides_apart() {
+    let help = run(&["run", "-h"]).stdout;
+    let (common, apart) = help.split_once("In place of the file's metadata:").expect("a heading");
+    assert!(common.contains("--device") && common.contains("--temp") && !common.contains("--rope-scale"), "{help}");
+    assert!(apart.contains("--override-kv") && apart.contains("--yarn-beta-slow"), "{help}");
+}
+
+#[test]
 fn overrides_take_the_place_of_the_file_s_values() {
     let shown = run(&["info", "-m", &tiny(), "--override-kv", "llama.context_length=int:77"]).stdout;
     assert!(shown.contains(" 77 in the context") && !shown.contains("8192"), "{shown}");
