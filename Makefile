@@ -2,8 +2,9 @@
 MODEL := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 # Without it a layer of Mesa complains on stderr where there is no Wayland session.
 export NODEVICE_SELECT := 1
+MINUTES := 10
 
-.PHONY: demo test lint ptx model setup gpu-report bench clean
+.PHONY: demo test lint ptx model setup gpu-report bench fuzz clean
 
 ## A real model answers, on this machine.
 demo: setup model
@@ -18,6 +19,7 @@ test: setup model lint
 ## Format and lints only.
 lint:
 	cargo fmt --all --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
 ## Compiles the CUDA kernels to the PTX that is checked in.
@@ -36,6 +38,10 @@ gpu-report:
 
 bench: setup
 	cargo bench
+
+## Every fuzz target for MINUTES minutes; installs cargo-fuzz if it is missing.
+fuzz:
+	tests/fuzz/run.sh $(MINUTES)
 
 clean:
 	cargo clean

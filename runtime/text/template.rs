@@ -144,13 +144,16 @@ fn within_limits<T: Send + 'static>(run: impl FnOnce() -> Result<T, Error> + Sen
     let (send, receive) = mpsc::sync_channel(1);
     let job = move || drop(send.send(run())); // nobody listens any more if it took too long
     let spawned = thread::Builder::new().name("chat template".to_string()).stack_size(STACK).spawn(job);
-    spawned.map_err(|e| Error::Template(format!("cannot start a thread: {e}")))?;
-    receive.recv_timeout(MAX_TIME).unwrap_or_else(|e| {
-        Err(Error::Template(match e {
-            mpsc::RecvTimeoutError::Timeout => format!("takes more than {} s", MAX_TIME.as_secs()),
-            mpsc::RecvTimeoutError::Disconnected => "the template engine panicked".to_string(),
-        }))
-    })
+    let thread = spawned.map_err(|e| Error::Template(format!("cannot start a thread: {e}")))?;
+    match receive.recv_timeout(MAX_TIME) {
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            Err(Error::Template(format!("takes more than {} s", MAX_TIME.as_secs())))
+        }
+        done => {
+            let _ = thread.join(); // it has nothing left to do, or has panicked
+            done.unwrap_or_else(|_| Err(Error::Template("the template engine panicked".to_string())))
+        }
+    }
 }
 
 /// What went wrong and where, on one line of limited length.
