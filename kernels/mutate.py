@@ -1,219 +1,342 @@
 #!/usr/bin/env python3
-"""Breaks the kernels on purpose and asks whether the conformance cases notice, on the simulator.
+"""Removes every check and every barrier of the kernels' sources, one at a time, and asks whether the tests notice.
 
-    mutate.py PRONK [--stem STEM ...] [--most N] [--seed S] [--jobs N] [--minutes M]
+    mutate.py PRONK [--file NAME ...] [--jobs N]
 
-PRONK is the built program. Each mutant is one changed instruction of the checked-in sm_90 PTX, given to `pronk ops test`
-through PRONK_PTX. Writes MUTATIONS.md beside this file when all stems are asked for, else prints it. Explanations of survivors
-are kept from one run to the next; exit code 1 if a survivor has none.
+PRONK is the built program. Each mutant is one change of one expression in a scratch copy of this folder, compiled for sm_90 and
+given through PRONK_PTX to `pronk ops test --device sim` (to tests/top_k.rs for top_k, which no operation uses yet):
+
+  barrier   a barrier, a wait for copies or for the kernels before, or the end of a group of copies deleted
+  check     a comparison by order (<, <=, >, >=) or the name of one before a `?` taken as true, and as false
+  limit     min(a, b) or max(a, b) taken as a, and as b
+  loop      a loop that counts up runs one round more; any other, none. Loops that `#pragma unroll` writes out are left alone:
+            their counters are indices of registers
+  shuffle   __shfl_xor_sync gives each lane its own value
+
+A mutant of a header counts as noticed when one kernel made of it fails. Matrix products are compiled for TYPES only.
+Where nothing fails, the same place is made to trap when the change matters: then the record says whether any case gets there.
+Writes MUTATIONS.md beside this file; with --file, the rows of those files only. Reasons of survivors are written there by hand and
+kept from one run to the next; exit code 1 if a survivor has none.
 """
 import argparse
+import collections
 import concurrent.futures
+import functools
 import json
 import os
 import pathlib
-import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from dataclasses import dataclass
 
-KERNELS = pathlib.Path(__file__).resolve().parent
+import build
+
+KERNELS = build.KERNELS
 RECORD = KERNELS / "MUTATIONS.md"
-# Products are mutated for types of three different layouts; the others are instances of the same templates.
-TYPES = ["q4_0", "q4_k", "f16"]
+ARCH = "sm_90"
+# Types of the products: rows of any length or of whole units, and each way that tensor cores take them.
+TYPES = ["f32", "bf16", "f16", "q4_0"]
 PRODUCTS = ["mat_mul", "mat_mul_add", "norm_gate_up_swi_glu", "norm_qkv_rope_store"]
-STEMS = ["add", "add_bias", "argmax", "attention", "embed", "gather", "kv_store", *PRODUCTS, "repack", "rms_norm", "rope", "stage", "swi_glu"]
-# A loop without an end is a wrong result as well.
-PATIENCE = 60  # seconds
+# Seconds. A loop without an end is a wrong result as well.
+PATIENCE = 120
+# Added to the scratch copy: traps where the change makes a difference.
+PROBE = """
+template <class A, class B> __device__ __forceinline__ B instead(A is, B taken) {
+    if (is != taken) asm volatile("trap;");
+    return taken;
+}
+"""
 UNEXPLAINED = "?"
 
 
-def runs(stem, entry):
-    """The `pronk ops test` selections that run this entry, or None if it is not to be mutated."""
-    if stem in (*PRODUCTS, "embed", "repack"):
-        found = re.fullmatch(rf"{stem}_({'|'.join(TYPES)})(_t1|_t4|_tiled)?", entry)
-        if not found:
-            return None
-        return [["-o", "mat_mul" if stem == "repack" else stem, "--type", found[1]]]
+@dataclass(frozen=True)
+class Mutant:
+    file: str
+    line: int
+    before: str  # what is replaced, from column `at` on
+    after: str
+    at: int
+    probe: str | None  # in place of `after`: traps where that makes a difference
+
+    def name(self):
+        """As a cell of a table."""
+        return (f"`{self.before}` → " + (f"`{self.after}`" if self.after else "nothing")).replace("|", "\\|")
+
+
+def span(code, at, step, stops):
+    """From `at` in direction `step`, the place before the first of `stops` that is not inside parentheses."""
+    depth = 0
+    while 0 <= at < len(code):
+        c = code[at]
+        opens, closes = ("([{", ")]}") if step > 0 else (")]}", "([{")
+        if c in closes and depth == 0 or depth == 0 and any(code.startswith(s, at) for s in stops):
+            break
+        depth += (c in opens) - (c in closes)
+        at += step
+    return at
+
+
+def arguments(code, at):
+    """The arguments of the call whose parenthesis opens at `at`, and where it ends."""
+    found, start = [], at + 1
+    while True:
+        end = span(code, start, 1, [","])
+        found.append(code[start:end].strip())
+        if code[end] != ",":
+            return found, end + 1
+        start = end + 1
+
+
+def comparisons(code):
+    """(start, end, expression) of each comparison by order."""
+    for found in re.finditer(r"(?<=[\w)\]]) (<=?|>=?) (?=[\w(-])", code):
+        start = span(code, found.start(), -1, [",", ";", "?", "&&", "||", " = ", ": ", "return "]) + 1
+        start += re.match(r"(&|\||=|eturn)? *", code[start:]).end()
+        end = span(code, found.end(), 1, [",", ";", " ?", " &&", " ||", " :"])
+        yield start, end, code[start:end]
+
+
+def mutants_of_line(code, unrolled):
+    """(start, end, replacement, probe) for one line without its comment."""
+    calls = r"(__syncthreads|__syncwarp|wait_for_inputs|copy_wait<[^>]*>|copy_commit|grid\.sync)\([^()]*\)(?=;)"
+    waits = r"asm volatile\(\"(griddepcontrol\.wait|cp\.async\.(wait|commit)_group|bar)\b[^;]*;\"[^;]*\)(?=;)"
+    for found in re.finditer(f"{calls}|{waits}", code):
+        if not code.startswith("__device__") or found[0].startswith("asm"):
+            yield *found.span(), "", None
+    loop = re.search(r"\b(for|while) \(", code)
+    inside = range(loop.end(), span(code, loop.end(), 1, [])) if loop else ()
+    for start, end, text in comparisons(code):
+        if start in inside:
+            step = re.search(r"(\+\+| \+= (.*))$", code[inside.start : inside.stop])
+            after = f"{text} + {step[2] or 1}" if step else "false"
+            if not unrolled:
+                yield start, end, after, None
+        else:
+            for value in ("true", "false"):
+                yield start, end, value, f"instead({text}, {value})"
+    for found in re.finditer(r"(?:[(,:]|return|[^!<>=]=) ?([a-z_.]+)(?= \? )", code):
+        for value in ("true", "false"):
+            yield *found.span(1), value, f"instead(bool({found[1]}), {value})"
+    for found in re.finditer(r"\b(min|max)\(", code):
+        (a, b), end = arguments(code, found.end() - 1)
+        for value in (a, b):
+            yield found.start(), end, f"({value})", f"instead({code[found.start():end]}, {value})"
+    for found in re.finditer(r"__shfl_xor_sync\(", code):
+        (_, value, _), end = arguments(code, found.end() - 1)
+        yield found.start(), end, value, None
+
+
+def mutants(file):
+    """All mutants of one source."""
+    unrolled = False
+    for number, line in enumerate((KERNELS / file).read_text().splitlines(), 1):
+        code = line.split("//")[0].rstrip(" \\")
+        if not re.match(r"\s*(#|template|static_assert|constexpr|__host__)", code):
+            for start, end, after, probe in mutants_of_line(code, unrolled):
+                yield Mutant(file, number, code[start:end], after, start, probe)
+        if code.strip() and not code.lstrip().startswith("for "):
+            unrolled = code.strip() == "#pragma unroll"
+
+
+def selections(stem):
+    """The commands that run the kernels of a stem; to be given a program's path first, where it is None."""
+    test = [None, "ops", "test", "--device", "sim", "--json", "--fail-fast", "-o"]
+    if stem == "top_k":
+        return [["cargo", "test", "-q", "--test", "top_k"]]
+    if stem in PRODUCTS:
+        return [[*test, stem, "--type", ty] for ty in TYPES]
     if stem == "stage":
-        ty = "f32" if entry == "stage_bf16x2" else "q4_0"
-        return [["-o", op, "--type", ty] for op in ("mat_mul", "norm_gate_up_swi_glu")]
-    return [["-o", stem]]
+        return [[*test, op, "--type", ty] for ty in TYPES for op in ("mat_mul", "norm_gate_up_swi_glu")]
+    return [[*test, "mat_mul" if stem == "repack" else stem]]
 
 
-def entries(lines):
-    """(name, first line, line after the last) of each entry."""
-    starts = [i for i, line in enumerate(lines) if line.startswith(".visible .entry ")]
-    for start, end in zip(starts, [*starts[1:], len(lines)]):
-        yield lines[start].split()[2].rstrip("("), start, end
+class Scratch:
+    """A copy of this folder, for one process."""
 
+    def __init__(self, pronk):
+        self.pronk = pronk
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mutate-"))
+        self.nvrtc = build.Nvrtc(build.tools())
+        build.KERNELS = self.folder  # what it compiles
+        os.chdir(self.folder)  # where it looks for headers first
+        for path in [*KERNELS.glob("*.cu*"), *KERNELS.glob("*.h"), *KERNELS.glob("*.txt")]:
+            shutil.copy(path, self.folder)
+        with open(self.folder / "params.h", "a") as params:
+            params.write(PROBE)
+        structs = dict(re.findall(r"\bX\((\w+), (\w+)\)", (self.folder / "types.cuh").read_text()))
+        for path in (self.folder / f"{stem}.cu" for stem in PRODUCTS):
+            few = " ".join(f"ENTRY({ty}, {structs[ty]})" for ty in TYPES)
+            text = re.sub(r"^\w+_TYPES\(ENTRY\)$", few, path.read_text(), flags=re.M)
+            path.write_text(re.sub(r"^MIXED\(.*\)$", "", text, flags=re.M))
 
-def mutants(lines, start, end):
-    """(kind, line, what takes its place) for the lines of one entry."""
-    labels = {line[:-1]: i for i, line in enumerate(lines[start:end], start) if re.fullmatch(r"\$\w+:", line)}
-    for i in range(start, end):
-        line = lines[i]
-        if re.match(r"(bar|barrier)\.(cta\.|warp\.)?sync|cp\.async\.wait_", line):
-            yield "barrier", i, ""
-        elif line.startswith("griddepcontrol.wait"):
-            yield "wait", i, ""
-        elif line.startswith("shfl.sync."):
-            operands = line.rstrip(";").split(", ")
-            operands[2] = "0"
-            yield "shuffle", i, ", ".join(operands) + ";"
-        elif found := re.fullmatch(r"@!?%p\d+ bra (\$\w+);", line):
-            to = labels[found[1]]
-            if to > i and (lines[to + 1] == "ret;" or any(touches_memory(text) for text in lines[i:to])):
-                yield "guard", i, ""
+    def compiled(self, stem):
+        return self.nvrtc.compile(stem, ARCH).split("\n", 1)[1]
 
+    @functools.cache
+    def unchanged(self, stem):
+        return self.compiled(stem)
 
-def never_taken(pronk, stem, text, line, selections):
-    """Whether no case takes the branch that a mutant of kind guard lacks: a trap in its place is not noticed either."""
-    lines = text.splitlines()
-    lines[line - 1] = re.sub(r"bra .*", "trap;", (KERNELS / "ptx" / f"{stem}.sm_90.ptx").read_text().splitlines()[line - 1])
-    return verdict(pronk, stem, "\n".join(lines) + "\n", selections)[0] == "survived"
-
-
-def touches_memory(line):
-    return re.match(r"(@!?%p\d+ )?(ld|st|atom|red)\.(global|shared)|ldmatrix|cp\.async\.c", line)
-
-
-def sample(all_of_entry, most, rng):
-    """Up to `most`, as evenly over the kinds as there are."""
-    if len(all_of_entry) <= most:
-        return all_of_entry
-    by_kind = {}
-    for mutant in all_of_entry:
-        by_kind.setdefault(mutant[0], []).append(mutant)
-    for found in by_kind.values():
-        rng.shuffle(found)
-    chosen = []
-    while len(chosen) < most:
-        for found in by_kind.values():
-            if found and len(chosen) < most:
-                chosen.append(found.pop())
-    return sorted(chosen, key=lambda mutant: mutant[1])
-
-
-def verdict(pronk, stem, text, selections):
-    """How the cases fare with this PTX: survived, check, result; and what was said."""
-    with tempfile.TemporaryDirectory() as folder:
-        (pathlib.Path(folder) / f"{stem}.sm_90.ptx").write_text(text)
-        for selection in selections:
-            command = [pronk, "ops", "test", "--device", "sim", "--json", "--fail-fast", *selection]
+    def changed(self, mutant, after):
+        """The PTX of each stem that is made of the mutant's file, with `after` in its place, one after the other."""
+        path = self.folder / mutant.file
+        text = path.read_text()
+        lines = text.split("\n")
+        line = lines[mutant.line - 1]
+        assert line.startswith(mutant.before, mutant.at), (mutant, line)
+        lines[mutant.line - 1] = line[: mutant.at] + after + line[mutant.at + len(mutant.before) :]
+        for stem in stems_of(mutant.file):
+            self.unchanged(stem)
+            path.write_text("\n".join(lines))
             try:
-                done = subprocess.run(
-                    command, env={**os.environ, "PRONK_PTX": folder}, capture_output=True, text=True, timeout=PATIENCE
-                )
-            except subprocess.TimeoutExpired:
-                return "result", "no end"
-            try:
-                rows = json.loads(done.stdout)
-            except ValueError:
-                sys.exit(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
-            if not any(row["outcome"] == "passed" for row in rows) and done.returncode == 0:
-                sys.exit(f"{' '.join(command)}: no case runs there")
-            for row in rows:
-                if row["outcome"] == "failed":
-                    return ("result" if row["what"].startswith("step ") else "check"), row["what"]
-    return "survived", ""
+                yield stem, self.compiled(stem)
+            finally:
+                path.write_text(text)
+
+    def verdict(self, stem, ptx):
+        """How the tests of a stem fare with this PTX: survived, check or result; and what was said."""
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / f"{stem}.{ARCH}.ptx").write_text(ptx)
+            for command in selections(stem):
+                command = [self.pronk if part is None else part for part in command]
+                env = {**os.environ, "PRONK_PTX": folder}
+                try:
+                    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, cwd=KERNELS)
+                except subprocess.TimeoutExpired:
+                    return "result", "no end"
+                what = failure(command, done)
+                if what:
+                    return ("result" if re.search(r"^step \d|assertion", what) else "check"), what
+        return "survived", ""
+
+    def judge(self, mutant):
+        """(how it was noticed: check, result, survived or same; by which stem; what was said)."""
+        how = "same"
+        for stem, ptx in self.changed(mutant, mutant.after):
+            if ptx != self.unchanged(stem):
+                how, what = self.verdict(stem, ptx)
+                if how != "survived":
+                    return how, stem, what
+        if how == "survived" and mutant.probe:
+            trapped = (self.verdict(stem, ptx)[0] for stem, ptx in self.changed(mutant, mutant.probe))
+            return how, "reached" if any(how != "survived" for how in trapped) else "not reached", ""
+        return how, "", ""
 
 
-def ordinal(all_of_entry, mutant):
-    """Its place among the entry's mutants of its kind, from 1: what names it as long as the kernel does not change."""
-    return [m[1] for m in all_of_entry if m[0] == mutant[0]].index(mutant[1]) + 1
+def failure(command, done):
+    """What failed, if anything did."""
+    if command[0] == "cargo":
+        found = re.search(r"^(assertion.*|.*top_k:\d+.*)$", done.stdout + done.stderr, re.M)
+        if done.returncode not in (0, 101) or done.returncode == 101 and not found:
+            sys.exit(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
+        return found[1] if found and done.returncode else None
+    try:
+        rows = json.loads(done.stdout)
+    except ValueError:
+        sys.exit(f"{' '.join(map(str, command))}: exit code {done.returncode}: {done.stderr.strip()}")
+    failed = [row["what"] for row in rows if row["outcome"] == "failed"]
+    if any("no entry" in what for what in failed) or not failed and not any(row["outcome"] == "passed" for row in rows):
+        sys.exit(f"{' '.join(map(str, command))}: {failed or 'no case runs there'}")
+    return failed[0] if failed else None
 
 
-def explanations():
-    """By survivor: what MUTATIONS.md says of it."""
+def stems_of(file):
+    """The stems that are made of a file, those with the shortest cases first."""
+    if file.endswith(".cu"):
+        return [file[:-3]]
+    stems = [path.stem for path in KERNELS.glob("*.cu") if file in build.sources(path.stem)]
+    return sorted(stems, key=lambda stem: (stem in PRODUCTS, stem == "attention", stem))
+
+
+def begin(pronk):
+    global scratch  # of this process
+    scratch = Scratch(pronk)
+
+
+def judge(mutant):
+    return scratch.judge(mutant)
+
+
+def fails_unchanged(stem):
+    return scratch.verdict(stem, scratch.unchanged(stem))[1]
+
+
+def recorded():
+    """The rows of MUTATIONS.md: [place, mutation, verdict, where, what]."""
     text = RECORD.read_text() if RECORD.exists() else ""
-    return {(e, m): why for e, m, why in re.findall(r"^\| (\w+) \| (\w+ \d+ of \d+) \|[^|]*\|[^|]*\| (.*) \|$", text, re.M)}
+    return [line[2:-2].split(" | ") for line in text.splitlines() if re.match(r"\| [\w.]+:\d+ \| ", line)]
+
+
+def rows_of(results):
+    """Results as rows; survivors with the reason that the record has."""
+    named = lambda row, seen: (row[0].split(":")[0], row[1], seen[row[0].split(":")[0], row[1]])
+    seen, reasons, rows = collections.Counter(), {}, []
+    for row in sorted(recorded(), key=lambda row: int(row[0].split(":")[1])):
+        seen[row[0].split(":")[0], row[1]] += 1
+        if row[2] == "survived":
+            reasons[named(row, seen)] = row[4]
+    seen.clear()
+    for mutant, (how, where, what) in results:
+        row = [f"{mutant.file}:{mutant.line}", mutant.name(), how, where, re.sub(r"\s+", " ", what)[:110].replace("|", "\\|")]
+        seen[mutant.file, row[1]] += 1
+        if how == "survived":
+            row[4] = reasons.get(named(row, seen), UNEXPLAINED)
+        rows.append(row)
+    return rows
+
+
+def report(rows):
+    """The record."""
+    counts = collections.defaultdict(collections.Counter)
+    for row in rows:
+        counts[row[0].split(":")[0]][row[2]] += 1
+    verdicts = ["same", "check", "result", "survived"]
+    text = [
+        "# What removing a check or a barrier of the kernels does (written by kernels/mutate.py)", "",
+        "Each mutant changes one expression of one source, as kernels/mutate.py says, and is noticed by a check of the simulator",
+        "or by a wrong result. Same: the compiler makes the same PTX of it, so that it is equivalent. Sources without a row have not",
+        "been tried.", "",
+        "| source | tried | same | caught by a check | by a wrong result | survived |", "|---|--:|--:|--:|--:|--:|",
+    ]
+    for file, row in [*counts.items(), ("**all**", sum(counts.values(), collections.Counter()))]:
+        text.append(f"| {file} | {row.total()} | {' | '.join(str(row[verdict]) for verdict in verdicts)} |")
+    survived = [row for row in rows if row[2] == "survived"]
+    text += ["", "## Survivors", "", "Reached: a case gets to where the change matters; it fails when that place traps.", ""]
+    text += ["| place | mutation | verdict | | why no case can tell |", "|---|---|---|---|---|"]
+    text += [f"| {' | '.join(row)} |" for row in survived]
+    text += ["", "## Others", "", "| place | mutation | noticed by | kernel | what was said first |", "|---|---|---|---|---|"]
+    text += [f"| {' | '.join(row)} |" for row in rows if row[2] != "survived"]
+    return "\n".join(text) + "\n"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pronk", type=pathlib.Path)
-    parser.add_argument("--stem", choices=STEMS, nargs="+", default=STEMS)
-    parser.add_argument("--most", type=int, default=10, help="mutants of an entry (default: 10)")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("pronk", type=lambda path: pathlib.Path(path).resolve())
+    files = sorted(path.name for path in KERNELS.glob("*.cu*"))
+    parser.add_argument("--file", choices=files, nargs="+", default=files)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=15.0, help="then no further mutants are begun")
+    parser.add_argument("--list", action="store_true", help="only say what would be tried")
     args = parser.parse_args()
-    pronk, deadline = args.pronk.resolve(), time.monotonic() + 60 * args.minutes
-
-    work = []  # (stem, entry, name of the mutant, line, PTX, selections)
-    for stem in args.stem:
-        lines = (KERNELS / "ptx" / f"{stem}.sm_90.ptx").read_text().splitlines()
-        for entry, start, end in entries(lines):
-            selections = runs(stem, entry)
-            if selections is None:
-                continue
-            found = list(mutants(lines, start, end))
-            # By entry, so that a change to one kernel leaves the others' samples as they are.
-            for mutant in sample(found, args.most, random.Random(f"{args.seed} {entry}")):
-                kind, at, replacement = mutant
-                name = f"{kind} {ordinal(found, mutant)} of {sum(m[0] == kind for m in found)}"
-                changed = "\n".join([*lines[:at], replacement, *lines[at + 1 :]]) + "\n"
-                work.append((stem, entry, name, at + 1, changed, selections))
-        unchanged = [s for s in {tuple(map(tuple, w[5])) for w in work if w[0] == stem}]
-        for selections in unchanged:
-            how, what = verdict(pronk, stem, "\n".join(lines) + "\n", selections)
-            if how != "survived":
+    work = [mutant for file in args.file for mutant in mutants(file)]
+    if args.list:
+        print("\n".join(f"{m.file}:{m.line} {m.name()}" for m in work))
+        return
+    results = []
+    with concurrent.futures.ProcessPoolExecutor(args.jobs, initializer=begin, initargs=(args.pronk,)) as pool:
+        stems = sorted({stem for file in args.file for stem in stems_of(file)})
+        for stem, what in zip(stems, pool.map(fails_unchanged, stems)):
+            if what:
                 sys.exit(f"{stem}: fails without a mutation: {what}")
-
-    def judge(item):
-        if time.monotonic() > deadline:
-            return item, None
-        how, what = verdict(pronk, item[0], item[4], item[5])
-        stem, _, name, line, text, selections = item
-        if how == "survived" and name.startswith("guard") and never_taken(pronk, stem, text, line, selections):
-            what = "no case takes the branch"
-        return item, (how, what)
-
-    counts, survivors, left = {}, [], 0
-    known = explanations()
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for (stem, entry, name, line, _, _), judged in pool.map(judge, work):
-            if judged is None:
-                left += 1
-                continue
-            how, what = judged
-            print(f"{entry} {name} (line {line}): {how} {what}", file=sys.stderr, flush=True)
-            row = counts.setdefault(stem, {"tried": 0, "check": 0, "result": 0, "survived": 0})
-            row["tried"] += 1
-            row[how] += 1
-            if how == "survived":
-                survivors.append((entry, name, line, "" if not name.startswith("guard") else "no" if what else "yes", known.get((entry, name), UNEXPLAINED)))
-
-    report = [
-        "# What the conformance cases notice (written by kernels/mutate.py)",
-        "",
-        "Each mutant is one changed instruction of the sm_90 PTX: a barrier or a wait for copies deleted (`barrier`), a branch",
-        "around memory accesses or to the end deleted (`guard`), a shuffle that reads its own lane (`shuffle`),",
-        "`griddepcontrol.wait` deleted (`wait`). `pronk ops test` on the simulator notices it by one of its checks or by a wrong",
-        f"result. At most {args.most} mutants of an entry, drawn with seed {args.seed}; of the matrix products, the entries of one",
-        f"type ({', '.join(TYPES)}).",
-        "",
-        "| kernel | tried | caught by a check | by a wrong result | survived |",
-        "|---|--:|--:|--:|--:|",
-    ]
-    total = {key: sum(row[key] for row in counts.values()) for key in ("tried", "check", "result", "survived")}
-    for stem, row in [*counts.items(), ("**all**", total)]:
-        report.append(f"| {stem} | {row['tried']} | {row['check']} | {row['result']} | {row['survived']} |")
-    if left:
-        report += ["", f"Not tried for lack of time: {left}."]
-    if survivors:
-        report += ["", "## Survivors", "", "Taken: whether a case takes the branch that was deleted.", "", "| entry | mutant | line | taken | why |", "|---|---|--:|---|---|"]
-        report += [f"| {' | '.join(map(str, survivor))} |" for survivor in survivors]
-    text = "\n".join(report) + "\n"
-    if args.stem == STEMS and not left:
-        RECORD.write_text(text)
-    else:
-        print(text)
-    unexplained = sum(why == UNEXPLAINED for *_, why in survivors)
-    sys.exit(f"{unexplained} survivors without an explanation" if unexplained else 0)
+        for mutant, result in zip(work, pool.map(judge, work)):
+            print(f"{mutant.file}:{mutant.line} {mutant.name()}: {' '.join(result)}", file=sys.stderr, flush=True)
+            results.append((mutant, result))
+    others = [row for row in recorded() if row[0].split(":")[0] in set(files) - set(args.file)]
+    rows = sorted(others + rows_of(results), key=lambda row: row[0].split(":")[0])
+    RECORD.write_text(report(rows))
+    unexplained = sum(row[4] == UNEXPLAINED for row in rows)
+    sys.exit(f"{unexplained} survivors without a reason" if unexplained else 0)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,13 @@ fn tiny() -> String {
 
 /// The tiny model's plan and weights.
 fn model(max_tokens: u32) -> (Plan, Weights) {
+    model_with(KvType::F16, max_tokens)
+}
+
+fn model_with(kv: KvType, max_tokens: u32) -> (Plan, Weights) {
     let gguf = Gguf::open(tiny().as_ref()).expect("the tiny model");
     let model = Model::new(gguf).expect("its hyperparameters");
-    let options = PlanOptions { n_ctx: 64, max_tokens, max_outputs: 4, kv: KvType::F16 };
+    let options = PlanOptions { n_ctx: 64, max_tokens, max_outputs: 4, kv };
     let plan = model.plan(&options).expect("its plan");
     let weights = model.weights(&plan).expect("its weights");
     (plan, weights)
@@ -232,7 +236,7 @@ fn loading_again_frees_what_was_loaded() {
     assert!(held[0] <= Some(footprint + footprint / 100), "{held:?} bytes held, {footprint} said");
 }
 
-/// Up to 8 rows are multiplied in f32, more on tensor cores.
+/// Up to 8 rows are multiplied in f32, more on tensor cores; all in f32 with a cache in f32.
 #[test]
 fn precision_is_declared_where_tensor_cores_multiply() {
     let device = Cuda::sim();
@@ -248,5 +252,9 @@ fn precision_is_declared_where_tensor_cores_multiply() {
         .collect();
     for stem in ["norm_qkv_rope_store", "attention", "mat_mul_add", "norm_gate_up_swi_glu", "mat_mul"] {
         assert!(f16.contains(&stem), "{stem} in {f16:?}");
+    }
+    let exact = fused(model_with(KvType::F32, 12).0, &device);
+    for op in &exact.prefill {
+        assert_eq!(device.precision(&exact, op, Phase::Prefill), Precision::F32, "{}", op.stem());
     }
 }

@@ -19,7 +19,7 @@ struct Golden {
 /// Largest normalized squared error with float activations: an f32 cache leaves only f32 rounding (measured: below 1e-10),
 /// an f16 cache adds its own rounding of keys and values (2^-11 relative, measured: below 1e-6). A q8_0 cache rounds
 /// to 1/127 of a block's largest element, 2 standard deviations: 2e-5 of the squares of keys and of values, in each layer anew
-/// (measured: below 2e-4).
+/// (measured: below 2e-4). Unless the cache is f32, the CUDA kernels multiply long prompts in f16.
 fn limit(kv: KvType) -> f64 {
     match kv {
         KvType::F32 => 1e-6,
@@ -137,11 +137,11 @@ fn wgpu() {
     }
 }
 
-/// The CUDA kernels: prefill on tensor cores, which take f16, and decode in f32, one token or as many as count as decode.
+/// The CUDA kernels in both phases: prefill in one step of all tokens, decode of one token or as many as count as decode.
 #[cfg(feature = "cuda")]
 fn compare_cuda(device: DeviceChoice) {
     for kv in [KvType::F32, KvType::F16] {
-        assert!(compare_all(device, kv, 64, 1e-5) >= 4);
+        assert!(compare_all(device, kv, 64, limit(kv)) >= 4);
         assert!(compare_all(device, kv, if kv == KvType::F32 { 1 } else { 7 }, limit(kv)) >= 4);
     }
     // Keys that prefill computed in f16 lie near enough to the CPU's for most quants to be the same, but not all.

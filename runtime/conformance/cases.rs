@@ -57,7 +57,8 @@ fn embed() -> Vec<Case> {
     let build = |ty: GgmlType, tokens: u32, cols: u64| {
         case("embed", format!("{} tokens={tokens} embd={cols}", ty.name()), Some(ty), ROUNDED, move |s| {
             s.size(no_kv(), tokens, 1);
-            let table = s.weight(ty, 67, cols);
+            // Rows 66, 28, 57, 19 .. of 67 and then NaN: nothing may come from beyond a row.
+            let table = s.weight_within(ty, 70, cols, 0..67);
             let out = s.output("out", Rows::Tokens, cols as u32);
             s.push(Embed { out, table, next: None });
             let ids: Vec<u32> = (0..tokens).map(|t| (t * 29 + 66) % 67).collect();
@@ -126,10 +127,20 @@ fn rms_norm() -> Vec<Case> {
 
 fn mat_mul_case(ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
     let name = format!("{} {rows}x{cols} tokens={tokens}", ty.name());
+    mat_mul_with(no_kv(), name, ty, rows, cols, tokens)
+}
+
+/// Many rows of x beside a cache in f32.
+fn exact_case(ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
+    let name = format!("{} {rows}x{cols} tokens={tokens} f32 cache", ty.name());
+    mat_mul_with(KvDecl { ty: KvType::F32, ..no_kv() }, name, ty, rows, cols, tokens)
+}
+
+fn mat_mul_with(kv: KvDecl, name: String, ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
     // A single result may be a small difference of large sums: no others make up for it.
     let limit = if rows * tokens == 1 { 1e4 * DOT } else { DOT };
     case("mat_mul", name, Some(ty), limit, move |s| {
-        s.size(no_kv(), tokens, 1);
+        s.size(kv, tokens, 1);
         let x = s.input("x", Rows::Tokens, cols as u32, 1.0);
         let w = s.weight(ty, rows as u64, cols);
         let out = s.output("out", Rows::Tokens, rows);
@@ -137,6 +148,9 @@ fn mat_mul_case(ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
         s.plain_step(tokens);
     })
 }
+
+/// Float types in rows that end within a step of tensor cores, and within a unit of 32.
+pub(super) const RAGGED: [(GgmlType, u64); 3] = [(GgmlType::F32, 36), (GgmlType::F16, 100), (GgmlType::BF16, 68)];
 
 /// Columns of a row of more than two tiles: kernels that pass x through shared memory hold at most 1024 columns of it.
 pub(super) const WIDE: u64 = 2304;
@@ -173,15 +187,21 @@ fn mat_mul() -> Vec<Case> {
         cases.push(mat_mul_case(GgmlType::F16, 5, cols, 3));
     }
     cases.extend([GgmlType::F32, GgmlType::F16].map(|ty| mat_mul_case(ty, 5, 4132, 9))); // staged in an unrolled loop
-    for tokens in [1, 20] {
-        cases.push(case("mat_mul", format!("rows 3..40 of 64 tokens={tokens}"), Some(GgmlType::Q8_0), DOT, move |s| {
-            s.size(no_kv(), tokens, 1);
-            let x = s.input("x", Rows::Tokens, 96, 1.0);
-            let w = s.weight(GgmlType::Q8_0, 64, 96);
-            let out = s.output("out", Rows::Tokens, 37);
-            s.push(MatMul { out, x, w, first_row: 3 });
-            s.plain_step(tokens);
-        }));
+    for (ty, cols) in quant::FORMATS.iter().map(|f| (f.ty, 3 * f.ty.block_size().max(32))).chain(RAGGED) {
+        for tokens in [1, 3, 20] {
+            let name = format!("{} rows 3..40 of 64, the others NaN, cols={cols} tokens={tokens}", ty.name());
+            cases.push(case("mat_mul", name, Some(ty), DOT, move |s| {
+                s.size(no_kv(), tokens, 1);
+                let x = s.input("x", Rows::Tokens, cols as u32, 1.0);
+                let w = s.weight_within(ty, 64, cols, 3..40);
+                let out = s.output("out", Rows::Tokens, 37);
+                s.push(MatMul { out, x, w, first_row: 3 });
+                s.plain_step(tokens);
+            }));
+        }
+    }
+    for (ty, tokens) in [(GgmlType::F32, 9), (GgmlType::F16, 33), (GgmlType::Q4_0, 9), (GgmlType::Q6_K, 18)] {
+        cases.push(exact_case(ty, 67, 3 * ty.block_size().max(32), tokens));
     }
     cases.push(case("mat_mul", "outputs=2 of tokens=12".to_string(), Some(GgmlType::Q8_0), DOT, |s| {
         s.size(no_kv(), 12, 2);
@@ -291,6 +311,13 @@ fn attention_case(group: u32, kv_heads: u32, head_dim: u32, kv_len: u32, tokens:
             row.kv_len = kv_len - row.kv_start;
         }
         s.step(windows.clone());
+        if tokens > DECODE_TOKENS {
+            // From the first slot on, the longest first.
+            for (t, row) in windows.rows.iter_mut().enumerate() {
+                (row.kv_start, row.kv_len) = (0, kv_len - t as u32 % kv_len);
+            }
+            s.step(windows.clone());
+        }
         // Short ones in a long cache: of the parts that slots are divided into, all but the first are empty.
         for row in &mut windows.rows {
             (row.kv_start, row.kv_len) = (kv_len - 1, 1);
@@ -404,6 +431,8 @@ fn argmax() -> Vec<Case> {
         build(9, 515, "ties", last_pair),
         build(1, 128256, "ties", last_pair),
         build(1, 262144, "last", |row| row[262143] = 9.0), // Gemma's vocabulary: more parts than the lanes of half a warp
+        // More parts than the lanes of a warp, the largest in the first one.
+        build(1, 300000, "first", |row| row[77] = 9.0),
         twice(build(3, 600, "random", |_| {})),
         build(1, 700, "negative", |row| row.iter_mut().for_each(|v| *v -= 100.0)),
         build(1, 700, "one finite", |row| {

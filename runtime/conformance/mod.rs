@@ -15,6 +15,7 @@ use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, Weigh
 use crate::quant::GgmlType;
 use crate::quant::{self, Random, random_blocks};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// Rows that every buffer has beyond the largest step of its case.
 const GUARD_ROWS: u32 = 2;
@@ -75,15 +76,26 @@ impl Setup {
 
     /// A random weight, its elements of the size that a layer's are.
     pub fn weight(&mut self, ty: GgmlType, rows: u64, cols: u64) -> Weight {
-        self.weights.push(random_blocks(ty, rows * cols, &mut self.rng).into());
+        self.weight_within(ty, rows, cols, 0..rows)
+    }
+
+    /// A random weight of which only the rows `used` hold numbers: a kernel that multiplies others, even by zero, gives NaN.
+    pub fn weight_within(&mut self, ty: GgmlType, rows: u64, cols: u64, used: Range<u64>) -> Weight {
+        let mut blocks = random_blocks(ty, rows * cols, &mut self.rng);
+        let row = blocks.len() / rows as usize;
+        // Floats and scales whose bits are all set are NaN, in every type.
+        blocks[..used.start as usize * row].fill(0xff);
+        blocks[used.end as usize * row..].fill(0xff);
+        self.weights.push(blocks.into());
         self.plan.weight(WeightDecl { name: format!("w{}", self.weights.len()), ty, rows, cols })
     }
 
-    /// Root mean square of a weight's elements.
+    /// Root mean square of a weight's elements that are numbers.
     pub fn rms(&self, w: Weight) -> f32 {
         let decl = &self.plan[w];
         let mut values = vec![0.0; decl.elements() as usize];
         quant::decode(decl.ty, &self.weights[w.0 as usize], &mut values);
+        values.retain(|v| !v.is_nan());
         (values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32).sqrt()
     }
 
@@ -94,10 +106,11 @@ impl Setup {
         self.plan.weight(WeightDecl { name, ty: GgmlType::F32, rows: values.len() as u64 / cols, cols })
     }
 
-    /// A buffer that every step finds filled with random values in (-scale, scale).
+    /// A buffer that every step finds filled with random values in (-scale, scale), and with NaN in the rows that no step uses.
     pub fn input(&mut self, name: &str, rows: Rows, cols: u32, scale: f32) -> Buf {
         let n = self.plan.max_rows(rows) as usize * cols as usize;
-        let values = (0..n).map(|_| self.rng.uniform(scale)).collect();
+        let mut values: Vec<f32> = (0..n).map(|_| self.rng.uniform(scale)).collect();
+        values[n - (GUARD_ROWS * cols) as usize..].fill(f32::NAN);
         self.input_of(name, rows, cols, values)
     }
 
@@ -127,9 +140,10 @@ impl Setup {
     }
 }
 
-/// The smallest cache whose slots cover every step, for cases without attention.
+/// The smallest cache whose slots cover every step, for cases without attention. Beside an f16 cache, a backend may multiply many
+/// rows in f16.
 pub fn no_kv() -> KvDecl {
-    KvDecl { layers: 1, slots: 4096, heads: 1, head_dim: 2, ty: KvType::F32 }
+    KvDecl { layers: 1, slots: 4096, heads: 1, head_dim: 2, ty: KvType::F16 }
 }
 
 impl Case {
@@ -170,6 +184,7 @@ impl Case {
         let mut reference = Cpu::default();
         reference.load(&setup.plan, &weights, &mut |_| {})?;
         backend.load(&plan, &weights, &mut |_| {})?;
+        setup.run_bare(backend)?;
         let mut worst = 0.0f64;
         for (i, step) in setup.steps.iter().enumerate() {
             let phase = plan.phase(step.n_tokens());
@@ -265,6 +280,16 @@ impl Setup {
             Some((_, input)) => input.clone(),
             None => vec![blank; self.plan.buf_len(b)],
         }
+    }
+
+    /// Runs the first step with nothing in the buffers but the input rows that it has: a kernel that reads others reads memory that
+    /// nobody wrote, which the simulator finds.
+    fn run_bare(&self, backend: &mut dyn Backend) -> Result<(), Error> {
+        let Some(step) = self.steps.first() else { return Ok(()) };
+        for (b, values) in &self.inputs {
+            backend.write(*b, &values[..self.plan.used_len(*b, step)])?;
+        }
+        backend.run(step)
     }
 
     fn run_step(&self, backend: &mut dyn Backend, step: &Step) -> Result<(), Error> {

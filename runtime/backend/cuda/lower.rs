@@ -13,7 +13,7 @@ use bytemuck::Pod;
 const WARP: u32 = 32;
 /// Rows of x per block of the `_t4` entries.
 const VEC_TOKENS: u32 = 4;
-/// Rows of x above which matrix products run on tensor cores, and attention where it can.
+/// Rows of x above which matrix products and attention run on tensor cores, where they can.
 pub const VEC_MOST: u32 = DECODE_TOKENS;
 
 /// Addresses of everything that kernels read and write.
@@ -315,7 +315,7 @@ impl Lowering<'_> {
         let norm = input.norm.map_or(0, |norm| self.floats(norm.w));
         let eps = input.norm.map_or(0.0, |norm| norm.eps);
         let ScratchPtrs { staged, row_scale, .. } = self.memory.scratch;
-        let tiled = rows > VEC_MOST;
+        let tiled = rows > VEC_MOST && supports::has_tiled(self.plan);
         let (grid, threads, kind) = match rows {
             0 | 1 => ([rows, blocks(VEC_PAIRS), 1], VEC_WARPS * WARP, "t1"),
             _ if !tiled => ([rows.div_ceil(VEC_TOKENS), blocks(VEC_PAIRS), 1], VEC_WARPS * WARP, "t4"),

@@ -225,10 +225,11 @@ impl<D: Driver> Backend for Cuda<D> {
         supports::supports(plan, &self.kernels, op, phase)
     }
 
-    /// Products of more than [`DECODE_TOKENS`] rows run on tensor cores, and attention where the cache and the heads allow.
+    /// Products of more than [`DECODE_TOKENS`] rows run on tensor cores unless the cache is f32, and attention where the cache and
+    /// the heads allow.
     fn precision(&self, plan: &Plan, op: &Op, phase: Phase) -> Precision {
         match op {
-            Op::MatMul(_) if phase == Phase::Prefill => Precision::F16,
+            Op::MatMul(_) if phase == Phase::Prefill && supports::has_tiled(plan) => Precision::F16,
             Op::Attention(op) if phase == Phase::Prefill && supports::has_flash(plan, op.q) => Precision::F16,
             Op::Fused(op) => {
                 let parts = op.parts.iter().map(|part| self.precision(plan, part, phase));

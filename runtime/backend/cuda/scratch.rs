@@ -1,7 +1,7 @@
 //! Memory between the launches of one operation: sized once, for the largest step.
 
 use super::lower::{ScratchPtrs, VEC_MOST, attention_splits, staged_cols};
-use super::supports::has_flash;
+use super::supports::{has_flash, has_tiled};
 use crate::backend::params::ARGMAX_PART;
 use crate::plan::{Op, Plan};
 
@@ -23,7 +23,7 @@ impl Scratch {
             match op {
                 Op::MatMul(op) => {
                     let (w, rows) = (&plan[op.w], plan.max_rows(plan[op.x].rows));
-                    if rows > VEC_MOST {
+                    if rows > VEC_MOST && has_tiled(plan) {
                         most.staged = most.staged.max(2 * rows as u64 * staged_cols(w.ty, w.cols));
                         most.row_scale = most.row_scale.max(4 * rows as u64);
                     }

@@ -107,6 +107,12 @@ fn float4(plan: &Plan, b: Buf) -> Result<(), Unsupported> {
     })
 }
 
+/// Whether matrix products of many rows run on tensor cores, in f16. A cache in f32 is chosen for exactness: with it they are
+/// multiplied in f32, as in decode.
+pub fn has_tiled(plan: &Plan) -> bool {
+    plan.kv.ty != KvType::F32
+}
+
 /// Whether attention of many rows runs on tensor cores.
 pub fn has_flash(plan: &Plan, q: Buf) -> bool {
     let kv = &plan.kv;
