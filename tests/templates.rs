@@ -130,7 +130,7 @@ fn failures_are_one_line_that_names_the_place() {
         ),
         ("{{ strftime_now('%') }}", "chat template: line 1: invalid operation: strftime_now: "),
         ("{{ 1 | tojson(indent=1000) }}", "chat template: line 1: invalid operation: tojson: indent 1000, at most 16"),
-        ("{% include '/etc/passwd' %}", "chat template: line 1: template not found: "),
+        ("{% include '/etc/passwd' %}", "chat template: line 1: syntax error: unknown statement include"),
     ];
     for (source, expected) in cases {
         let error = render(source).unwrap_err();
@@ -149,7 +149,7 @@ fn hostile_templates_are_stopped() {
         ("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}".to_string(), work),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".to_string(), depth),
         ("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}".to_string(), depth),
-        ("{% include 'chat' %}".to_string(), "could not render include"),
+        ("{% import 'chat' as 1 %}".to_string(), "syntax error: unknown statement import"),
         (format!("{{{{ {}1{} }}}}", "(".repeat(30_000), ")".repeat(30_000)), "syntax error"),
         (nest.to_string(), work),
         ("{{ 'x' * 50000000 }}".to_string(), work),
@@ -223,9 +223,6 @@ fn a_namespace_is_a_variable_with_attributes_and_nothing_else() {
         "{{ a.x.append(a) }}",
         "{{ b[a] }}",
         "{{ loop(a) }}",
-        "{% import 'chat' as c %}{% set a.x = c.a %}",
-        "{% from 'chat' import a as c %}{% set a.x = c %}",
-        "{% block c %}{% set d = a %}{% endblock %}",
     ];
     for source in refused {
         let error = render(&format!("{two}{source}")).unwrap_err();
