@@ -208,7 +208,7 @@ class Scratch:
                     return "result", "no end"
                 what = failure(command, done)
                 if what:
-                    return ("result" if re.search(r"^step \d|assertion", what) else "check"), what
+                    return ("result" if re.search(r"^step \d|^assertion|^rows beyond", what) else "check"), what
         return "survived", ""
 
     def judge(self, mutant):
@@ -228,7 +228,7 @@ class Scratch:
 def failure(command, done):
     """What failed, if anything did."""
     if command[0] == "cargo":
-        found = re.search(r"^(assertion.*|.*top_k:\d+.*)$", done.stdout + done.stderr, re.M)
+        found = re.search(r"panicked at .*\n(.*)", done.stdout + done.stderr)
         if done.returncode not in (0, 101) or done.returncode == 101 and not found:
             sys.exit(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
         return found[1] if found and done.returncode else None
