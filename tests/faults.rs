@@ -103,3 +103,29 @@ fn pipes_and_devices_are_refused() {
         }
     }
 }
+
+/// Files may have one block only; the signal that says so is ignored, the error remains.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    let (folder, path) = copy();
+    let (model, out) = (path.display().to_string(), folder.path().join("out").display().to_string());
+    let text = "the world is with the man and there is nothing";
+    let commands = [
+        &["synth", "--shape", "smollm2-135m", "--layers", "1", "--type", "Q4_0", "--out", &out][..],
+        &["perplexity", "-m", &model, "-p", text, "--device", "cpu", "--kl-base-out", &out],
+        &["logits", "-m", &model, "--tokens", "1,2,3,4,5,6", "--device", "cpu", "--out", &out],
+    ];
+    for command in commands {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_pronk")]).args(command);
+        let done = shell.output().expect("a shell");
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(1), "{command:?}: {stderr}");
+        let problem = format!("pronk: {out}: cannot write: File too large (os error 27)");
+        assert_eq!(stderr.lines().last(), Some(problem.as_str()), "{command:?}");
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).expect("readable").map(|file| file.expect("a file").path()).collect();
+        assert_eq!(left, [path.as_path()], "{command:?}");
+    }
+}
