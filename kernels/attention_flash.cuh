@@ -8,9 +8,6 @@
 #pragma once
 #include "kv_types.cuh"
 
-constexpr float FLASH_LOG2_E = 1.4426950408889634f;
-constexpr float FLASH_NOTHING = -3.0e38f;  // maximum of no scores: its difference with itself is a number
-
 // One of the two rows that a lane holds parts of: a query head of a token.
 struct FlashRow {
     u64 at;          // element of q and out where it begins
@@ -67,7 +64,7 @@ __device__ __forceinline__ void attention_flash(const AttentionParams& p) {
 
     // Fragments of the scaled queries.
     u32 q[D / 16][4];
-    const float scale = p.scale * FLASH_LOG2_E;
+    const float scale = p.scale * LOG2_E;
 #pragma unroll
     for (u32 d = 0; d < D / 16; d++) {
 #pragma unroll
@@ -80,7 +77,7 @@ __device__ __forceinline__ void attention_flash(const AttentionParams& p) {
 
     const u64 head_start = u64(blockIdx.x) * p.kv.n_slots * D;
     const typename C::Rows keys = C::rows(p.kv, p.kv.keys, head_start), values = C::rows(p.kv, p.kv.values, head_start);
-    float acc[D / 8][4] = {}, most[2] = {FLASH_NOTHING, FLASH_NOTHING}, sum[2] = {};
+    float acc[D / 8][4] = {}, most[2] = {NOTHING, NOTHING}, sum[2] = {};
 
     copy_slots<C, D, STRIDE>(k, keys, start, end);
 #pragma unroll 1

@@ -13,8 +13,6 @@
 __host__ __device__ constexpr u32 at_once(u32 heads) { return heads < 8 ? 4 : 2; }
 constexpr u32 SPLIT_WARPS = SPLIT_THREADS / WARP;
 constexpr u32 MOST_HEAD_DIM = WARP * PIECE;
-constexpr float LOG2_E = 1.4426950408889634f;
-constexpr float NOTHING = -3.0e38f;  // maximum of no scores: below all of them, and its difference with itself is a number
 
 // Slots of a part: all but a row's last part have so many. Parts beyond the last are empty.
 __device__ __forceinline__ u32 slots_per_split(const AttentionParams& p, u32 kv_len) {

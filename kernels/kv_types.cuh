@@ -11,6 +11,8 @@
 
 constexpr u32 PIECE = 8;     // elements that a lane takes at a time
 constexpr u32 KV_BLOCK = 32;  // elements that share a scale
+constexpr float LOG2_E = 1.4426950408889634f;
+constexpr float NOTHING = -3.0e38f;  // maximum of no scores: below all of them, and its difference with itself is a number
 
 // The scales of keys or values in q8_0, which follow the quants.
 __device__ __forceinline__ u16* q8_0_scales(const KvCache& kv, void* rows) {

@@ -2,7 +2,7 @@
 //
 // Grid     x: TOKENS rows of x; y: VEC_PAIRS pairs of rows of w, a warp each. Blocks that read the same rows of w are
 //          neighbours in time: all but the first find them in L2
-// Layout   w in planes, a 16-byte chunk per lane and load; rows of x contiguous, n_cols % 4 == 0
+// Layout   w in planes, a chunk of 16 bytes or less (types.cuh) per lane and load; rows of x contiguous, n_cols % 4 == 0
 // Traffic  reads w once from DRAM, once more from L2 per further TOKENS rows of x; x once per block, from L2 for all blocks but the first
 //
 // x passes through shared memory in tiles as wide as what a warp's lanes hold of a row of w. The next tile's weights are

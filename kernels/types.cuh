@@ -1,5 +1,5 @@
 // Weight types: one struct per type (types_*.cuh), one row each in the tables at the end. Kernels are templates over them. Those
-// with a codebook are in types_grid.cuh, for kernels that decode all types: codebooks take 55 kB of PTX.
+// with a codebook are in types_grid.cuh, for kernels that decode all types: codebooks take 60 kB of PTX.
 //
 // A matrix lies in planes (struct Planes). A unit of 32 elements is read in chunks of CHUNK elements: 16 bytes of quants, or fewer
 // where these are all of a unit. Chunk c of row r is number r * units * (32 / CHUNK) + c of the plane. What the planes hold of each

@@ -58,8 +58,8 @@ struct NVFP4 {
     }
     // Scales are E4M3 without sign, an f16 of another bias: half of one is 2^7 times that f16. 0x7f means NaN, taken as 0.
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
-        const u32 d = (g < 4 ? r.d : r.d >> 8) & 127;
-        return fp4_values(r.q, g, d == 127 ? 0.0f : half_bits(d << 7) * 128.0f);
+        const u32 d = (g < 4 ? r.d : r.d >> 8) & 255;
+        return fp4_values(r.q, g, d == 127 ? 0.0f : half_bits((d & 127) << 7) * 128.0f);
     }
 };
 

@@ -1,5 +1,5 @@
 // Append to a KV cache of 8-bit quants:  K[slot[t], h, :] = k[t, h, :], and the same for V. Of each 32 elements of a head, with
-// d = max|x| / 127: quants round(x / d), halves away from zero, and d as f16
+// d = max|x| / 127: quants round(x * (1 / d)), halves away from zero, and d as f16; zeros where that is 0
 //
 // Grid     x: COLS columns of k and v, four per invocation; y: tokens
 // Layout   cache: quants (slots, heads, head_dim), four to a word; scales (slots, heads, head_dim / 32), those of K and V as the

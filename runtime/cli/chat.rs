@@ -88,10 +88,11 @@ struct Chat {
 impl Chat {
     /// One message and its reply. If there is an error, the message is as if it had not been said.
     fn turn(&mut self, text: &str) -> Result<End> {
+        let before = self.turns.clone();
         self.turns.push(Message::new("user", text));
         let reply = self.reply();
         if reply.is_err() {
-            self.turns.pop();
+            self.turns = before; // those that a shift forgot as well
         }
         reply
     }

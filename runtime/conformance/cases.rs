@@ -387,11 +387,12 @@ fn elementwise() -> Vec<Case> {
 }
 
 fn add_bias() -> Vec<Case> {
-    let build = |rows: Rows, n: u32, cols: u32| {
-        case("add_bias", format!("{rows:?} {n} cols={cols}").to_lowercase(), None, EXACT, move |s| {
+    let build = |ty: GgmlType, rows: Rows, n: u32, cols: u32| {
+        let name = format!("{} {} {n} cols={cols}", ty.name(), format!("{rows:?}").to_lowercase());
+        case("add_bias", name, Some(ty), EXACT, move |s| {
             s.size(no_kv(), n + 3, n);
             let x = s.input("x", rows, cols, 2.0);
-            let b = s.weight(GgmlType::F32, 1, cols as u64);
+            let b = s.weight(ty, 1, cols as u64);
             s.push(AddBias { x, b });
             match rows {
                 Rows::Tokens => s.plain_step(n),
@@ -400,8 +401,10 @@ fn add_bias() -> Vec<Case> {
         })
     };
     let sizes = [(1, 4), (3, 576), (33, 1028), (2, 14336)];
-    let mut cases: Vec<Case> = sizes.into_iter().map(|(n, cols)| build(Rows::Tokens, n, cols)).collect();
-    cases.extend([build(Rows::Outputs, 2, 260), twice(build(Rows::Tokens, 3, 64))]);
+    let f32 = |(n, cols)| build(GgmlType::F32, Rows::Tokens, n, cols);
+    let mut cases: Vec<Case> = sizes.into_iter().map(f32).collect();
+    cases.extend([build(GgmlType::F32, Rows::Outputs, 2, 260), twice(f32((3, 64)))]);
+    cases.extend([GgmlType::F16, GgmlType::BF16].map(|ty| build(ty, Rows::Tokens, 3, 68)));
     cases
 }
 

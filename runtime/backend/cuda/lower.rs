@@ -94,16 +94,15 @@ pub fn attention_splits(plan: &Plan, q: Buf, n_sms: u32, rows: u32) -> u32 {
     if rows > VEC_MOST {
         return 1;
     }
-    let (_, blocks) = split_heads(plan, q);
+    let blocks = split_blocks(plan, q);
     let wanted = (2 * n_sms).div_ceil(blocks * rows.max(1));
     wanted.clamp(1, plan.kv.slots.div_ceil(SPLIT_SLOTS))
 }
 
-/// Query heads that one block of attention_split takes, and blocks for all heads.
-fn split_heads(plan: &Plan, q: Buf) -> (u32, u32) {
+/// Blocks of attention_split for all heads of one token and part.
+fn split_blocks(plan: &Plan, q: Buf) -> u32 {
     let group = plan[q].cols / plan.kv.row();
-    let heads = group.next_power_of_two().min(8);
-    (heads, plan.kv.heads * group.div_ceil(heads))
+    plan.kv.heads * group.div_ceil(supports::split_heads(plan, q))
 }
 
 /// Halves of a staged row: see kernels/stage.cu.
@@ -291,13 +290,14 @@ impl Lowering<'_> {
         };
         if rows > VEC_MOST && supports::has_flash(plan, op.q) {
             let tiles = rows.div_ceil(FLASH_ROWS / group);
-            let ty = if plan.kv.ty == KvType::Q8_0 { "q8_0_" } else { "" };
-            let entry = format!("attention_flash_{ty}d{}", plan.kv.head_dim);
-            return self.push(entry, [plan.kv.heads, tiles, 1], FLASH_THREADS, &params);
+            return self.push(supports::flash_entry(plan), [plan.kv.heads, tiles, 1], FLASH_THREADS, &params);
         }
-        let (heads, blocks) = split_heads(plan, op.q);
-        let entry = format!("attention_split_{}_h{heads}", plan.kv.ty.name());
-        self.push(entry, [blocks, params.n_splits, rows], SPLIT_THREADS, &params);
+        self.push(
+            supports::split_entry(plan, op.q),
+            [split_blocks(plan, op.q), params.n_splits, rows],
+            SPLIT_THREADS,
+            &params,
+        );
         self.push("attention_combine", [n_heads, rows, 1], SPLIT_THREADS, &params);
     }
 

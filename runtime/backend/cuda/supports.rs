@@ -119,6 +119,23 @@ pub fn has_flash(plan: &Plan, q: Buf) -> bool {
     kv.ty != KvType::F32 && FLASH_HEAD_DIMS.contains(&kv.head_dim) && plan[q].cols / kv.row() <= FLASH_ROWS
 }
 
+/// The entry of attention on tensor cores.
+pub fn flash_entry(plan: &Plan) -> String {
+    let ty = if plan.kv.ty == KvType::Q8_0 { "q8_0_" } else { "" };
+    format!("attention_flash_{ty}d{}", plan.kv.head_dim)
+}
+
+/// The entry of attention of few tokens.
+pub fn split_entry(plan: &Plan, q: Buf) -> String {
+    format!("attention_split_{}_h{}", plan.kv.ty.name(), split_heads(plan, q))
+}
+
+/// Query heads that one block of attention_split takes.
+pub fn split_heads(plan: &Plan, q: Buf) -> u32 {
+    let group = plan[q].cols / plan.kv.row();
+    group.next_power_of_two().min(8)
+}
+
 /// The matrices of a fused operation.
 fn product_weights(fused: &Fused) -> impl Iterator<Item = Weight> {
     fused.parts.iter().filter_map(|part| match part {
@@ -142,14 +159,22 @@ pub fn product_entry(plan: &Plan, fused: &Fused) -> Option<String> {
 pub fn entries(plan: &Plan, uses: &Uses) -> BTreeMap<&'static str, BTreeSet<String>> {
     let mut found: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
     let mut add = |stem: &'static str, prefix: String| found.entry(stem).or_default().insert(prefix);
+    let product = |entry: String| ["t1", "t4", "tiled"].map(|form| format!("{entry}_{form}")).to_vec();
     for op in plan.decode.iter().chain(&plan.prefill) {
-        let prefix = match op {
-            Op::Embed(op) => format!("embed_{}", type_name(plan[op.table].ty)),
-            Op::MatMul(op) => format!("mat_mul_{}_", type_name(plan[op.w].ty)),
-            Op::Fused(op) => product_entry(plan, op).map_or(op.stem.to_string(), |entry| entry + "_"),
-            op => op.stem().to_string(),
+        let prefixes = match op {
+            Op::Embed(op) => vec![format!("embed_{}", type_name(plan[op.table].ty))],
+            Op::MatMul(op) => product(format!("mat_mul_{}", type_name(plan[op.w].ty))),
+            Op::Fused(op) => product_entry(plan, op).map_or(vec![], product),
+            Op::Attention(op) => {
+                let flash = has_flash(plan, op.q).then(|| flash_entry(plan));
+                let split = [split_entry(plan, op.q), "attention_combine".to_string()];
+                split.into_iter().chain(flash).collect()
+            }
+            op => vec![op.stem().to_string()],
         };
-        add(op.stem(), prefix);
+        for prefix in prefixes {
+            add(op.stem(), prefix);
+        }
     }
     add("stage", "stage".to_string());
     for w in &uses.matrices {

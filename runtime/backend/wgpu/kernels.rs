@@ -94,6 +94,9 @@ impl<'a> Compiler<'a> {
 
     /// Compiles what the calls need and binds their memory.
     pub fn dispatches(&mut self, calls: &[Call], memory: &Memory) -> Result<Vec<Dispatch>, Error> {
+        if calls.is_empty() {
+            return Ok(vec![]);
+        }
         // All parameters share a buffer.
         let align = params_align(self.gpu);
         let mut bytes = vec![];

@@ -13,7 +13,7 @@ use std::ops::Range;
 const SLICE: u64 = 8 << 20;
 /// Bytes that may wait in staging memory.
 const IN_FLIGHT: u64 = 64 << 20;
-/// Slices begin at multiples of this many rows, so that planes of two bytes per block begin at whole words.
+/// Slices begin at multiples of this many rows, so that planes of one byte per block begin at whole words.
 pub const ROW_STEP: u64 = 4;
 
 /// One or more weights of the same type and width, their rows one after another.
