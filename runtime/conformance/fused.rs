@@ -5,6 +5,12 @@ use super::{Case, Setup, no_kv};
 use crate::plan::*;
 use crate::quant::{self, GgmlType};
 
+/// Types of Q and K, and of V, in files that mix them: those that CUDA has entries for (kernels/norm_qkv_rope_store.cu).
+const MIXES: [[GgmlType; 2]; 8] = {
+    use GgmlType::*;
+    [[Q2_K, Q4_K], [Q3_K, Q4_K], [Q3_K, Q5_K], [Q4_K, Q5_K], [Q4_K, Q6_K], [Q5_K, Q6_K], [IQ4_NL, Q5_K], [IQ4_XS, Q5_K]]
+};
+
 /// What the cases of an operation differ in.
 #[derive(Clone, Copy)]
 struct Size {
@@ -68,7 +74,7 @@ pub fn cases() -> Vec<Case> {
             cases.push(build(Size { kv: KvType::F32, ..Size::new(ty, 256, tokens) }));
         }
     }
-    for (ty, v) in [(Q4_K, Q6_K), (Q5_K, Q6_K), (Q3_K, Q5_K), (Q2_K, Q4_K), (IQ4_XS, Q5_K)] {
+    for [ty, v] in MIXES {
         cases.extend([1, 3, 8].map(|tokens| qkv(Size { v, ..Size::new(ty, 256, tokens) })));
         cases.push(qkv(Size { v, ..Size::new(ty, WIDE as u32, 6) }));
     }

@@ -70,7 +70,10 @@ fn other_scales(ty: GgmlType, block: &mut [u8], scale: f32, rng: &mut Random) {
             let exponent = (scale.log2() + rng.uniform(0.5)).round();
             block[0] = (120.0 + exponent).max(0.0) as u8 + block[0] % 7;
         }
-        GgmlType::NVFP4 => block[..4].iter_mut().for_each(|d| *d = ue4m3(rng.uniform(scale).abs())),
+        GgmlType::NVFP4 => {
+            // The sign that nobody looks at stays random.
+            block[..4].iter_mut().for_each(|d| *d = ue4m3(rng.uniform(scale).abs()) | *d & 0x80);
+        }
         _ => {}
     }
 }
