@@ -54,6 +54,20 @@ fn info_shows_keys_tensors_and_memory() {
     fails(&["run", "-m", &other, "-p", "x"], &["other.gguf", "general.architecture", "gpt2", "only llama can be run"]);
 }
 
+/// Heads of 16 elements are no whole blocks of a q8_0 cache.
+#[test]
+fn info_leaves_out_caches_that_heads_do_not_fit() {
+    let folder = folder();
+    let path = file(&folder, "plain.gguf", &tiny_llama::PLAIN.file().build());
+    let shown = run(&["info", "-m", &path]).stdout;
+    let line = |start: &str| shown.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{shown}"));
+    let column = line("context ").find("KV cache q8_0").expect("its column");
+    assert!(line("131072 ")[column..].starts_with("- "), "{shown}");
+    let json: Value = serde_json::from_str(&run(&["info", "-m", &path, "--json"]).stdout).expect("JSON");
+    let kv = json["model"]["memory"][0]["kv"].as_object().expect("an object");
+    assert!(kv.keys().eq(["f16", "f32"]), "{json}");
+}
+
 #[test]
 fn info_prints_a_value_in_full() {
     let value = |key: &str| run(&["info", "-m", &tiny(), "--key", key]).stdout;
@@ -202,7 +216,7 @@ fn errors_are_one_line() {
     let bytes = file(&folder, "bytes.txt", b"ab\xff");
     fails(&["run", "-m", &tiny(), "-f", &bytes], &["bytes.txt", "not UTF-8"]);
     fails(&["run", "-m", &tiny(), "-f", &this], &[&this, "cannot read"]);
-    fails(&["run", "-m", &tiny(), "-p", "x", "-c", "16777217"], &["-c 16777217", "16777216"]);
+    fails(&["run", "-m", &tiny(), "-p", "x", "-c", "16777217"], &["a context of 16777217 tokens", "16777216"]);
     fails(&["run", "-m", &tiny(), "-p", "Hello the world", "-c", "4"], &["prompt has 9 tokens", "holds 4"]);
     fails(&["perplexity", "-m", &tiny(), "-p", ""], &["0 tokens"]);
     fails(&["run", "-m", &tiny(), "-p", "x", "--device", "wgpu:99"], &["wgpu", "--device cpu can run it"]);

@@ -12,7 +12,7 @@ use pronk::conformance::nmse;
 use pronk::generate::{LoadOptions, Outputs, load_model};
 use pronk::gguf::{GgmlType, Gguf};
 use pronk::model::Model;
-use pronk::plan::{KvType, Op};
+use pronk::plan::KvType;
 use tiny_llama::{PLAIN, Tiny, logits, rotation};
 
 fn parse(file: &GgufBuilder) -> Gguf {
@@ -100,8 +100,7 @@ fn check_table(file: &GgufBuilder) {
     let options = pronk::model::PlanOptions { n_ctx, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
     let plan = model.plan(&options).expect("a plan");
     let weights = model.weights(&plan).expect("weights");
-    let ropes = plan.decode.iter().filter_map(|op| if let Op::Rope(op) = op { Some(op.table) } else { None });
-    let table = ropes.into_iter().next().expect("a rotation");
+    let table = plan.rope_table().expect("a rotation");
     assert_eq!((plan[table].ty, plan[table].rows), (GgmlType::F32, n_ctx.into()));
     let row_bytes = plan[table].row_bytes() as usize;
     for position in [0, 1, 4095, 4096, 65537, 131_071] {

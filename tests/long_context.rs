@@ -33,19 +33,11 @@ fn model(name: &str) -> Model {
     Model::new(gguf).unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn table_of(plan: &Plan) -> Weight {
-    let table = plan.decode.iter().find_map(|op| match op {
-        Op::Rope(op) => Some(op.table),
-        _ => None,
-    });
-    table.expect("a model rotates")
-}
-
 /// The rotation table that the model makes for so many positions.
 fn rope_table(model: &Model) -> (WeightDecl, bytes::Bytes) {
     let options = PlanOptions { n_ctx: LONG, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
     let plan = model.plan(&options).expect("a plan");
-    let table = table_of(&plan);
+    let table = plan.rope_table().expect("a model rotates");
     (plan[table].clone(), model.weights(&plan).expect("weights")[table].clone())
 }
 
@@ -215,7 +207,7 @@ fn memory_is_what_was_said() {
         let mut cpu = Cpu::default();
         let said = loaded(&mut cpu);
         // The table that the model made is the only weight that no file holds.
-        agree("cpu", said, cpu.allocated() + weights[table_of(&plan)].len() as u64);
+        agree("cpu", said, cpu.allocated() + weights[plan.rope_table().expect("a table")].len() as u64);
         #[cfg(feature = "cuda")]
         {
             use pronk::backend::cuda::Driver;
@@ -249,14 +241,16 @@ fn a_large_context_is_stated_first() {
     loaded.map(drop).unwrap_or_else(|e| panic!("{e}"));
     assert!(done.get());
     let stated = stated.into_inner();
-    assert!(stated.len() == 1 && stated[0].starts_with("-c 1048576: takes 1.3 GiB ("), "{stated:?}");
+    assert!(stated.len() == 1 && stated[0].starts_with("a context of 1048576 tokens takes 1.3 GiB ("), "{stated:?}");
     assert!(stated[0].contains(" + 1.0 GiB KV cache + ") && stated[0].ends_with(" free on cpu"), "{stated:?}");
 }
 
 #[test]
 fn a_shifted_context_is_a_fresh_one_of_what_was_kept() {
-    let devices = [DeviceChoice::Cpu, DeviceChoice::Sim, DeviceChoice::Wgpu(None)];
-    for device in devices.into_iter().filter(|device| pronk::backend::open(*device).is_ok()) {
+    let wgpu = DeviceChoice::Wgpu(None);
+    let wgpu = common::is_here("wgpu", pronk::backend::open(wgpu)).map(|_| wgpu);
+    let sim = cfg!(feature = "cuda").then_some(DeviceChoice::Sim);
+    for device in [Some(DeviceChoice::Cpu), sim, wgpu].into_iter().flatten() {
         let options = LoadOptions { device, n_ctx: Some(16), kv: KvType::F16, chunk: 16, max_outputs: 1 };
         let path = common::data("models/tiny-llama3.q4_0.gguf");
         let session = || load(&path, &options, &mut |_, _| {}).unwrap_or_else(|e| panic!("{e}")).session;

@@ -160,6 +160,6 @@ fn chat_knows_the_capital() {
 
 #[test]
 fn a_context_that_does_not_fit_is_one_line() {
-    let parts = ["-c 16777216: needs ", "KV cache", "free; the most that fits is -c "];
+    let parts = ["a context of 16777216 tokens needs ", "KV cache", "free; the most that fits is -c "];
     fails(&["run", "-m", &model(), "-p", "x", "--kv", "f32", "-c", "16777216", "--device", "cpu"], &parts);
 }

@@ -32,7 +32,7 @@ pub enum LoadError {
     Model(#[from] model::Error),
     #[error(transparent)]
     Backend(#[from] Error),
-    #[error("-c {n_ctx}: expected 1 to {most}")]
+    #[error("a context of {n_ctx} tokens: expected 1 to {most}")]
     Context { n_ctx: u32, most: u32 },
     /// The message names the context, what it needs, what there is, and what would fit.
     #[error("{what}")]
@@ -150,7 +150,7 @@ fn load_on(
     let needs = device.footprint(&plan);
     if options.n_ctx.is_some() && needs.total() >= STATED {
         let of = device.memory().map_or(String::new(), |memory| format!(" of {} free", gib(memory.free)));
-        (report.state)(&format!("-c {n_ctx}: takes {}{of} on {}", needs.text(), device.name()));
+        (report.state)(&format!("a context of {n_ctx} tokens takes {}{of} on {}", needs.text(), device.name()));
     }
     let weights = model.weights(&plan)?;
     let total = plan.weight_bytes();
@@ -180,7 +180,9 @@ fn choose_context(
         return Err(LoadError::Context { n_ctx: wanted, most: MAX_CONTEXT });
     }
     if wanted > trained {
-        notices.push(format!("-c {wanted}: the model was trained for {trained} positions, quality drops beyond"));
+        notices.push(format!(
+            "a context of {wanted} tokens: the model was trained for {trained} positions, quality drops beyond"
+        ));
     }
     let footprint = |n_ctx| Ok::<_, LoadError>(device.footprint(&planned(model, options, n_ctx)?));
     let Some(memory) = device.memory() else {
@@ -205,7 +207,7 @@ fn choose_context(
         fits => format!("the most that fits is -c {fits}"),
     };
     let (name, free) = (device.name(), gib(memory.free));
-    let what = format!("-c {wanted}: needs {}, {name} has {free} free; {most}", needs.text());
+    let what = format!("a context of {wanted} tokens needs {}, {name} has {free} free; {most}", needs.text());
     if options.n_ctx.is_some() || fits == 0 {
         return Err(LoadError::Memory { what, fits });
     }

@@ -92,6 +92,9 @@ pub enum KvType {
 pub const KV_BLOCK: u32 = 32;
 
 impl KvType {
+    /// All of them, the default first.
+    pub const ALL: [KvType; 3] = [KvType::F16, KvType::Q8_0, KvType::F32];
+
     /// What the command line and errors call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -236,6 +239,14 @@ impl Plan {
         self.decode.push(op.clone());
         self.prefill.push(op);
         Ok(())
+    }
+
+    /// The table of the first rotation, fused or not; None if the plan has none.
+    pub fn rope_table(&self) -> Option<Weight> {
+        self.decode.iter().flat_map(Op::expand).find_map(|op| match op {
+            Op::Rope(op) => Some(op.table),
+            _ => None,
+        })
     }
 
     pub fn phase(&self, n_tokens: u32) -> Phase {

@@ -130,11 +130,7 @@ impl Backend for Cpu {
 
     /// Weights stay in the mapped file; only the tables that the model computed take memory.
     fn footprint(&self, plan: &Plan) -> Footprint {
-        let table = |op: &Op| match op {
-            Op::Rope(op) => Some(plan[op.table].bytes()),
-            _ => None,
-        };
-        let weights = plan.decode.iter().find_map(table).unwrap_or(0);
+        let weights = plan.rope_table().map_or(0, |table| plan[table].bytes());
         Footprint { weights, kv: plan.kv.bytes(), buffers: plan.buf_bytes() }
     }
 

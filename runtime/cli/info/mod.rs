@@ -2,10 +2,13 @@ mod report;
 
 use super::args::FileArgs;
 use super::output::{count, plain_table, print, stdout};
+use super::overrides::notice_unread;
 use anyhow::Result;
 use pronk::backend::gib;
 use pronk::gguf::{Gguf, Value, excerpt};
-use report::{KV_TYPES, ModelReport, Report};
+use pronk::plan::KvType;
+use pronk::text::Vocab;
+use report::{ModelReport, Report};
 use std::io::Write;
 
 /// Show what a file holds, what can run its model, and the memory that it takes
@@ -27,9 +30,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let gguf = args.file.gguf()?;
     if let Some(key) = &args.key {
-        return whole_value(gguf.get(key).ok_or_else(|| gguf.key_error(key, "is missing"))?);
+        whole_value(gguf.get(key).ok_or_else(|| gguf.key_error(key, "is missing"))?)?;
+        notice_unread(&gguf);
+        return Ok(());
     }
     let report = Report::of(&gguf)?;
+    if gguf.unread().next().is_some() {
+        let _ = Vocab::from_gguf(&gguf); // reads what a tokenizer and a chat template would, right or wrong
+        notice_unread(&gguf);
+    }
     let mut out = stdout();
     if args.json {
         return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?);
@@ -93,7 +102,7 @@ fn model(m: &ModelReport) -> Result<()> {
     writeln!(out, "runs on: {able}")?;
     m.refusals.iter().try_for_each(|e| writeln!(out, "refused by {e}"))?;
     writeln!(out, "\nMEMORY (a device's total is with an f16 cache; the CPU leaves weights in the file)")?;
-    let kv = KV_TYPES.iter().map(|(name, _)| format!("KV cache {name}"));
+    let kv = KvType::ALL.iter().map(|ty| format!("KV cache {}", ty.name()));
     let header = ["context", "weights", "RoPE table"].map(String::from).into_iter().chain(kv);
     let header = header.chain(["buffers".to_string()]).chain(m.runs_on.iter().map(|id| format!("total on {id}")));
     let mut table = plain_table(&header.collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>());

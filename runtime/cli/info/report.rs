@@ -5,7 +5,7 @@ use pronk::backend::{self, Backend, DeviceChoice, gib};
 use pronk::generate::LoadOptions;
 use pronk::gguf::{GgmlType, Gguf, Value};
 use pronk::model::{Model, PlanOptions};
-use pronk::plan::{KvType, Op, Plan, fuse};
+use pronk::plan::{KvDecl, KvType, Plan, fuse};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ pub struct MemoryReport {
     pub n_ctx: u32,
     pub weights: u64,
     pub rope_table: u64,
-    /// By number format.
+    /// By number format, those left out that the model's heads do not fit.
     pub kv: BTreeMap<&'static str, u64>,
     pub buffers: u64,
     /// What each device allocates, with an f16 cache: the CPU does not copy weights, GPUs have buffers of their own.
@@ -97,13 +97,11 @@ pub struct TensorReport {
 
 /// Contexts whose memory is shown, besides the model's own.
 const CONTEXTS: [u32; 5] = [2048, 8192, 32768, 131_072, 524_288];
-/// Formats of the KV cache, the default first.
-pub const KV_TYPES: [(&str, KvType); 3] = [("f16", KvType::F16), ("q8_0", KvType::Q8_0), ("f32", KvType::F32)];
 
 impl Report {
     pub fn of(gguf: &Gguf) -> Result<Report> {
         let checked = Model::new(gguf.clone()).map_err(anyhow::Error::from).and_then(|model| {
-            let smallest = plan(&model, 1, KvType::F16)?; // checks the tensors
+            let smallest = plan(&model, 1)?; // checks the tensors
             Ok((model, smallest))
         });
         let (model, cannot_be_run) = match checked {
@@ -174,13 +172,9 @@ impl ModelReport {
 
 impl MemoryReport {
     fn of(model: &Model, n_ctx: u32, devices: &[(String, Box<dyn Backend>)]) -> Result<MemoryReport> {
-        let usual = plan(model, n_ctx, KvType::F16)?;
-        let rope_table = usual.decode.iter().find_map(|op| match op {
-            Op::Rope(op) => Some(usual[op.table].bytes()),
-            _ => None,
-        });
-        let rope_table = rope_table.unwrap_or(0);
-        let kv = |(name, ty)| Ok((name, plan(model, n_ctx, ty)?.kv.bytes()));
+        let usual = plan(model, n_ctx)?;
+        let rope_table = usual.rope_table().map_or(0, |table| usual[table].bytes());
+        let kv = KvType::ALL.map(|ty| KvDecl { ty, ..usual.kv }).into_iter().filter(|kv| kv.check().is_ok());
         let on = |(id, device): &(String, Box<dyn Backend>)| {
             let mut plan = usual.clone();
             fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
@@ -192,7 +186,7 @@ impl MemoryReport {
             n_ctx,
             weights: usual.weight_bytes() - rope_table,
             rope_table,
-            kv: KV_TYPES.into_iter().map(kv).collect::<Result<_>>()?,
+            kv: kv.map(|kv| (kv.ty.name(), kv.bytes())).collect(),
             buffers: usual.buf_bytes(),
             devices: devices.iter().map(on).collect(),
         })
@@ -200,19 +194,19 @@ impl MemoryReport {
 
     /// The row of the table: the context, sizes, and totals on `devices`.
     pub fn row(&self, devices: &[String]) -> Vec<String> {
-        let kv = KV_TYPES.iter().map(|(name, _)| self.kv[name]);
-        let totals = devices.iter().map(|id| self.devices[id].total);
-        let sizes = [self.weights, self.rope_table].into_iter().chain(kv).chain([self.buffers]).chain(totals);
-        [self.n_ctx.to_string()].into_iter().chain(sizes.map(gib)).collect()
+        let kv = KvType::ALL.iter().map(|ty| self.kv.get(ty.name()).map_or("-".to_string(), |bytes| gib(*bytes)));
+        let before = [self.n_ctx.to_string(), gib(self.weights), gib(self.rope_table)];
+        let totals = devices.iter().map(|id| gib(self.devices[id].total));
+        before.into_iter().chain(kv).chain([gib(self.buffers)]).chain(totals).collect()
     }
 }
 
-/// The plan as it is usually loaded.
-fn plan(model: &Model, n_ctx: u32, kv: KvType) -> Result<Plan> {
+/// The plan as it is usually loaded, with an f16 cache.
+fn plan(model: &Model, n_ctx: u32) -> Result<Plan> {
     let usual = LoadOptions::default();
     let max_tokens = usual.chunk.min(n_ctx);
     let max_outputs = usual.max_outputs.min(max_tokens);
-    Ok(model.plan(&PlanOptions { n_ctx, max_tokens, max_outputs, kv })?)
+    Ok(model.plan(&PlanOptions { n_ctx, max_tokens, max_outputs, kv: KvType::F16 })?)
 }
 
 /// Elements of an array that are shown; the vocabulary has more.
