@@ -208,6 +208,29 @@ fn another_answer_is_an_error() {
     usage_error(&["guard", "-m", &path, "--agent", "a"], "one of --prompt, --file and --user is required");
 }
 
+/// Half an answer is no verdict.
+#[test]
+fn a_cut_answer_is_an_error() {
+    let folder = TempDir::new().expect("a folder");
+    let path = write(&folder, &answering("unsafe\nS9,7", "safe"));
+    let guard = ["guard", "-m", &path, "--device", "cpu", "-p", "Hello"];
+    let said = run(&guard).stderr;
+    let prompt_len = said.split("prompt ").nth(1).and_then(|rest| rest.split(' ').next());
+    let prompt_len: usize = prompt_len.and_then(|n| n.parse().ok()).expect("the prompt's tokens");
+    let answer_len = encode("unsafe\nS9,7").len();
+    let with_room = |n: usize| (prompt_len + n).to_string();
+    fails(&[&guard[..], &["-c", &with_room(1)]].concat(), &["the answer was cut after 1 token: -c gives more room"]);
+    let what = format!("the answer was cut after {} tokens: ", answer_len - 1);
+    fails(&[&guard[..], &["-c", &with_room(answer_len - 1)]].concat(), &[&what]);
+    run(&[&guard[..], &["-c", &with_room(answer_len)]].concat());
+
+    let last = *encode(&prompt(&[String::new()])).last().expect("a prompt");
+    let [safe, newline] = ["safe", "\n"].map(|text| encode(text)[0]);
+    let path = write(&folder, &follows(&[(last, safe, 3.0), (safe, newline, 20.0), (newline, newline, 20.0)]));
+    let what = "the answer has no end after 64 tokens: is it Llama Guard 2?";
+    fails(&["guard", "-m", &path, "--device", "cpu", "-p", "x"], &[what]);
+}
+
 #[test]
 fn what_was_said_is_no_control_token() {
     let tokenizer = Tokenizer::from_gguf(&tiny()).expect("a tokenizer");

@@ -41,6 +41,22 @@ fn hashes_are_those_of_the_bytes() {
     }
 }
 
+/// A name that is not UTF-8 is shown as well as it can be.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_are_hashed_whatever_their_names() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder();
+    let path = folder.path().join(std::ffi::OsStr::from_bytes(b"m\xff.gguf"));
+    fs::copy(tiny(), &path).expect("a writable folder");
+    let child = common::program::pronk(&["hash", "-m"]).arg(&path).spawn().expect("the program starts");
+    let done = common::program::finish(child);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let hash = |shown: &str| shown.lines().last().and_then(|line| line.split(' ').next()).map(String::from);
+    assert_eq!(hash(&done.stdout), hash(&run(&["hash", "-m", &tiny()]).stdout));
+    assert!(done.stdout.ends_with("/m\u{fffd}.gguf\n"), "{}", done.stdout);
+}
+
 const TEXT: &str = "the world is with the man and there is nothing that he has not seen in all the days of it";
 
 /// Logits of the text's tokens, and the tokens.
@@ -110,6 +126,21 @@ fn a_model_does_not_differ_from_itself() {
     assert!((figure(&report, "PPL / base PPL") - 1.0).abs() < 1e-4, "{report}");
 }
 
+/// Whoever read the perplexities has gone; the file was the point.
+#[test]
+fn a_base_is_written_though_nobody_reads() {
+    let folder = folder();
+    let base = |name: &str| folder.path().join(name).display().to_string();
+    let args = ["perplexity", "--device", "cpu", "-q", "-p", TEXT, "-c", "9", "-m", &tiny(), "--kl-base-out"];
+    assert_eq!(run(&[&args[..], &[&base("read")]].concat()).stderr, "");
+    let mut child = common::program::pronk(&args).arg(base("unread")).spawn().expect("the program starts");
+    drop(child.stdout.take());
+    let done = common::program::finish(child);
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
+    assert!(fs::read(base("unread")).expect("a file") == fs::read(base("read")).expect("a file"));
+    fails(&[&args[..], &[&base("no/such")]].concat(), &["no/such: cannot write"]);
+}
+
 #[test]
 fn a_base_of_something_else_is_refused() {
     let folder = folder();
@@ -125,7 +156,9 @@ fn a_base_of_something_else_is_refused() {
         fails(&args, &[&["base: "], parts].concat());
     };
     run(args(&tiny(), TEXT, &["--kl-base-out", &base]));
-    refused(args(&tiny(), &format!("{TEXT} night"), &["-c", "64"]), &["is of windows (-c) of", "this is 64"]);
+    refused(args(&tiny(), &format!("{TEXT} night"), &["-c", "64"]), &["is of another text: tokens", "this is"]);
+    run(args(&tiny(), TEXT, &["--kl-base-out", &base, "--override-kv", "tokenizer.ggml.add_bos_token=bool:false"]));
+    refused(args(&tiny(), TEXT, &[]), &["is of the beginning-of-text token none, this is 504"]);
     run(args(&tiny(), TEXT, &["--kl-base-out", &base, "-c", "16"]));
     refused(args(&tiny(), TEXT, &["-c", "8"]), &["windows (-c) of 16, this is 8"]);
     refused(args(&tiny(), "short", &["-c", "16"]), &["another text"]);

@@ -1,10 +1,10 @@
 //! Arguments that several subcommands share.
 
-use super::output::{count, notice};
+use super::output::{bytes_bar, count, notice};
 use super::overrides::{OverrideArgs, notice_unread};
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pronk::backend::DeviceChoice;
 use pronk::generate::{LoadOptions, Loaded, Report, load_model_stating};
 use pronk::gguf::Gguf;
@@ -27,9 +27,7 @@ pub struct FileArgs {
 impl FileArgs {
     /// The file, with the values that the command line gives in place of its own.
     pub fn gguf(&self) -> Result<Gguf> {
-        let mut gguf = Gguf::open(&self.model)?;
-        self.overrides.apply(&mut gguf);
-        Ok(gguf)
+        Ok(self.overrides.open(&self.model)?)
     }
 
     /// The file, and the model in it.
@@ -59,8 +57,8 @@ pub struct DeviceArgs {
     #[arg(short = 'c', long, value_name = "TOKENS")]
     ctx_size: Option<u32>,
     /// Number format of the KV cache
-    #[arg(long, alias = "kv-type", value_name = "TYPE", default_value = "f16")]
-    kv: Kv,
+    #[arg(long, alias = "kv-type", value_name = "TYPE", default_value = "f16", value_parser = kv_type())]
+    kv: KvType,
     /// CPU threads; without it one per core
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
@@ -77,28 +75,20 @@ const MAX_THREADS: i64 = 1024;
 /// Threads per core beyond which a slip of the fingers is likely.
 const USEFUL_THREADS: usize = 4;
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Kv {
-    F16,
-    F32,
-    #[value(name = "q8_0")]
-    Q8_0,
+fn kv_type() -> impl TypedValueParser<Value = KvType> {
+    let of_name = |name: String| KvType::ALL.into_iter().find(|ty| ty.name() == name);
+    PossibleValuesParser::new(KvType::ALL.map(KvType::name)).map(move |name| of_name(name).expect("a possible value"))
 }
 
 impl DeviceArgs {
     /// How the command line wants the model loaded. `n_ctx` is the context without -c; none is the model's own.
     pub fn options(&self, n_ctx: Option<u32>) -> LoadOptions {
-        let kv = match self.kv {
-            Kv::F16 => KvType::F16,
-            Kv::F32 => KvType::F32,
-            Kv::Q8_0 => KvType::Q8_0,
-        };
         let n_ctx = match self.ctx_size {
             None => n_ctx,
             Some(0) => None,
             given => given,
         };
-        LoadOptions { device: self.device, n_ctx, kv, ..LoadOptions::default() }
+        LoadOptions { device: self.device, n_ctx, kv: self.kv, ..LoadOptions::default() }
     }
 
     /// Loads a model, with a progress bar on a terminal, and prints what the user should know. Whatever else the command reads of
@@ -123,8 +113,7 @@ impl DeviceArgs {
             model.plan(&PlanOptions { n_ctx: 1, max_tokens: 1, max_outputs: 1, kv: options.kv })?;
             check_tensors(gguf)?;
         }
-        let bar = ProgressBar::new(0);
-        bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")?);
+        let bar = bytes_bar(0)?;
         let mut state = |what: &str| {
             if !self.quiet {
                 bar.suspend(|| notice(what));

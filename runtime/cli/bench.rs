@@ -8,7 +8,6 @@ use clap::error::ErrorKind;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use pronk::backend::gib;
 use pronk::generate::{Loaded, Outputs, Session};
-use pronk::gguf::Gguf;
 use pronk::model::{Model, Shape, Synth};
 use pronk::plan::{Load, Plan};
 use pronk::quant::GgmlType;
@@ -158,11 +157,7 @@ fn model(args: &Args) -> Result<Model> {
             }
             Ok(Synth { shape: Shape { n_layers, ..*shape }, ty: *ty, seed: 1 }.model())
         }
-        (None, Some(path)) => {
-            let mut gguf = Gguf::open(path)?;
-            args.overrides.apply(&mut gguf);
-            Ok(Model::new(gguf)?)
-        }
+        (None, Some(path)) => Ok(Model::new(args.overrides.open(path)?)?),
         (None, None) => unreachable!("the command line asks for one of them"),
     }
 }
@@ -244,7 +239,7 @@ fn measure(test: Test, n: u32, session: &mut Session, model: &Model, stream: Opt
     let plan = session.plan();
     let bytes = test.bytes(plan);
     let avg_gbs = bytes as f64 / avg / 1e9;
-    let kv = format!("{:?}", plan.kv.ty).to_lowercase();
+    let kv = plan.kv.ty.name().to_string();
     let (model_type, model_size, model_n_params) = describe(model);
     Ok(Row {
         build_version: env!("CARGO_PKG_VERSION"),

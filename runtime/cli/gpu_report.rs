@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn write_file(path: &Path, text: &str) -> Result<()> {
     let mut file = WholeFile::create(path)?;
-    file.writer().write_all(text.as_bytes())?;
+    file.write_all(text.as_bytes())?;
     file.commit()
 }
 

@@ -1,6 +1,7 @@
 use super::args::{ModelArgs, tokenizer};
 use super::interrupt::{self, Interrupted, Work};
-use super::output::{notice, stdout};
+use super::output::{count, notice, stdout};
+use super::perplexity::log_sum_exp;
 use super::text::TextArgs;
 use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
@@ -120,7 +121,7 @@ fn turns(args: &Args) -> Result<Vec<String>> {
     Ok(args.user.iter().zip(agents).flat_map(|(user, agent)| [Some(user), agent]).flatten().cloned().collect())
 }
 
-/// The likeliest answer, and the probability that its first word begins with `mark`.
+/// The likeliest answer, and the probability that its first word begins with `mark`. Errors: the answer was cut.
 fn answer(session: &mut Session, tokenizer: &Tokenizer, prompt: &[u32], mark: u32) -> Result<(String, f64)> {
     let mut done = 0;
     session.feed(prompt, Outputs::Last, |n, _| {
@@ -131,32 +132,37 @@ fn answer(session: &mut Session, tokenizer: &Tokenizer, prompt: &[u32], mark: u3
         return Err(Interrupted.into());
     }
     let (mut bytes, mut logits, mut score) = (vec![], vec![], None);
-    for _ in 0..MOST_TOKENS {
+    let mut n = 0;
+    loop {
         session.logits(&mut logits)?;
         check_logits(&logits)?;
         let next = argmax(&logits) as u32;
         let piece = tokenizer.token_bytes(next, false);
         // White space may come before the first word.
-        if !piece.iter().all(u8::is_ascii_whitespace) || tokenizer.is_end(next) {
-            score.get_or_insert_with(|| probability(&logits, mark));
+        let is_end = tokenizer.is_end(next);
+        if is_end || !piece.iter().all(u8::is_ascii_whitespace) {
+            let score = *score.get_or_insert_with(|| probability(&logits, mark));
+            if is_end {
+                return Ok((String::from_utf8_lossy(&bytes).into_owned(), score));
+            }
         }
-        if tokenizer.is_end(next) || interrupt::asked() || session.room() == 0 {
-            break;
+        if interrupt::asked() {
+            return Err(Interrupted.into());
+        }
+        if n == MOST_TOKENS {
+            bail!("the answer has no end after {}: is it Llama Guard 2?", count(n, "token"));
+        }
+        if session.room() == 0 {
+            bail!("the answer was cut after {}: -c gives more room", count(n, "token"));
         }
         bytes.extend_from_slice(piece);
         session.decode(next)?;
+        n += 1;
     }
-    if interrupt::asked() {
-        return Err(Interrupted.into());
-    }
-    let score = score.unwrap_or_else(|| probability(&logits, mark));
-    Ok((String::from_utf8_lossy(&bytes).into_owned(), score))
 }
 
 fn probability(logits: &[f32], token: u32) -> f64 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-    let weight = |l: f32| (l as f64 - most).exp();
-    weight(logits[token as usize]) / logits.iter().map(|l| weight(*l)).sum::<f64>()
+    (logits[token as usize] as f64 - log_sum_exp(logits)).exp()
 }
 
 fn print(report: &Report, as_json: bool) -> Result<()> {

@@ -1,13 +1,12 @@
-use super::args::FileArgs;
-use super::output::stdout;
-use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
-use pronk::gguf::Tensor;
+use super::output::{bytes_bar, stdout};
+use anyhow::Result;
+use indicatif::ProgressBar;
+use pronk::gguf::{Gguf, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
+use std::path::PathBuf;
 
 /// Print the SHA-256 of each tensor's data and of the file
 ///
@@ -15,8 +14,9 @@ use std::io::{Read, Write};
 /// has its line.
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    file: FileArgs,
+    /// GGUF file
+    #[arg(short, long, value_name = "FILE")]
+    model: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -50,16 +50,16 @@ struct TensorHash<'a> {
 const PIECE: usize = 1 << 20;
 
 pub fn run(args: &Args) -> Result<()> {
-    let gguf = args.file.gguf()?;
-    let tensor_bytes: u64 = gguf.tensors().iter().map(|t| t.data.len() as u64).sum();
-    let bar = ProgressBar::new(2 * tensor_bytes); // more or less: the files hold a little more than the tensors
-    bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")?);
+    let gguf = Gguf::open(&args.model)?;
+    let all = gguf.tensors().iter().map(|tensor| &tensor.data).chain(gguf.bytes());
+    let bar = bytes_bar(all.map(|bytes| bytes.len() as u64).sum())?;
     let (files, tensors) = rayon::join(
-        || gguf.files().par_iter().map(|name| hash_file(name, &bar)).collect::<Result<Vec<FileHash>>>(),
+        || gguf.files().par_iter().zip(gguf.bytes()).map(|(name, bytes)| hash_file(name, bytes, &bar)).collect(),
         || gguf.tensors().par_iter().map(|tensor| hash_tensor(tensor, &bar)).collect(),
     );
     bar.finish_and_clear();
-    let hashes = Hashes { files: files?, tensors };
+    gguf.watch().check()?; // what was hashed may not be what was opened
+    let hashes = Hashes { files, tensors };
     let mut out = stdout();
     if args.json {
         return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&hashes)?)?);
@@ -74,32 +74,19 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn hash_tensor<'a>(tensor: &'a Tensor, bar: &ProgressBar) -> TensorHash<'a> {
+    let (name, ty, shape) = (&*tensor.name, tensor.ty.name(), &*tensor.shape);
+    TensorHash { name, ty, shape, bytes: tensor.data.len() as u64, sha256: sha256(&tensor.data, bar) }
+}
+
+fn hash_file<'a>(name: &'a str, bytes: &[u8], bar: &ProgressBar) -> FileHash<'a> {
+    FileHash { name, bytes: bytes.len() as u64, sha256: sha256(bytes, bar) }
+}
+
+fn sha256(bytes: &[u8], bar: &ProgressBar) -> String {
     let mut hash = Sha256::new();
-    for piece in tensor.data.chunks(PIECE) {
+    for piece in bytes.chunks(PIECE) {
         hash.update(piece);
         bar.inc(piece.len() as u64);
     }
-    let (name, ty, shape) = (&*tensor.name, tensor.ty.name(), &*tensor.shape);
-    TensorHash { name, ty, shape, bytes: tensor.data.len() as u64, sha256: hex(hash) }
-}
-
-fn hash_file<'a>(name: &'a str, bar: &ProgressBar) -> Result<FileHash<'a>> {
-    let failed = || format!("{name}: cannot read");
-    let mut file = File::open(name).with_context(failed)?;
-    let (mut hash, mut bytes) = (Sha256::new(), 0);
-    let mut piece = vec![0; PIECE];
-    loop {
-        match file.read(&mut piece).with_context(failed)? {
-            0 => return Ok(FileHash { name, bytes, sha256: hex(hash) }),
-            n => {
-                hash.update(&piece[..n]);
-                bytes += n as u64;
-                bar.inc(n as u64);
-            }
-        }
-    }
-}
-
-fn hex(hash: Sha256) -> String {
     format!("{:x}", hash.finalize())
 }

@@ -1,15 +1,14 @@
 //! How far a model's predictions are from those of another one, which a file holds: that of its base, before quantization say.
 //!
-//! The file, all numbers little-endian: `PRONKLP1`, what the predictions are about (n_vocab u32, window u32, the beginning-of-text token or 2^32 - 1
-//! u32, tokens u32, the tokens u32 each), then for each scored token, in order, the log-probabilities of the whole vocabulary in
-//! its place: the lowest (f32), a step (f32), and n_vocab numbers of steps above the lowest (u16). A model differs from its own
-//! file by a 24th of the squared step: less than 1e-7 where the log-probabilities span 100.
+//! The file, all numbers little-endian: `PRONKLP1`, what the predictions are about (n_vocab u32, window u32, the beginning-of-text
+//! token or 2^32 - 1 u32, tokens u32, the tokens u32 each), then for each scored token, in order, the log-probabilities of the whole
+//! vocabulary in its place: the lowest (f32), a step (f32), and n_vocab numbers of steps above the lowest (u16). A model differs
+//! from its own file by a 24th of the squared step: less than 1e-7 where the log-probabilities span 100.
 
 use super::output::WholeFile;
 use super::perplexity::{Mean, log_sum_exp};
 use anyhow::{Context, Result, bail};
 use bytemuck::{Pod, Zeroable};
-use pronk::backend::gib;
 use rayon::prelude::*;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -18,12 +17,10 @@ use std::path::{Path, PathBuf};
 const MAGIC: [u8; 8] = *b"PRONKLP1";
 const NO_BOS: u32 = u32::MAX;
 
-/// What predictions are about: two models can be compared where all of it is the same.
+/// What predictions are about: two models can be compared where all of it is the same, and the windows are.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Text<'a> {
     pub n_vocab: u32,
-    /// Tokens of a window, the beginning-of-text token among them.
-    pub window: u32,
     pub bos: Option<u32>,
     /// The text, without beginning-of-text tokens.
     pub tokens: &'a [u32],
@@ -41,10 +38,10 @@ struct Head {
 }
 
 impl Text<'_> {
-    /// Tokens that are scored: all of each window but its first.
-    fn n_rows(&self) -> u64 {
+    /// Tokens that are scored: all of each window but its first. The beginning-of-text token is one of a window's.
+    fn n_rows(&self, window: u32) -> u64 {
         let n_bos = self.bos.iter().len();
-        let windows = self.tokens.len().div_ceil(self.window as usize - n_bos);
+        let windows = self.tokens.len().div_ceil(window as usize - n_bos);
         (self.tokens.len() + windows * n_bos - windows) as u64
     }
 
@@ -52,43 +49,37 @@ impl Text<'_> {
         8 + 2 * self.n_vocab as u64
     }
 
-    fn head(&self) -> Head {
+    fn head(&self, window: u32) -> Head {
         let le = u32::to_le_bytes;
         let (bos, n_tokens) = (le(self.bos.unwrap_or(NO_BOS)), le(self.tokens.len() as u32));
-        Head { magic: MAGIC, n_vocab: le(self.n_vocab), window: le(self.window), bos, n_tokens }
+        Head { magic: MAGIC, n_vocab: le(self.n_vocab), window: le(window), bos, n_tokens }
     }
 
-    fn file_bytes(&self) -> u64 {
-        (size_of::<Head>() + 4 * self.tokens.len()) as u64 + self.n_rows() * self.row_bytes()
+    fn file_bytes(&self, window: u32) -> u64 {
+        (size_of::<Head>() + 4 * self.tokens.len()) as u64 + self.n_rows(window) * self.row_bytes()
     }
 }
 
 /// A file of predictions that is being written.
 pub struct BaseWriter {
-    path: PathBuf,
     out: WholeFile,
     n_vocab: usize,
 }
 
 impl BaseWriter {
     /// Errors: the file cannot be written, or there is no space for it.
-    pub fn create(path: &Path, text: &Text) -> Result<BaseWriter> {
+    pub fn create(path: &Path, text: &Text, window: u32) -> Result<BaseWriter> {
         let mut out = WholeFile::create(path)?;
-        let (needs, free) = (text.file_bytes(), out.free_space()?);
-        if needs > free {
-            bail!("{}: needs {}, its disk has {} free", path.display(), gib(needs), gib(free));
-        }
+        out.require(text.file_bytes(window))?;
         let tokens: Vec<u8> = text.tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-        let begin = [bytemuck::bytes_of(&text.head()), &tokens].concat();
-        out.writer().write_all(&begin).with_context(|| format!("{}: cannot write", path.display()))?;
-        Ok(BaseWriter { path: path.to_path_buf(), out, n_vocab: text.n_vocab as usize })
+        out.write_all(&[bytemuck::bytes_of(&text.head(window)), &tokens].concat())?;
+        Ok(BaseWriter { out, n_vocab: text.n_vocab as usize })
     }
 
     /// Appends rows of logits.
     pub fn write(&mut self, logits: &[f32]) -> Result<()> {
         let rows: Vec<Vec<u8>> = logits.par_chunks_exact(self.n_vocab).map(encode).collect();
-        let written = rows.iter().try_for_each(|row| self.out.writer().write_all(row));
-        written.with_context(|| format!("{}: cannot write", self.path.display()))
+        Ok(rows.iter().try_for_each(|row| self.out.write_all(row))?)
     }
 
     pub fn commit(self) -> Result<()> {
@@ -122,6 +113,8 @@ fn decode(row: &[u8]) -> Vec<f64> {
 pub struct Base {
     path: PathBuf,
     file: BufReader<File>,
+    /// Tokens of a window.
+    window: u32,
     n_vocab: usize,
     row_bytes: usize,
     /// Kullback-Leibler divergence at each scored token, in nats.
@@ -134,7 +127,7 @@ pub struct Base {
 }
 
 impl Base {
-    /// Errors: not such a file, or one of another text, vocabulary or window.
+    /// Errors: not such a file, or one of another text or vocabulary.
     pub fn open(path: &Path, text: &Text) -> Result<Base> {
         let name = path.display();
         let failed = || format!("{name}: cannot read");
@@ -149,29 +142,32 @@ impl Base {
         if head.magic != MAGIC {
             bail!("{name}: no file of predictions (--kl-base-out writes one)");
         }
-        let ours = text.head();
-        let refuse = |what: &str, theirs: [u8; 4], ours: [u8; 4]| -> Result<()> {
-            let (theirs, ours) = (u32::from_le_bytes(theirs), u32::from_le_bytes(ours));
-            if theirs != ours {
-                bail!("{name}: is of {what} {theirs}, this is {ours}");
-            }
-            Ok(())
+        let [n_vocab, window, bos, n_tokens] =
+            [head.n_vocab, head.window, head.bos, head.n_tokens].map(u32::from_le_bytes);
+        let refuse = |what: &str, theirs: String, ours: String| match theirs == ours {
+            true => Ok(()),
+            false => bail!("{name}: is of {what} {theirs}, this is {ours}"),
         };
-        refuse("a vocabulary of", head.n_vocab, ours.n_vocab)?;
-        refuse("windows (-c) of", head.window, ours.window)?;
-        refuse("the beginning-of-text token", head.bos, ours.bos)?;
-        refuse("another text: tokens", head.n_tokens, ours.n_tokens)?;
-        if bytes != text.file_bytes() {
-            bail!("{name}: has {bytes} bytes, expected {} (was it cut?)", text.file_bytes());
+        let or_none = |token: u32| if token == NO_BOS { "none".to_string() } else { token.to_string() };
+        refuse("a vocabulary of", n_vocab.to_string(), text.n_vocab.to_string())?;
+        refuse("the beginning-of-text token", or_none(bos), or_none(text.bos.unwrap_or(NO_BOS)))?;
+        refuse("another text: tokens", n_tokens.to_string(), text.tokens.len().to_string())?;
+        if window < 2 {
+            bail!("{name}: is of windows of {window}, expected at least 2");
+        }
+        if bytes != text.file_bytes(window) {
+            bail!("{name}: has {bytes} bytes, expected {} (was it cut?)", text.file_bytes(window));
         }
         for (i, ours) in text.tokens.iter().enumerate() {
             let mut theirs = [0; 4];
             file.read_exact(&mut theirs).with_context(failed)?;
-            refuse(&format!("another text: token {i} is"), theirs, ours.to_le_bytes())?;
+            let theirs = u32::from_le_bytes(theirs).to_string();
+            refuse(&format!("another text: token {i} is"), theirs, ours.to_string())?;
         }
         Ok(Base {
             path: path.to_path_buf(),
             file,
+            window,
             n_vocab: text.n_vocab as usize,
             row_bytes: text.row_bytes() as usize,
             divergences: vec![],
@@ -179,6 +175,14 @@ impl Base {
             nll_difference: Mean::default(),
             same_top: 0,
         })
+    }
+
+    /// Errors: the file is of other windows.
+    pub fn check_window(&self, window: u32) -> Result<()> {
+        if self.window != window {
+            bail!("{}: is of windows (-c) of {}, this is {window}", self.path.display(), self.window);
+        }
+        Ok(())
     }
 
     /// Compares the next rows of the file with rows of logits; `next[i]` is the token that follows.

@@ -76,10 +76,9 @@ pub fn run(args: &Args) -> Result<()> {
 
     let _work = Work::begin()?; // an interrupted run removes what it has written
     let mut out = WholeFile::create(&args.out)?;
-    let failed = || format!("{}: cannot write", args.out.display());
     let shape = [n_rows as u64, n_vocab as u64];
-    let npy = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out.writer()).begin_nd();
-    let mut npy = npy.with_context(failed)?;
+    let npy = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(&mut out).begin_nd();
+    let mut npy = npy?;
     let mut not_finite = 0;
     let mut write = |rows: &[f32]| {
         not_finite += rows.iter().filter(|logit| !logit.is_finite()).count();
@@ -91,16 +90,16 @@ pub fn run(args: &Args) -> Result<()> {
         written = write(rows);
         written.is_ok() && !interrupt::asked()
     })?;
-    written.with_context(failed)?;
+    written?;
     if done < n_tokens {
         return Err(Interrupted.into());
     }
     if args.last {
         let mut row = vec![];
         session.logits(&mut row)?;
-        write(&row).with_context(failed)?;
+        write(&row)?;
     }
-    npy.finish().with_context(failed)?;
+    npy.finish()?;
     out.commit()?;
     if not_finite > 0 {
         notice(format!("{} not finite (--check-tensors looks for the cause)", count(not_finite, "logit")));

@@ -3,6 +3,8 @@
 use super::interrupt;
 use anyhow::{Context, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use pronk::backend::gib;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -29,16 +31,23 @@ pub fn stdout() -> Stdout {
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(about_stdout)
+        self.0.write(bytes).map_err(|e| cannot_write("stdout", e))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(about_stdout)
+        self.0.flush().map_err(|e| cannot_write("stdout", e))
     }
 }
 
-fn about_stdout(e: io::Error) -> io::Error {
-    io::Error::new(e.kind(), format!("stdout: cannot write: {e}"))
+/// The error of writing to `what`, naming it.
+fn cannot_write(what: impl Display, e: io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("{what}: cannot write: {e}"))
+}
+
+/// Shows on a terminal how many of `total` bytes are done.
+pub fn bytes_bar(total: u64) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")?;
+    Ok(ProgressBar::new(total).with_style(style))
 }
 
 /// A table without borders, for reading.
@@ -60,7 +69,7 @@ pub fn print(table: &Table) -> io::Result<()> {
     out.flush()
 }
 
-/// A file that appears under its name when it is complete, not before. There is one at a time.
+/// A file that appears under its name when it is complete, not before. There is one at a time. Errors of writing name it.
 pub struct WholeFile {
     path: PathBuf,
     /// The same file: errors of [`NamedTempFile`] would tell its temporary name.
@@ -74,35 +83,78 @@ impl WholeFile {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             bail!("{}: is not a regular file, cannot be replaced", path.display());
         }
-        let failed = || format!("{}: cannot write", path.display());
+        let failed = |e| cannot_write(path.display(), e);
         let new_file = |path: &Path| File::create_new(path); // with the permissions that any new file gets
-        let file =
-            tempfile::Builder::new().prefix(".pronk-").make_in(folder_of(path), new_file).with_context(failed)?;
+        let file = tempfile::Builder::new().prefix(".pronk-").make_in(folder_of(path), new_file).map_err(failed)?;
         *interrupt::unfinished() = Some(file.path().to_path_buf());
-        let writer = BufWriter::new(file.as_file().try_clone().with_context(failed)?);
+        let writer = BufWriter::new(file.as_file().try_clone().map_err(failed)?);
         Ok(WholeFile { path: path.to_path_buf(), writer, file })
     }
 
-    /// Bytes that are free where the file lies.
-    pub fn free_space(&self) -> Result<u64> {
-        let failed = || format!("{}: cannot tell how much space is free", self.path.display());
-        fs4::available_space(folder_of(&self.path)).with_context(failed)
+    /// Errors: `bytes` are more than what is free where the file lies.
+    pub fn require(&self, bytes: u64) -> Result<()> {
+        let name = self.path.display();
+        let free = fs4::available_space(folder_of(&self.path));
+        let free = free.with_context(|| format!("{name}: cannot tell how much space is free"))?;
+        if bytes > free {
+            bail!("{name}: needs {}, its disk has {} free", gib(bytes), gib(free));
+        }
+        Ok(())
     }
 
-    pub fn writer(&mut self) -> &mut impl Write {
-        &mut self.writer
-    }
-
-    /// Gives the file its name.
+    /// Gives the file its name, in place of a file that has it.
     pub fn commit(mut self) -> Result<()> {
-        let failed = || format!("{}: cannot write", self.path.display());
-        self.writer.flush().with_context(failed)?;
-        self.file.persist(&self.path).map_err(|e| e.error).with_context(failed)?;
+        self.flush()?;
+        self.file.persist(&self.path).map_err(|e| cannot_write(self.path.display(), e.error))?;
+        interrupt::unfinished().take();
+        Ok(())
+    }
+
+    /// Gives the file its name. Errors: another file has it by now.
+    pub fn commit_new(mut self) -> Result<()> {
+        self.flush()?;
+        self.file.persist_noclobber(&self.path).map_err(|e| cannot_write(self.path.display(), e.error))?;
         interrupt::unfinished().take();
         Ok(())
     }
 }
 
+impl Write for WholeFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes).map_err(|e| cannot_write(self.path.display(), e))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush().map_err(|e| cannot_write(self.path.display(), e))
+    }
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_appeared_meanwhile_is_kept() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("out");
+        let begin = || {
+            let mut file = WholeFile::create(&path).expect("a file");
+            file.write_all(b"ours").expect("writes");
+            file
+        };
+        let late = begin();
+        fs::write(&path, "precious").expect("writes");
+        let error = late.commit_new().expect_err("the name is taken").to_string();
+        assert!(error.starts_with(&format!("{}: cannot write: ", path.display())), "{error}");
+        assert_eq!(fs::read(&path).expect("a file"), b"precious");
+        begin().commit().expect("takes its place");
+        assert_eq!(fs::read(&path).expect("a file"), b"ours");
+        fs::remove_file(&path).expect("removes");
+        begin().commit_new().expect("nothing is there");
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1, "nothing else is left");
+    }
 }

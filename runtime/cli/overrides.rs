@@ -2,7 +2,8 @@
 
 use super::output::notice;
 use clap::{Args, ValueEnum};
-use pronk::gguf::{Gguf, Value, excerpt};
+use pronk::gguf::{self, Gguf, Value, excerpt};
+use std::path::Path;
 
 /// Where `--help` lists them.
 const HEADING: &str = "In place of the file's metadata";
@@ -51,8 +52,9 @@ enum Method {
 }
 
 impl OverrideArgs {
-    /// Gives the keys their values; those of arguments with a name of their own come last.
-    pub fn apply(&self, gguf: &mut Gguf) {
+    /// Opens a file, and gives the keys their values; those of arguments with a name of their own come last.
+    pub fn open(&self, path: &Path) -> Result<Gguf, gguf::Error> {
+        let mut gguf = Gguf::open(path)?;
         for (key, value) in &self.override_kv {
             gguf.replace(key, value.clone());
         }
@@ -78,6 +80,7 @@ impl OverrideArgs {
                 gguf.replace(&format!("llama.rope.{key}"), value);
             }
         }
+        Ok(gguf)
     }
 }
 

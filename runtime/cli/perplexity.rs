@@ -2,7 +2,7 @@ use super::args::{ModelArgs, tokenizer};
 use super::interrupt::{self, Interrupted, Work};
 use super::kl::{Base, BaseWriter, Text};
 use super::logits::ROWS_PER_STEP;
-use super::output::{count, notice, stdout};
+use super::output::{WholeFile, count, notice, stdout};
 use super::text::TextArgs;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -37,6 +37,9 @@ pub struct Args {
 const WINDOW: u32 = 512;
 
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(path) = &args.kl_base_out {
+        drop(WholeFile::create(path)?); // finds out before the work whether it can be written
+    }
     let text = args.text.prompt()?.unwrap_or_default();
     let (gguf, model) = args.model.file.model()?;
     let tokenizer = tokenizer(&gguf, &model)?;
@@ -49,10 +52,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let window = u32::try_from(n_all).unwrap_or(WINDOW).min(WINDOW).min(model.config.n_ctx_train);
     let options = LoadOptions { max_outputs: ROWS_PER_STEP, ..args.model.on.options(Some(window)) };
+    let about = Text { n_vocab: model.config.n_vocab, bos: bos.first().copied(), tokens: &tokens };
+    let mut base = args.kl_base.as_ref().map(|path| Base::open(path, &about)).transpose()?;
     let mut session = args.model.on.load(model, &options)?.session;
     let window = session.plan().kv.slots as usize;
     if window < 2 {
-        bail!("-c {window}: expected at least 2");
+        bail!("windows of {window} (-c): expected at least 2");
     }
     let windows = tokens.chunks(window - bos.len());
     if !args.model.on.quiet {
@@ -62,11 +67,10 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
 
-    let predicted =
-        Text { n_vocab: session.n_vocab(), window: window as u32, bos: bos.first().copied(), tokens: &tokens };
-    let mut base = args.kl_base.as_ref().map(|path| Base::open(path, &predicted)).transpose()?;
+    base.iter().try_for_each(|base| base.check_window(window as u32))?;
     let _work = Work::begin()?; // an interrupted run removes what it has written
-    let mut base_out = args.kl_base_out.as_ref().map(|path| BaseWriter::create(path, &predicted)).transpose()?;
+    let base_out = args.kl_base_out.as_ref().map(|path| BaseWriter::create(path, &about, window as u32));
+    let mut base_out = base_out.transpose()?;
 
     let begin = Instant::now();
     let n_vocab = session.n_vocab() as usize;
@@ -109,21 +113,26 @@ pub fn run(args: &Args) -> Result<()> {
         }
         // The bar has the terminal for itself until it is done.
         if bar.is_hidden() {
-            write!(out, "{estimates}")?;
-            out.flush()?;
+            let shown = write!(out, "{estimates}").and_then(|()| out.flush());
+            // A file is worth its work though nobody reads this; the last line tells if nobody can.
+            if base_out.is_none() {
+                shown?;
+            }
             estimates.clear();
         }
     }
     bar.finish_and_clear();
+    if let (Some(base), Some(path)) = (base_out, &args.kl_base_out) {
+        base.commit()?;
+        if !args.model.on.quiet {
+            notice(format!("wrote {}: {}", path.display(), count(nll.n as usize, "prediction")));
+        }
+    }
     let perplexity = nll.mean().exp();
     // The error of the mean, times the derivative of exp.
     writeln!(out, "{estimates}\nFinal estimate: PPL = {perplexity:.4} +/- {:.5}", nll.error() * perplexity)?;
     if let Some(base) = base {
         base.report(&mut out)?;
-    }
-    if let (Some(base), Some(path)) = (base_out, &args.kl_base_out) {
-        base.commit()?;
-        notice(format!("wrote {}: {}", path.display(), count(nll.n as usize, "prediction")));
     }
     if !args.model.on.quiet {
         let rate = tokens.len() as f64 / begin.elapsed().as_secs_f64();

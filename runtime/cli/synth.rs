@@ -1,8 +1,7 @@
 use super::interrupt::{self, Interrupted, Work};
 use super::ops::{shape, tensor_type};
-use super::output::{WholeFile, notice};
+use super::output::{WholeFile, bytes_bar, notice};
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use pronk::backend::gib;
 use pronk::gguf::padding;
 use pronk::model::{Shape, Synth};
@@ -36,7 +35,7 @@ pub struct Args {
     numbers: Numbers,
 }
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 #[command(next_help_heading = "Numbers")]
 struct Numbers {
     #[arg(long, value_name = "N", required_unless_present = "shape")]
@@ -73,11 +72,14 @@ struct Numbers {
     tied: Option<bool>,
 }
 
+/// The name of a shape that is not a well-known one.
+const CHANGED: &str = "synth";
+
 impl Numbers {
     fn shape(&self, base: Option<Shape>) -> Shape {
         let heads = self.heads.unwrap_or(1);
         let base = base.unwrap_or(Shape {
-            name: "synth",
+            name: CHANGED,
             n_layers: 0, // the command line asks for it, as for all that is 0 here
             n_embd: 0,
             n_ff: 0,
@@ -90,7 +92,7 @@ impl Numbers {
             rope_factor: 1.0,
             tied: false,
         });
-        Shape {
+        let shape = Shape {
             name: base.name,
             n_layers: self.layers.unwrap_or(base.n_layers),
             n_embd: self.embd.unwrap_or(base.n_embd),
@@ -103,7 +105,8 @@ impl Numbers {
             rope_base: self.rope_base.unwrap_or(base.rope_base),
             rope_factor: self.rope_factor.unwrap_or(base.rope_factor),
             tied: self.tied.unwrap_or(base.tied),
-        }
+        };
+        Shape { name: if shape == base { base.name } else { CHANGED }, ..shape }
     }
 }
 
@@ -127,16 +130,11 @@ pub fn run(args: &Args) -> Result<()> {
 
     let _work = Work::begin()?; // an interrupted run removes what it has written
     let mut out = WholeFile::create(&args.out)?;
-    let free = out.free_space()?;
-    if total > free {
-        bail!("{name}: needs {}, its disk has {} free", gib(total), gib(free));
-    }
-    let failed = || format!("{name}: cannot write");
-    let bar = ProgressBar::new(total);
-    bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")?);
+    out.require(total)?;
+    let bar = bytes_bar(total)?;
     let mut write = |bytes: &[u8]| {
         bar.inc(bytes.len() as u64);
-        out.writer().write_all(bytes).with_context(failed)
+        out.write_all(bytes)
     };
     write(&begin)?;
     let at_once = PIECES_PER_THREAD * rayon::current_num_threads() as u64;
@@ -156,7 +154,21 @@ pub fn run(args: &Args) -> Result<()> {
         write(padding(bytes))?;
     }
     bar.finish_and_clear();
-    out.commit()?;
+    if args.force { out.commit() } else { out.commit_new() }?;
     notice(format!("wrote {name}: {}, {}", synth.name(), gib(total)));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_shape_loses_its_name() {
+        let shape = Shape::find("smollm2-135m").expect("a known shape");
+        assert_eq!(Numbers::default().shape(Some(shape)), shape);
+        let layers = |n| Numbers { layers: Some(n), ..Numbers::default() }.shape(Some(shape));
+        assert_eq!(layers(shape.n_layers), shape);
+        assert_eq!(layers(1), Shape { name: "synth", n_layers: 1, ..shape });
+    }
 }

@@ -41,6 +41,8 @@ const MAX_ALIGNMENT: u32 = 1 << 20;
 pub struct Gguf {
     /// Names of the parts; just the file's own where it is not split.
     files: Vec<String>,
+    /// All bytes of each part.
+    bytes: Vec<Bytes>,
     /// The mapped files; none of bytes that were in memory already.
     watch: Watch,
     version: u32,
@@ -99,6 +101,7 @@ impl Gguf {
         let metadata = read::metadata(name, &mut reader, header.n_entries)?;
         let mut gguf = Gguf {
             files: vec![name.to_string()],
+            bytes: vec![bytes.clone()],
             watch: Watch::default(),
             version: header.version,
             alignment: DEFAULT_ALIGNMENT,
@@ -135,6 +138,11 @@ impl Gguf {
     /// The names of all parts; just [`Gguf::name`] where the file is not split.
     pub fn files(&self) -> &[String] {
         &self.files
+    }
+
+    /// All bytes of each part, as they are mapped, in the order of [`Gguf::files`].
+    pub fn bytes(&self) -> &[Bytes] {
+        &self.bytes
     }
 
     /// Tells whether the files have changed since they were opened.

@@ -81,6 +81,7 @@ pub(super) fn merge(mut parts: Vec<Gguf>) -> Result<Gguf, Error> {
             model.tensors.push(tensor);
         }
         model.files.extend(part.files);
+        model.bytes.extend(part.bytes);
         model.watch.0.extend(part.watch.0);
     }
     Ok(model)

@@ -114,6 +114,13 @@ fn values_that_nothing_reads_are_said() {
         unused(&without_yarn),
         ["pronk: the value given for llama.rope.scaling.original_context_length is not used"]
     );
+    let info = |key: &str, more: &[&str]| run(&[&["info", "-m", &tiny(), "--override-kv", key], more].concat()).stderr;
+    assert_eq!(info("llama.typo=int:1", &[]), "pronk: the value given for llama.typo is not used\n");
+    for read in ["llama.context_length=int:77", "tokenizer.ggml.bos_token_id=int:3", "tokenizer.chat_template=str:x"] {
+        assert_eq!(info(read, &["--json"]), "", "{read}");
+    }
+    assert_eq!(info("general.name=str:x", &["--key", "general.name"]), "");
+    usage_error(&["hash", "-m", &tiny(), "--rope-scale", "2"], "--rope-scale");
     let tokens = run(&["tokenize", "-m", &tiny(), "-p", "x", "--override-kv", "tokenizer.typo=int:1"]);
     assert_eq!(tokens.stderr, "pronk: the value given for tokenizer.typo is not used\n");
 }
