@@ -62,8 +62,8 @@ stage_f16(const __grid_constant__ StageParams p) {
         most = fmaxf(most, fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
     }
     most = block_largest(most, scratch);
-    // Biased exponents of the scale and its inverse, both kept normal.
-    const int exponent = min(max(int(__float_as_uint(most) >> 23) - int(TOP), 1), 253);
+    // Biased exponents of the scale and its inverse, both normal: that of the largest float, less TOP, is below 254.
+    const int exponent = max(int(__float_as_uint(most) >> 23) - int(TOP), 1);
     const float scale = __uint_as_float(u32(exponent) << 23), inverse = __uint_as_float(u32(254 - exponent) << 23);
 
     constexpr u32 STEP = STAGE_COLS / 4;  // float4s of a step

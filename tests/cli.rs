@@ -432,6 +432,9 @@ fn ops_counters_has_a_row_for_each_kernel() {
     let norm = &json(&["rms_norm"])[0];
     assert_eq!((&norm["entry"], &norm["launches"]), (&"rms_norm".into(), &1.into()));
     assert!(norm["lane_instructions_per_weight"].is_null());
+    let classes = norm["by_class"].as_object().expect("counts by class");
+    assert!(classes["LoadGlobal"].as_u64() > Some(0) && !classes.contains_key("Matrix"), "{norm}");
+    assert_eq!(Some(classes.values().filter_map(Value::as_u64).sum()), norm["warp_instructions"].as_u64());
     assert!(norm["dram_bytes"].as_u64().expect("a count") >= 4 * 576 * 7, "3 rows in and out, and the weights: {norm}");
     let all = json(&["mat_mul_add", "--type", "q8_0", "--gpu", "a100"]);
     let product = &all[0];

@@ -187,6 +187,15 @@ fn mat_mul() -> Vec<Case> {
         cases.push(mat_mul_case(GgmlType::F16, 5, cols, 3));
     }
     cases.extend([GgmlType::F32, GgmlType::F16].map(|ty| mat_mul_case(ty, 5, 4132, 9))); // staged in an unrolled loop
+    // Rows so small that the power of two which brings them into the range of f16 is at its own end.
+    cases.push(case("mat_mul", "F16 tiny x".to_string(), Some(GgmlType::F16), DOT, |s| {
+        s.size(no_kv(), 9, 1);
+        let x = s.input("x", Rows::Tokens, 64, 1e-36);
+        let w = s.weight(GgmlType::F16, 6, 64);
+        let out = s.output("out", Rows::Tokens, 6);
+        s.push(MatMul { out, x, w, first_row: 0 });
+        s.plain_step(9);
+    }));
     for (ty, cols) in quant::FORMATS.iter().map(|f| (f.ty, 3 * f.ty.block_size().max(32))).chain(RAGGED) {
         for tokens in [1, 3, 20] {
             let name = format!("{} rows 3..40 of 64, the others NaN, cols={cols} tokens={tokens}", ty.name());

@@ -9,7 +9,7 @@ use pronk::model::Shape;
 use pronk::quant::GgmlType;
 
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 /// Count what the CUDA kernels do, on the simulator, and estimate what that takes on a GPU
@@ -63,6 +63,8 @@ struct Row {
     entry: String,
     launches: u64,
     warp_instructions: u64,
+    /// Warp instructions of each class: `Integer`, `Float32`, `LoadGlobal`, `Matrix`, ...
+    by_class: BTreeMap<String, u64>,
     lane_instructions: u64,
     /// Per element of the matrices that the operation reads; none for kernels that read no matrix.
     lane_instructions_per_weight: Option<f64>,
@@ -120,6 +122,7 @@ pub fn run(args: &Args) -> Result<()> {
                 entry: entry.clone(),
                 launches: *launches,
                 warp_instructions: counters.total_instructions(),
+                by_class: counters.instructions.iter().map(|(class, n)| (format!("{class:?}"), *n)).collect(),
                 lane_instructions: counters.total_lane_instructions(),
                 lane_instructions_per_weight: reads_matrix.then(|| counters.lane_instructions_per(weights)),
                 sectors_asked: counters.sectors_asked,
