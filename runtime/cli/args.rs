@@ -65,7 +65,7 @@ pub struct DeviceArgs {
     /// Look for NaN and infinity in every tensor first
     #[arg(long)]
     check_tensors: bool,
-    /// Print neither notices nor timings
+    /// Print no timings, and no notices but what a reply was cut for
     #[arg(short, long)]
     pub quiet: bool,
 }

@@ -4,7 +4,7 @@ use super::output::{count, notice, stdout};
 use super::reply::{ContextArgs, ContextEnd, End, Replier, TooLong};
 use super::sampling::SamplingArgs;
 use super::text::TextArgs;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use pronk::text::{ChatTemplate, EncodeOptions, Message, Vocab};
 use rustyline::config::Behavior;
 use rustyline::error::ReadlineError;
@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(text) => {
             let end = chat.turn(&text)?;
             if end == End::ContextFull {
-                notice(format!("the context is full: {} tokens (-c)", chat.replier.n_ctx()));
+                notice(chat.replier.full());
             }
             end.interrupted()
         }
@@ -71,6 +71,8 @@ enum Line {
     Exit,
     /// A message, and why the reply to it ended.
     Message(End),
+    /// A message for which there was no room.
+    Unanswered,
 }
 
 struct Chat {
@@ -143,16 +145,16 @@ impl Chat {
             }
             _ => {}
         }
-        let end = match self.turn(line) {
+        let line = match self.turn(line) {
             // A first message has no conversation to blame.
-            Err(e) if e.is::<TooLong>() && !self.turns.is_empty() => End::ContextFull,
-            end => end?,
+            Err(e) if e.is::<TooLong>() && !self.turns.is_empty() => Line::Unanswered,
+            end => Line::Message(end?),
         };
-        if end == End::ContextFull {
+        if matches!(line, Line::Unanswered | Line::Message(End::ContextFull)) {
             let n_ctx = self.replier.n_ctx();
             notice(format!("the conversation is full ({n_ctx} tokens): /clear begins a new one, -c gives more room"));
         }
-        Ok(Line::Message(end))
+        Ok(line)
     }
 
     /// Reads lines from a terminal, with editing and history. Ctrl-D ends it, so does Ctrl-C outside of a reply.
@@ -181,14 +183,19 @@ impl Chat {
         }
     }
 
-    /// One message per line.
+    /// One message per line. Errors: there was no room for a reply to one of them; the others have theirs.
     fn on_pipe(&mut self) -> Result<()> {
+        let mut unanswered = 0;
         for line in io::stdin().lock().lines() {
             match self.line(&line.context("stdin: cannot read")?)? {
                 Line::Exit => break,
                 Line::Command => {}
                 Line::Message(end) => end.interrupted()?,
+                Line::Unanswered => unanswered += 1,
             }
+        }
+        if unanswered > 0 {
+            bail!("{} without a reply: the conversation was full", count(unanswered, "message"));
         }
         Ok(())
     }

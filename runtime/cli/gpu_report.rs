@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// Check and measure a GPU: conformance, agreement with the simulator, speed; writes JSON, a page and a chart
@@ -19,7 +20,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// The device to report on
-    #[arg(long, default_value = "cuda")]
+    #[arg(long, default_value = "cuda", value_parser = device_name)]
     device: String,
     /// Also measure this model
     #[arg(short, long, value_name = "FILE")]
@@ -27,6 +28,11 @@ pub struct Args {
     /// Steps that would begin later than this are left out, and said so
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=600))]
     minutes: u64,
+}
+
+/// A name that the steps can be given.
+fn device_name(name: &str) -> Result<String, <DeviceChoice as FromStr>::Err> {
+    name.parse::<DeviceChoice>().map(|_| name.to_string())
 }
 
 /// One program to run.
@@ -55,7 +61,7 @@ struct Done {
 
 pub fn run(args: &Args) -> Result<()> {
     // An early error beats a report of nothing but failures.
-    backend::open(args.device.parse::<DeviceChoice>()?)?;
+    backend::open(args.device.parse()?)?;
     fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot make this folder", args.out.display()))?;
     let begin = Instant::now();
     let steps = steps(args)?;

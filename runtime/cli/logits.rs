@@ -1,13 +1,13 @@
 use super::args::{ModelArgs, tokenizer};
 use super::interrupt::{self, Interrupted, Work};
-use super::output::{WholeFile, count, notice};
+use super::output::{WholeFile, count, notice, tokens_bar};
 use super::text::TextArgs;
 use anyhow::{Context, Result, bail};
 use clap::ArgGroup;
 use npyz::WriterBuilder;
 use pronk::generate::{LoadOptions, Outputs};
 use pronk::text::EncodeOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Write the logits after each token of a text to a NumPy file: float32 (tokens, vocabulary)
 #[derive(clap::Args)]
@@ -46,8 +46,9 @@ fn ids(text: &str) -> Result<Ids, String> {
 pub const ROWS_PER_STEP: u32 = 64;
 
 pub fn run(args: &Args) -> Result<()> {
-    drop(WholeFile::create(&args.out)?); // finds out before the work whether it can be written
     let (gguf, model) = args.model.file.model()?;
+    // Finds out before the work whether it can be written.
+    WholeFile::create(&args.out)?.refuse_inputs(gguf.files().iter().map(Path::new).chain(args.text.path()))?;
     let n_vocab = model.config.n_vocab;
     let tokens = match (&args.tokens, args.text.prompt()?) {
         (Some(Ids(tokens)), _) => tokens.clone(),
@@ -85,11 +86,14 @@ pub fn run(args: &Args) -> Result<()> {
         rows.iter().try_for_each(|logit| npy.push(logit))
     };
     let (mut done, mut written) = (0, Ok(()));
+    let bar = tokens_bar(n_tokens)?;
     session.feed(&tokens, outputs, |fed, rows| {
         done = fed;
+        bar.set_position(fed as u64);
         written = write(rows);
         written.is_ok() && !interrupt::asked()
     })?;
+    bar.finish_and_clear();
     written?;
     if done < n_tokens {
         return Err(Interrupted.into());

@@ -50,6 +50,12 @@ pub fn bytes_bar(total: u64) -> Result<ProgressBar> {
     Ok(ProgressBar::new(total).with_style(style))
 }
 
+/// Shows on a terminal how many of `total` tokens are read.
+pub fn tokens_bar(total: usize) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} tokens, {eta} left")?;
+    Ok(ProgressBar::new(total as u64).with_style(style))
+}
+
 /// A table without borders, for reading.
 pub fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
@@ -71,7 +77,10 @@ pub fn print(table: &Table) -> io::Result<()> {
 
 /// A file that appears under its name when it is complete, not before. There is one at a time. Errors of writing name it.
 pub struct WholeFile {
+    /// As it was given.
     path: PathBuf,
+    /// What is replaced: where `path` is a link, the file that it leads to.
+    target: PathBuf,
     /// The same file: errors of [`NamedTempFile`] would tell its temporary name.
     writer: BufWriter<File>,
     file: NamedTempFile,
@@ -84,17 +93,28 @@ impl WholeFile {
             bail!("{}: is not a regular file, cannot be replaced", path.display());
         }
         let failed = |e| cannot_write(path.display(), e);
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         let new_file = |path: &Path| File::create_new(path); // with the permissions that any new file gets
-        let file = tempfile::Builder::new().prefix(".pronk-").make_in(folder_of(path), new_file).map_err(failed)?;
+        let file = tempfile::Builder::new().prefix(".pronk-").make_in(folder_of(&target), new_file).map_err(failed)?;
         *interrupt::unfinished() = Some(file.path().to_path_buf());
         let writer = BufWriter::new(file.as_file().try_clone().map_err(failed)?);
-        Ok(WholeFile { path: path.to_path_buf(), writer, file })
+        Ok(WholeFile { path: path.to_path_buf(), target, writer, file })
+    }
+
+    /// Errors: the file would take the place of one that is read.
+    pub fn refuse_inputs<'a>(&self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+        for input in inputs {
+            if fs::canonicalize(input).is_ok_and(|input| input == self.target) {
+                bail!("{}: is what is read, cannot be replaced", self.path.display());
+            }
+        }
+        Ok(())
     }
 
     /// Errors: `bytes` are more than what is free where the file lies.
     pub fn require(&self, bytes: u64) -> Result<()> {
         let name = self.path.display();
-        let free = fs4::available_space(folder_of(&self.path));
+        let free = fs4::available_space(folder_of(&self.target));
         let free = free.with_context(|| format!("{name}: cannot tell how much space is free"))?;
         if bytes > free {
             bail!("{name}: needs {}, its disk has {} free", gib(bytes), gib(free));
@@ -102,10 +122,14 @@ impl WholeFile {
         Ok(())
     }
 
-    /// Gives the file its name, in place of a file that has it.
+    /// Gives the file its name, in place of a file that has it, whose permissions it takes.
     pub fn commit(mut self) -> Result<()> {
         self.flush()?;
-        self.file.persist(&self.path).map_err(|e| cannot_write(self.path.display(), e.error))?;
+        if let Ok(found) = fs::metadata(&self.target) {
+            let kept = self.file.as_file().set_permissions(found.permissions());
+            kept.map_err(|e| cannot_write(self.path.display(), e))?;
+        }
+        self.file.persist(&self.target).map_err(|e| cannot_write(self.path.display(), e.error))?;
         interrupt::unfinished().take();
         Ok(())
     }
@@ -113,7 +137,7 @@ impl WholeFile {
     /// Gives the file its name. Errors: another file has it by now.
     pub fn commit_new(mut self) -> Result<()> {
         self.flush()?;
-        self.file.persist_noclobber(&self.path).map_err(|e| cannot_write(self.path.display(), e.error))?;
+        self.file.persist_noclobber(&self.target).map_err(|e| cannot_write(self.path.display(), e.error))?;
         interrupt::unfinished().take();
         Ok(())
     }
@@ -156,5 +180,24 @@ mod tests {
         fs::remove_file(&path).expect("removes");
         begin().commit_new().expect("nothing is there");
         assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1, "nothing else is left");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_permissions_stay() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let [path, link] = ["file", "link"].map(|name| folder.path().join(name));
+        fs::write(&path, "old").expect("writes");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("sets");
+        symlink("file", &link).expect("a link");
+        let mut file = WholeFile::create(&link).expect("a file");
+        let error = file.refuse_inputs([path.as_path()]).expect_err("it is the same file").to_string();
+        assert_eq!(error, format!("{}: is what is read, cannot be replaced", link.display()));
+        file.write_all(b"new").expect("writes");
+        file.commit().expect("takes its place");
+        assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+        assert_eq!(fs::read(&path).expect("a file"), b"new");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
     }
 }

@@ -10,7 +10,7 @@ use pronk::generate::{LoadOptions, NotFinite, Outputs};
 use pronk::text::EncodeOptions;
 use rayon::prelude::*;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Measure how well a model predicts a text
@@ -37,11 +37,12 @@ pub struct Args {
 const WINDOW: u32 = 512;
 
 pub fn run(args: &Args) -> Result<()> {
-    if let Some(path) = &args.kl_base_out {
-        drop(WholeFile::create(path)?); // finds out before the work whether it can be written
-    }
     let text = args.text.prompt()?.unwrap_or_default();
     let (gguf, model) = args.model.file.model()?;
+    if let Some(path) = &args.kl_base_out {
+        // Finds out before the work whether it can be written.
+        WholeFile::create(path)?.refuse_inputs(gguf.files().iter().map(Path::new).chain(args.text.path()))?;
+    }
     let tokenizer = tokenizer(&gguf, &model)?;
     let tokens = tokenizer.encode(&text, EncodeOptions::default());
     let tokens = tokens.with_context(|| args.model.file.model.display().to_string())?;

@@ -1,9 +1,10 @@
 //! Replies: a prompt goes in, text comes out as it is made.
 
 use super::interrupt::{self, Interrupted, Work};
-use super::output::{count, notice};
+use super::output::{count, notice, tokens_bar};
 use super::sampling::SamplingArgs;
 use anyhow::{Result, bail};
+use indicatif::ProgressBar;
 use pronk::generate::{Outputs, Sampler, Session, check_logits};
 use pronk::text::{Detokenizer, StopMatcher, Tokenizer};
 use std::fmt;
@@ -62,6 +63,8 @@ pub struct Reply {
     generated: usize,
     /// Tokens that were fed back for the next choice.
     steps: usize,
+    /// How often the context was full and went on without its older half.
+    shifts: usize,
     decode_time: Duration,
 }
 
@@ -77,6 +80,9 @@ impl fmt::Display for Reply {
         write!(f, " in {seconds:.2} s, {rate_in:.1} tok/s; reply {}", count(self.generated, "token"))?;
         if self.end == End::Limit {
             write!(f, " (limit -n)")?;
+        }
+        if self.shifts > 0 {
+            write!(f, ", {} of the context", count(self.shifts, "shift"))?;
         }
         match self.steps {
             0 => Ok(()),
@@ -146,6 +152,15 @@ impl Replier {
         self.session.plan().kv.slots
     }
 
+    /// What to say where the context is full and a reply ends for it.
+    pub fn full(&self) -> String {
+        let why = match self.context.context_end {
+            ContextEnd::Stop => "--context-end shift goes on",
+            ContextEnd::Shift => "too few to drop any",
+        };
+        format!("the context is full: {} tokens (-c); {why}", self.n_ctx())
+    }
+
     /// Forgets all text.
     pub fn clear(&mut self) {
         self.held.clear();
@@ -181,6 +196,7 @@ impl Replier {
             prompt_time: Duration::ZERO,
             generated: 0,
             steps: 0,
+            shifts: 0,
             decode_time: Duration::ZERO,
         };
         let begins = prompt.first().copied() == self.tokenizer.bos();
@@ -194,7 +210,7 @@ impl Replier {
     }
 
     /// Makes room where the context is full, if the command line says so: whether there is room now, or the work was stopped.
-    fn make_room(&mut self, keep: usize) -> Result<bool> {
+    fn make_room(&mut self, keep: usize, reply: &mut Reply) -> Result<bool> {
         if self.session.room() > 0 {
             return Ok(true);
         }
@@ -202,12 +218,14 @@ impl Replier {
         if self.context.context_end == ContextEnd::Stop || rest < 2 {
             return Ok(false);
         }
-        if !self.quiet {
+        // Said once: it would stand in the middle of the text each time.
+        if !self.quiet && reply.shifts == 0 {
             let (dropped, again) = (count(rest / 2, "token"), rest - rest / 2);
             notice(format!(
                 "the context is full: {dropped} dropped after the first {keep}, the last {again} read again"
             ));
         }
+        reply.shifts += 1;
         self.session.shift(&mut self.held, keep, |_, _| !interrupt::asked())?;
         Ok(true)
     }
@@ -217,10 +235,14 @@ impl Replier {
         let mut characters = Detokenizer::new();
         let mut stops = StopMatcher::new(self.stops.clone())?;
         let begin = Instant::now();
+        let one_step = tokens.len() <= self.session.plan().max_tokens as usize;
+        let bar = if self.quiet || one_step { ProgressBar::hidden() } else { tokens_bar(tokens.len())? };
         self.session.feed(tokens, Outputs::Last, |done, _| {
             reply.fed = done;
+            bar.set_position(done as u64);
             !interrupt::asked()
         })?;
+        bar.finish_and_clear();
         self.held.extend_from_slice(&tokens[..reply.fed]);
         if reply.fed < tokens.len() {
             reply.prompt_time = begin.elapsed();
@@ -239,7 +261,7 @@ impl Replier {
                 break End::Limit;
             }
             if reply.generated > 0 {
-                if !self.make_room(keep)? {
+                if !self.make_room(keep, reply)? {
                     break End::ContextFull;
                 }
                 if interrupt::asked() {

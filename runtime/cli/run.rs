@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
     let load_time = begin.elapsed();
     let reply = replier.reply(&prompt, &mut stdout())?;
     if reply.end == End::ContextFull {
-        notice(format!("the context is full: {} tokens (-c; --context-end shift goes on)", replier.n_ctx()));
+        notice(replier.full());
     }
     if !args.model.on.quiet {
         notice(replier.summary(load_time, &format!("; {reply}")));

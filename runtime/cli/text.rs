@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 #[group(multiple = false)]
 pub struct TextArgs {
-    /// Text
+    /// Text, taken as it is: \n in it is a backslash and an n
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// File that holds the text, in UTF-8; -: stdin
@@ -19,6 +19,11 @@ pub struct TextArgs {
 }
 
 impl TextArgs {
+    /// The file that holds the text, if one does.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// The text, the file's to the last byte.
     pub fn text(&self) -> Result<Option<String>> {
         match &self.file {

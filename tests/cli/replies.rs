@@ -90,12 +90,13 @@ fn a_full_context_shifts_where_asked() {
         "{}",
         shifts.stderr
     );
-    assert!(shifts.stderr.matches("the context is full").count() > 3, "{}", shifts.stderr);
+    assert_eq!(shifts.stderr.matches("the context is full").count(), 1, "{}", shifts.stderr);
+    assert!(shifts.stderr.contains(" shifts of the context"), "{}", shifts.stderr);
     let quiet = with(&["-c", "16", "--context-end", "shift", "--keep", "-1", "-q"]);
     assert_eq!(quiet.stderr, "");
     // Nothing is left to drop.
     let kept = with(&["-c", "4", "--context-end", "shift", "--keep", "-1"]);
-    assert!(kept.stderr.contains("the context is full: 4 tokens (-c"), "{}", kept.stderr);
+    assert!(kept.stderr.contains("the context is full: 4 tokens (-c); too few to drop any"), "{}", kept.stderr);
     let chat = ["chat", "-m", &model, "-c", "64", "-n", "8", "--context-end", "shift"];
     let done = with_input(&[&chat[..], &GREEDY[..]].concat(), &"Hello\n".repeat(6));
     assert_eq!((done.code, done.stderr.matches("reply 8 tokens").count()), (Some(0), 6), "{}", done.stderr);
@@ -130,9 +131,10 @@ fn a_full_conversation_goes_on_when_cleared() {
     let model = tiny();
     let args = [&["chat", "-m", &model, "-c", "64"], &GREEDY[..]].concat();
     let done = with_input(&args, "Hello\nHello\n/clear\nHello\n");
-    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(done.code, Some(1), "{}", done.stderr);
     assert_eq!(done.stderr.matches(FULL).count(), 3, "{}", done.stderr);
-    assert_eq!(done.stderr.matches("reply ").count(), 2, "{}", done.stderr);
+    assert_eq!(done.stderr.matches(" tok/s; reply ").count(), 2, "{}", done.stderr);
+    assert!(done.stderr.ends_with("1 message without a reply: the conversation was full\n"), "{}", done.stderr);
     // Where nothing was said before, nothing can be cleared.
     let done = with_input(&["chat", "-m", &tiny(), "-c", "4"], "Hello\n");
     assert!(done.code == Some(1) && done.stderr.contains("the context holds 4"), "{}", done.stderr);
