@@ -179,6 +179,7 @@ fn mat_mul() -> Vec<Case> {
     }
     for ty in [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q8_0, GgmlType::F16] {
         cases.extend([mat_mul_case(ty, 192, 576, 1), mat_mul_case(ty, 48, 1536, 37)]);
+        cases.push(mat_mul_case(ty, 20, 256, 70)); // more rows of x than a tile has
     }
     cases.push(mat_mul_case(GgmlType::Q4_0, 16, 14336, 1)); // ffn_down of Llama 3 8B
     for cols in [4, 36, 100] {
