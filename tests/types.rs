@@ -38,7 +38,7 @@ fn table(column: &str) -> BTreeMap<GgmlType, bool> {
 /// Elements of a row of the embedding table: every block fits.
 const COLS: u32 = 256;
 
-/// An embedding of the golden blocks of a type, all of its rows asked for.
+/// An embedding of blocks whose values are known, all of its rows asked for.
 struct Golden {
     plan: Plan,
     weights: Weights,
@@ -52,7 +52,12 @@ fn golden(ty: GgmlType) -> Golden {
         let path = common::data(&format!("blocks/{}.{extension}", ty.name().to_lowercase()));
         std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     };
-    let want: Vec<f32> = read("f32").chunks_exact(4).map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]])).collect();
+    let want = read("f32").chunks_exact(4).map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]])).collect();
+    embedding(ty, read("bin"), want)
+}
+
+/// `want`: the values of `blocks`, a whole number of rows.
+fn embedding(ty: GgmlType, blocks: Vec<u8>, want: Vec<f32>) -> Golden {
     let rows = want.len() as u32 / COLS;
     let mut plan = Plan::new(KvDecl { layers: 0, slots: rows, heads: 1, head_dim: 2, ty: KvType::F32 }, rows, 1);
     let decl = WeightDecl { name: ty.name().to_string(), ty, rows: rows as u64, cols: COLS as u64 };
@@ -60,7 +65,7 @@ fn golden(ty: GgmlType) -> Golden {
     let out = plan.buf("out", Rows::Tokens, COLS);
     plan.push(Embed { out, table, next: None }).expect("the shapes fit");
     let tokens: Vec<u32> = (0..rows).collect();
-    Golden { plan, weights: Weights(vec![read("bin").into()]), step: Step::sequence(&tokens, 0, &[0]), out, want }
+    Golden { plan, weights: Weights(vec![blocks.into()]), step: Step::sequence(&tokens, 0, &[0]), out, want }
 }
 
 /// Whether `backend` takes tensors of `ty`, as embeddings and in products, and answers alike for both.
@@ -95,15 +100,36 @@ fn check(backend: &mut dyn Backend, column: &str) {
             println!("unsupported: {ty} on {}", backend.name());
             continue;
         }
-        let Golden { plan, weights, step, out, want } = golden(ty);
-        backend.load(&plan, &weights, &mut |_| {}).unwrap_or_else(|e| panic!("{ty}: {e}"));
-        backend.run(&step).unwrap_or_else(|e| panic!("{ty}: {e}"));
-        let mut found = vec![f32::NAN; want.len()];
-        backend.read(out, &mut found).unwrap_or_else(|e| panic!("{ty}: {e}"));
-        for (i, (found, want)) in found.iter().zip(&want).enumerate() {
-            assert!(alike(*found, *want), "{ty} on {}: value {i} is {found:e}, not {want:e}", backend.name());
+        let golden = golden(ty);
+        for (i, (found, want)) in decoded(backend, &golden).into_iter().zip(&golden.want).enumerate() {
+            assert!(alike(found, *want), "{ty} on {}: value {i} is {found:e}, not {want:e}", backend.name());
         }
     }
+}
+
+/// What the backend makes of the blocks.
+fn decoded(backend: &mut dyn Backend, golden: &Golden) -> Vec<f32> {
+    let ty = golden.plan.weights[0].ty;
+    backend.load(&golden.plan, &golden.weights, &mut |_| {}).unwrap_or_else(|e| panic!("{ty}: {e}"));
+    backend.run(&golden.step).unwrap_or_else(|e| panic!("{ty}: {e}"));
+    let mut found = vec![f32::NAN; golden.want.len()];
+    backend.read(golden.out, &mut found).unwrap_or_else(|e| panic!("{ty}: {e}"));
+    found
+}
+
+/// MXFP4's smallest scales are subnormal. The CUDA kernels are compiled to keep such numbers.
+#[cfg(feature = "cuda")]
+#[test]
+fn the_smallest_scales_of_mxfp4_are_exact_on_the_simulator() {
+    let mut blocks = quant::random_blocks(GgmlType::MXFP4, 2 * COLS as u64, &mut quant::Random::new(1));
+    for (i, block) in blocks.chunks_exact_mut(GgmlType::MXFP4.block_bytes() as usize).enumerate() {
+        block[0] = i as u8 % 4;
+    }
+    let mut want = vec![0.0; 2 * COLS as usize];
+    quant::decode(GgmlType::MXFP4, &blocks, &mut want);
+    assert!(want.iter().any(|v| v.is_subnormal()));
+    let golden = embedding(GgmlType::MXFP4, blocks, want);
+    assert_eq!(decoded(&mut pronk::backend::cuda::Cuda::sim(), &golden), golden.want);
 }
 
 #[test]
