@@ -57,7 +57,7 @@ fn rotates_exactly(what: &str, model: &Model, frequencies: &[f64]) {
     let x = plan.buf("x", Rows::Tokens, cols);
     let (decl, bytes) = rope_table(model);
     let table = plan.weight(decl);
-    plan.push(Rope { x, table, head_dim: c.head_dim }).expect("shapes fit");
+    plan.push(Rope { x, table, head_dim: c.head_dim, pairing: Pairing::Neighbours }).expect("shapes fit");
     let mut step = Step::sequence(&[0; POSITIONS.len()], 0, &[]);
     step.rows.iter_mut().zip(POSITIONS).for_each(|(row, position)| row.position = position);
     let mut random = Random::new(5);

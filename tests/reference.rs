@@ -3,7 +3,7 @@
 use half::f16;
 use pronk::backend::cpu::{KvRows, add, add_bias, argmax, attention, mat_mul, rms_norm, rope, swi_glu};
 use pronk::conformance::nmse;
-use pronk::plan::{KvDecl, KvType, StepRow};
+use pronk::plan::{KvDecl, KvType, Pairing, StepRow};
 use pronk::quant::{self, GgmlType, Random, random_blocks};
 
 /// f32 sums of up to a few thousand terms.
@@ -87,23 +87,31 @@ fn attention_is_a_softmax_average_over_the_window() {
     assert_close(&got, &want);
 }
 
-#[test]
-fn rope_turns_neighbours_and_leaves_the_rest() {
+/// Heads of 6 elements, 4 of them rotated: the pairs that turn.
+fn rope_turns(pairing: Pairing, pairs: [[usize; 2]; 2]) {
     let angles = [0.3f64, 2.0];
     let table: Vec<f32> = angles.iter().flat_map(|a| [a.cos() as f32, a.sin() as f32]).collect();
     let mut got = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0];
     let before = got;
-    rope(&mut got, &table, 6);
-    let turned = |x0: f32, x1: f32, a: f64| {
-        let (x0, x1) = (x0 as f64, x1 as f64);
-        [x0 * a.cos() - x1 * a.sin(), x0 * a.sin() + x1 * a.cos()]
-    };
+    rope(&mut got, &table, 6, pairing);
     for head in 0..2 {
         let (x, was) = (&got[head * 6..][..6], &before[head * 6..][..6]);
-        assert_close(&x[..2], &turned(was[0], was[1], angles[0]));
-        assert_close(&x[2..4], &turned(was[2], was[3], angles[1]));
+        for (a, [i, j]) in angles.into_iter().zip(pairs) {
+            let (x0, x1) = (was[i] as f64, was[j] as f64);
+            assert_close(&[x[i], x[j]], &[x0 * a.cos() - x1 * a.sin(), x0 * a.sin() + x1 * a.cos()]);
+        }
         assert_eq!(x[4..], was[4..]);
     }
+}
+
+#[test]
+fn rope_turns_neighbours_and_leaves_the_rest() {
+    rope_turns(Pairing::Neighbours, [[0, 1], [2, 3]]);
+}
+
+#[test]
+fn rope_turns_halves_and_leaves_the_rest() {
+    rope_turns(Pairing::Halves, [[0, 2], [1, 3]]);
 }
 
 #[test]

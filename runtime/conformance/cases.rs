@@ -240,7 +240,7 @@ fn rope() -> Vec<Case> {
             s.size(no_kv(), tokens, 1);
             let x = s.input("x", Rows::Tokens, heads * head_dim, 1.0);
             let table = rope_table(s, positions, rope_dim);
-            s.push(Rope { x, table, head_dim });
+            s.push(Rope { x, table, head_dim, pairing: Pairing::Neighbours });
             let mut step = Step::sequence(&vec![0; tokens as usize], 0, &[]);
             for (t, row) in step.rows.iter_mut().enumerate() {
                 row.position = (t as u32 * 41 + positions - 1) % positions; // the last one first

@@ -135,8 +135,8 @@ fn qkv(size: Size) -> Case {
         s.push(MatMul { out: q, x: h, w: wq, first_row: q_row });
         s.push(MatMul { out: k, x: h, w: wk, first_row: k_row });
         s.push(MatMul { out: v, x: h, w: wv, first_row: v_row });
-        s.push(Rope { x: q, table, head_dim: 32 });
-        s.push(Rope { x: k, table, head_dim: 32 });
+        s.push(Rope { x: q, table, head_dim: 32, pairing: Pairing::Neighbours });
+        s.push(Rope { x: k, table, head_dim: 32, pairing: Pairing::Neighbours });
         s.push(KvStore { k, v, layer: 1 });
         // Large scores would magnify the rounding of q and k. Elements of q and k are as large as those of w times
         // the root of cols times a norm's mean square of 1/3: scores of 32 of their products are to stay near 1.

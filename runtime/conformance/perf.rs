@@ -202,14 +202,14 @@ fn layer_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32, most_cop
             s.push(MatMul { out, x: h, w, first_row: 0 });
         }
         for x in [q, k] {
-            s.push(Rope { x, table, head_dim });
+            s.push(Rope { x, table, head_dim, pairing: Pairing::Neighbours });
         }
         s.push(KvStore { k, v, layer });
     });
     case("rope", &format!("heads={} head_dim={head_dim}", shape.n_heads), 2 * floats(q_dim), &|s, _| {
         let x = s.input("x", Rows::Tokens, q_dim, 1.0);
         let table = rope_table(s);
-        s.push(Rope { x, table, head_dim });
+        s.push(Rope { x, table, head_dim, pairing: Pairing::Neighbours });
     });
     case("kv_store", &format!("heads={} head_dim={head_dim}", shape.n_kv_heads), 2 * floats(kv_dim), &|s, layer| {
         let k = s.input("k", Rows::Tokens, kv_dim, 1.0);

@@ -46,8 +46,8 @@ pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
         p.mat_mul(q, h, &name("attn_q"), q_dim as u64, embd)?;
         p.mat_mul(k, h, &name("attn_k"), kv_dim as u64, embd)?;
         p.mat_mul(v, h, &name("attn_v"), kv_dim as u64, embd)?;
-        p.push(Rope { x: q, table, head_dim: c.head_dim })?;
-        p.push(Rope { x: k, table, head_dim: c.head_dim })?;
+        p.push(Rope { x: q, table, head_dim: c.head_dim, pairing: Pairing::Neighbours })?;
+        p.push(Rope { x: k, table, head_dim: c.head_dim, pairing: Pairing::Neighbours })?;
         p.push(KvStore { k, v, layer })?;
         p.push(Attention { out: attn, q, layer, scale })?;
         p.mat_mul(h, attn, &name("attn_output"), embd, q_dim as u64)?;

@@ -18,7 +18,9 @@ pub struct Gather {
     pub x: Buf,
 }
 
-/// `out[t, i] = x[t, i] / sqrt(mean_j(x[t, j]^2) + eps) * w[i]` (Zhang and Sennrich, 2019).
+/// `out[t, g, i] = x[t, g, i] / sqrt(mean_j(x[t, g, j]^2) + eps) * w[i]` (Zhang and Sennrich, 2019): each group of `w.cols`
+/// elements of a row is normalized by itself. A row of the residual stream is one group; a row of queries or keys has a group per
+/// head (Qwen3). `out` may be `x`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct RmsNorm {
     pub out: Buf,
@@ -37,8 +39,8 @@ pub struct MatMul {
     pub first_row: u32,
 }
 
-/// Rotary embedding in place, pairing neighbours (Su et al., 2021): with `(c, s) = table[position[t], 2i..2i + 2]`,
-/// `x[t, h, 2i], x[t, h, 2i+1] = x0 * c - x1 * s, x0 * s + x1 * c` for the first `table.cols` of each head's elements.
+/// Rotary embedding in place (Su et al., 2021): with `(c, s) = table[position[t], 2i..2i + 2]` and `(a, b)` the elements of pair `i`,
+/// `x[t, h, a], x[t, h, b] = x[a] * c - x[b] * s, x[a] * s + x[b] * c` for the `table.cols / 2` pairs of each head.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Rope {
     pub x: Buf,
@@ -46,6 +48,16 @@ pub struct Rope {
     /// wrong by 0.01 rad at position 131071.
     pub table: Weight,
     pub head_dim: u32,
+    pub pairing: Pairing,
+}
+
+/// Which elements of a head rotate together. The first `rope_dim` are rotated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pairing {
+    /// `2i` and `2i + 1`, as in Su et al. and in Llama's GGUF files.
+    Neighbours,
+    /// `i` and `i + rope_dim / 2`, as in GPT-NeoX and in Qwen's GGUF files.
+    Halves,
 }
 
 /// `K[layer, slot[t], :] = k[t, :]`, and the same for V.
@@ -248,7 +260,12 @@ impl Op {
                 want(op.out, Rows::Outputs, plan[op.x].cols as u64)
             }
             Op::RmsNorm(op) => {
-                vector(op.w, plan[op.x].cols)?;
+                let (w, cols) = (&plan[op.w], plan[op.x].cols as u64);
+                if w.rows != 1 || !cols.is_multiple_of(w.cols) {
+                    let what =
+                        format!("weight {} is ({}, {}), wanted (1, a divisor of {cols})", w.name, w.rows, w.cols);
+                    return Err(fail(what));
+                }
                 same(plan, op.out, op.x).map_err(fail)
             }
             Op::MatMul(op) => {

@@ -1,4 +1,4 @@
-use crate::plan::{NEXT_TOKEN, StepRow};
+use crate::plan::{NEXT_TOKEN, Pairing, StepRow};
 use crate::quant;
 use crate::quant::GgmlType;
 
@@ -14,15 +14,19 @@ pub fn embed(out: &mut [f32], table: &[u8], ty: GgmlType, rows: &[StepRow], next
     }
 }
 
-/// Rotary embedding of one token in place (Su et al., 2021), neighbours paired: each head's elements `2i, 2i + 1` turn by the
-/// angle whose cosine and sine are `table[2i], table[2i + 1]`. Elements past the table's length stay.
+/// Rotary embedding of one token in place (Su et al., 2021): each head's pair `i` turns by the angle whose cosine and sine are
+/// `table[2i], table[2i + 1]`. Elements past the table's length stay.
 ///
 /// `x`: (n_heads, head_dim). `table`: (rope_dim), the row of the token's position.
-pub fn rope(x: &mut [f32], table: &[f32], head_dim: usize) {
+pub fn rope(x: &mut [f32], table: &[f32], head_dim: usize, pairing: Pairing) {
     for head in x.chunks_exact_mut(head_dim) {
-        for (x, angle) in head.chunks_exact_mut(2).zip(table.chunks_exact(2)) {
+        for (i, angle) in table.chunks_exact(2).enumerate() {
+            let (a, b) = match pairing {
+                Pairing::Neighbours => (2 * i, 2 * i + 1),
+                Pairing::Halves => (i, i + table.len() / 2),
+            };
             let (cos, sin) = (angle[0], angle[1]);
-            (x[0], x[1]) = (x[0] * cos - x[1] * sin, x[0] * sin + x[1] * cos);
+            (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
         }
     }
 }

@@ -232,7 +232,7 @@ impl Loaded {
                 for (x, step_row) in x.chunks_exact_mut(cols).zip(&step.rows) {
                     let at = step_row.position as usize * decl.row_bytes() as usize;
                     quant::decode(decl.ty, &weights[op.table][at..][..decl.row_bytes() as usize], &mut row);
-                    rope(x, &row, op.head_dim as usize);
+                    rope(x, &row, op.head_dim as usize, op.pairing);
                 }
             }
             Op::KvStore(op) => {

@@ -25,6 +25,7 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         Op::Gather(op) => float4(plan, op.x),
         Op::RmsNorm(op) => {
             vector(plan, op.w)?;
+            refuse(plan[op.w].cols != plan[op.x].cols as u64, || "cannot normalize parts of a row".to_string())?;
             float4(plan, op.x)
         }
         Op::MatMul(op) => {
@@ -36,6 +37,7 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         }
         Op::Rope(op) => {
             vector(plan, op.table)?;
+            refuse(op.pairing != Pairing::Neighbours, || "cannot rotate halves of heads".to_string())?;
             refuse(!op.head_dim.is_multiple_of(2), || {
                 format!("cannot rotate heads of {} elements, which is odd", op.head_dim)
             })

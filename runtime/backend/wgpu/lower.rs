@@ -80,12 +80,16 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
     };
     match op {
         Op::Embed(op) => readable(op.table, Use::Blocks),
+        Op::RmsNorm(op) if plan[op.w].cols != plan[op.x].cols as u64 => {
+            no("cannot normalize parts of a row".to_string())
+        }
         Op::RmsNorm(op) => readable(op.w, Use::Floats),
         Op::AddBias(op) => readable(op.b, Use::Floats),
         Op::MatMul(op) => readable(op.w, Use::Blocks),
         Op::Rope(op) if !op.head_dim.is_multiple_of(2) => {
             no(format!("cannot rotate heads of {} elements", op.head_dim))
         }
+        Op::Rope(op) if op.pairing != Pairing::Neighbours => no("cannot rotate halves of heads".to_string()),
         Op::Rope(op) => readable(op.table, Use::Floats),
         Op::KvStore(_) | Op::Attention(_) if plan.kv.head_dim > MAX_HEAD_DIM || !plan.kv.head_dim.is_multiple_of(2) => {
             no(format!("cannot keep heads of {} elements, an even number to {MAX_HEAD_DIM}", plan.kv.head_dim))
