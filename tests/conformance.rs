@@ -4,6 +4,7 @@ mod common;
 
 use pronk::backend::Backend;
 use pronk::conformance::{Outcome, cases};
+use pronk::plan::{CoreKind, OpKind};
 use pronk::quant;
 use std::io::Write;
 
@@ -11,7 +12,7 @@ use std::io::Write;
 fn run_all(backend: &mut dyn Backend) -> usize {
     let (mut passed, mut unsupported, mut failures) = (0, 0, vec![]);
     for case in cases() {
-        let name = format!("{} {} on {}", case.stem, case.name, backend.name());
+        let name = format!("{} {} on {}", case.op, case.name, backend.name());
         match case.run(backend) {
             Ok(Outcome::Passed(_)) => passed += 1,
             Ok(Outcome::Unsupported(why)) => {
@@ -29,7 +30,7 @@ fn run_all(backend: &mut dyn Backend) -> usize {
 
 #[test]
 fn names_are_unique() {
-    let mut names: Vec<String> = cases().iter().map(|c| format!("{} {}", c.stem, c.name)).collect();
+    let mut names: Vec<String> = cases().iter().map(|c| format!("{} {}", c.op, c.name)).collect();
     let all = names.len();
     names.sort();
     names.dedup();
@@ -39,13 +40,13 @@ fn names_are_unique() {
 #[test]
 fn every_operation_and_type_has_cases() {
     let cases = cases();
-    for stem in pronk::plan::CORE_STEMS.into_iter().chain(pronk::plan::fused_stems()) {
-        assert!(cases.iter().any(|c| c.stem == stem), "no case for {stem}");
+    for op in OpKind::all() {
+        assert!(cases.iter().any(|c| c.op == op), "no case for {op}");
     }
     for format in &quant::FORMATS {
-        for stem in ["embed", "mat_mul"] {
-            let found = cases.iter().any(|c| c.stem == stem && c.ty == Some(format.ty));
-            assert!(found, "no case of {stem} for {}", format.ty.name());
+        for op in [CoreKind::Embed, CoreKind::MatMul] {
+            let found = cases.iter().any(|c| c.op == op.into() && c.ty == Some(format.ty));
+            assert!(found, "no case of {op:?} for {}", format.ty.name());
         }
     }
 }

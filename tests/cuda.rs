@@ -85,9 +85,9 @@ fn stops_anywhere(device: &mut dyn Backend) {
     device.load(&plan, &weights, &mut |_| {}).expect("loads");
     for (tokens, outputs) in [(&[1][..], &[0][..]), (&[5, 6, 7], &[2, 0]), (&[9; 12], &[11])] {
         let step = Step::sequence(tokens, 0, outputs);
-        let phase = plan.phase(step.n_tokens());
+        let phase = step.phase();
         for (i, op) in plan.ops(phase).iter().enumerate() {
-            let stopped = Step { stop_after: Some(i + 1), ..step.clone() };
+            let stopped = Step { ops: Some(0..i + 1), ..step.clone() };
             cpu.run(&stopped).expect("runs");
             device.run(&stopped).unwrap_or_else(|e| panic!("{e}"));
             for b in op.writes() {
@@ -97,7 +97,7 @@ fn stops_anywhere(device: &mut dyn Backend) {
                 cpu.read(b, &mut want).expect("reads");
                 device.read(b, &mut got).unwrap_or_else(|e| panic!("{e}"));
                 let error = nmse(&got, &want);
-                let what = format!("{} tokens, op {i} ({}), buffer {}", tokens.len(), op.stem(), plan[b].name);
+                let what = format!("{} tokens, op {i} ({}), buffer {}", tokens.len(), op.kind(), plan[b].name);
                 assert!(error < 1e-5, "{what}: {error:e}");
             }
         }
@@ -139,7 +139,7 @@ fn a_decoded_token_is_six_launches_a_layer() {
     let (launches, instructions) = counted(&device, &mut before);
     assert_eq!(launches, 1 + 6 * plan.kv.layers as u64 + 5);
     // The same again through launches made for the step.
-    let all = Step { stop_after: Some(plan.decode.len()), ..Step::sequence(&[4], 1, &[0]) };
+    let all = Step { ops: Some(0..plan.decode.len()), ..Step::sequence(&[4], 1, &[0]) };
     device.run(&all).expect("runs");
     assert_eq!(counted(&device, &mut before).0, launches);
     println!("a token: {launches} launches, {instructions} warp instructions; {}", device.driver().summary());
@@ -242,19 +242,19 @@ fn precision_is_declared_where_tensor_cores_multiply() {
     let device = Cuda::sim();
     let plan = fused(model(12).0, &device);
     for op in &plan.decode {
-        assert_eq!(device.precision(&plan, op, Phase::Decode), Precision::F32, "{}", op.stem());
+        assert_eq!(device.precision(&plan, op, Phase::Decode), Precision::F32, "{}", op.kind());
     }
     let f16: Vec<&str> = plan
         .prefill
         .iter()
         .filter(|op| device.precision(&plan, op, Phase::Prefill) == Precision::F16)
-        .map(Op::stem)
+        .map(|op| op.kind().stem())
         .collect();
     for stem in ["norm_qkv_rope_store", "attention", "mat_mul_add", "norm_gate_up_swi_glu", "mat_mul"] {
         assert!(f16.contains(&stem), "{stem} in {f16:?}");
     }
     let exact = fused(model_with(KvType::F32, 12).0, &device);
     for op in &exact.prefill {
-        assert_eq!(device.precision(&exact, op, Phase::Prefill), Precision::F32, "{}", op.stem());
+        assert_eq!(device.precision(&exact, op, Phase::Prefill), Precision::F32, "{}", op.kind());
     }
 }

@@ -151,7 +151,7 @@ fn attends_to_all(ty: KvType) {
         inputs.iter().for_each(|(buf, values)| device.write(*buf, values).unwrap_or_else(fails));
         for start in (0..LONG).step_by(CHUNK as usize) {
             let tokens = vec![0; CHUNK.min(LONG - start) as usize];
-            let step = Step { stop_after: Some(1), ..Step::sequence(&tokens, start, &[]) };
+            let step = Step { ops: Some(0..1), ..Step::sequence(&tokens, start, &[]) };
             device.run(&step).unwrap_or_else(fails);
         }
         let mut step = Step::sequence(&[0, 0], LONG - 2, &[]);

@@ -2,7 +2,7 @@
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
 use pronk::backend::params;
-use pronk::plan::{CORE_STEMS, StepRow, fused_stems};
+use pronk::plan::{OpKind, StepRow};
 use pronk::quant;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +60,7 @@ fn every_operation_has_its_source_and_its_entries() {
     let types: Vec<String> = fused.iter().cloned().chain(weight_types("WEIGHT_TYPES")).collect();
     let known: BTreeSet<String> = quant::FORMATS.iter().map(|f| f.ty.name().to_lowercase()).collect();
     assert_eq!(types.iter().cloned().collect::<BTreeSet<_>>(), known, "types that the CPU decodes");
-    for stem in CORE_STEMS.into_iter().chain(fused_stems()) {
+    for stem in OpKind::all().map(OpKind::stem) {
         assert!(sources.contains(stem), "{stem}: no source");
         let found: Vec<_> = ARCHS.map(|(arch, _)| entries(&ptx(stem, arch))).into_iter().collect();
         assert_eq!(found[0], found[1], "{stem}: the architectures differ");

@@ -4,7 +4,7 @@
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use pronk::backend::wgpu::params::LAYOUTS;
 use pronk::backend::wgpu::shaders::{PIECES, Permutation, has_type, permutations};
-use pronk::plan::CORE_STEMS;
+use pronk::plan::CoreKind;
 use pronk::quant::{GgmlType, grids, pack};
 
 /// The types that a permutation is compiled for.
@@ -24,7 +24,7 @@ fn parse(row: &Permutation, ty: Option<GgmlType>) -> (String, naga::Module) {
 
 #[test]
 fn every_core_operation_has_a_shader_and_permutations() {
-    for stem in CORE_STEMS {
+    for stem in CoreKind::ALL.iter().map(|kind| kind.stem()) {
         assert!(PIECES.iter().any(|(name, _)| *name == stem), "no shaders/{stem}.wgsl");
         assert!(permutations().iter().any(|row| row.kernel == stem), "no permutation of {stem}");
     }

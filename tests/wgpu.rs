@@ -16,10 +16,10 @@ fn run(options: Options, wanted: impl Fn(&Case) -> bool) -> Option<usize> {
     for case in cases().iter().filter(|case| wanted(case)) {
         match case.run(&mut device) {
             Ok(Outcome::Passed(_)) => passed += 1,
-            Ok(Outcome::Unsupported(why)) => println!("unsupported: {} {}: {why}", case.stem, case.name),
+            Ok(Outcome::Unsupported(why)) => println!("unsupported: {} {}: {why}", case.op, case.name),
             // The least that can be bound, four rows, is above a limit that a test has set: `passed` tells if too many are.
-            Err(Error::Memory { what, .. }) => println!("too wide: {} {}: {what}", case.stem, case.name),
-            other => panic!("{} {}: {other:?}", case.stem, case.name),
+            Err(Error::Memory { what, .. }) => println!("too wide: {} {}: {what}", case.op, case.name),
+            other => panic!("{} {}: {other:?}", case.op, case.name),
         }
     }
     Some(passed)
@@ -30,7 +30,7 @@ fn run(options: Options, wanted: impl Fn(&Case) -> bool) -> Option<usize> {
 fn weights_above_the_binding_limit_are_split() {
     // Less than most cases have, more than four rows of nearly all.
     let options = Options { checked: true, max_weight_binding: Some(48 << 10), ..Options::default() };
-    if let Some(passed) = run(options, |case| ["embed", "mat_mul", "mat_mul_add", "rope"].contains(&case.stem)) {
+    if let Some(passed) = run(options, |case| ["embed", "mat_mul", "mat_mul_add", "rope"].contains(&case.op.stem())) {
         assert!(passed > 250, "{passed} cases passed");
     }
 }
@@ -67,7 +67,7 @@ fn kernels_for_gpus() {
     let options = Options { checked: true, plain: true, ..Options::default() };
     // Several ways to decode; every type has its cases on the adapter's own kernels.
     let types = [GgmlType::F16, GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q6_K, GgmlType::IQ2_XS];
-    let wanted = |case: &Case| case.stem == "attention" || case.ty.is_some_and(|ty| types.contains(&ty));
+    let wanted = |case: &Case| case.op == CoreKind::Attention.into() || case.ty.is_some_and(|ty| types.contains(&ty));
     if let Some(passed) = run(options, wanted) {
         assert!(passed > 100, "{passed} cases passed");
     }
@@ -76,7 +76,7 @@ fn kernels_for_gpus() {
 /// Without bounds checks, as models run.
 #[test]
 fn unchecked_shaders() {
-    let few = |case: &Case| ["gather", "argmax", "kv_store", "mat_mul_add", "rms_norm"].contains(&case.stem);
+    let few = |case: &Case| ["gather", "argmax", "kv_store", "mat_mul_add", "rms_norm"].contains(&case.op.stem());
     if let Some(passed) = run(Options::default(), few) {
         assert!(passed > 20, "{passed} cases passed");
     }

@@ -11,7 +11,7 @@ pub mod wgpu;
 
 pub use device::{DeviceChoice, DeviceInfo, Memory, UnknownDevice, available, open};
 
-use crate::plan::{Buf, Op, Phase, Plan, Step, Weights};
+use crate::plan::{Buf, Op, OpKind, Phase, Plan, Step, Weights};
 use thiserror::Error;
 
 /// Why a backend cannot run an operation: it goes into the error that names the operation and the device.
@@ -22,7 +22,7 @@ pub struct Unsupported(pub String);
 #[derive(Debug, Error)]
 pub enum Error {
     #[error("{device}: {op} {what}")]
-    Unsupported { device: String, op: &'static str, what: Unsupported },
+    Unsupported { device: String, op: OpKind, what: Unsupported },
     #[error("{device}: needs {} for {what}, has {}", gib(*.needs), gib(*.has))]
     Memory { device: String, what: String, needs: u64, has: u64 },
     /// A step outside the plan's limits.
@@ -57,7 +57,8 @@ pub trait Backend: Send {
     /// the bytes of weights done so far.
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error>;
 
-    /// Runs one step. Allocates and compiles nothing. Results are ready when [`Backend::read`] returns them.
+    /// Runs one step, or the part of it that [`Step::ops`] names. Takes no device memory and compiles nothing. Results are ready when
+    /// [`Backend::read`] returns them.
     fn run(&mut self, step: &Step) -> Result<(), Error>;
 
     /// Overwrites the first `v.len()` elements of a buffer (row-major f32; token ids as floats).
@@ -101,7 +102,7 @@ pub fn check_supported(backend: &(impl Backend + ?Sized), plan: &Plan) -> Result
         for op in plan.ops(phase) {
             backend.supports(plan, op, phase).map_err(|what| Error::Unsupported {
                 device: backend.name(),
-                op: op.stem(),
+                op: op.kind(),
                 what,
             })?;
         }

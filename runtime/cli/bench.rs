@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use pronk::backend::gib;
 use pronk::generate::{Loaded, Outputs, Session};
 use pronk::model::{Model, Shape, Synth};
-use pronk::plan::{Load, Plan};
+use pronk::plan::{Plan, StepSize};
 use pronk::quant::GgmlType;
 use serde::Serialize;
 use serde_json::Value;
@@ -221,7 +221,7 @@ impl Test {
         let bytes = steps.map(|(done, n)| {
             let ends = self.n_gen > 0 || done + n == self.n_prompt;
             let kv_len = self.n_depth as u64 + done as u64 + n as u64;
-            let cost = plan.cost(Load { n_tokens: n as u64, n_outputs: ends as u64, kv_len });
+            let cost = plan.cost(StepSize { n_tokens: n as u64, n_outputs: ends as u64, kv_len });
             cost.weights + cost.kv
         });
         bytes.sum()

@@ -1,6 +1,5 @@
 use crate::backend::{Backend, Error};
 use crate::gguf::Watch;
-use crate::model::llama::{LOGITS, NEXT};
 use crate::plan::{Buf, NEXT_TOKEN, Plan, Step};
 
 /// Which rows of logits [`Session::feed`] wants.
@@ -33,8 +32,8 @@ impl Session {
     /// # Panics
     /// If the plan has no logits.
     pub fn new(backend: Box<dyn Backend>, plan: Plan, watch: Watch) -> Session {
-        let find = |name: &str| plan.find_buf(name).expect("a language model's plan has logits");
-        let (logits_buf, next_buf) = (find(LOGITS), find(NEXT));
+        let head = plan.head.expect("a language model's plan has logits");
+        let (logits_buf, next_buf) = (head.logits, head.next);
         let n_vocab = plan[logits_buf].cols;
         Session { backend, plan, watch, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
     }

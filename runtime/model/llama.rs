@@ -7,9 +7,6 @@ use std::collections::BTreeSet;
 
 pub const TOKEN_EMBD: &str = "token_embd.weight";
 pub const ROPE_FREQS: &str = "rope_freqs.weight";
-/// Names of the buffers that [`crate::generate`] reads.
-pub const LOGITS: &str = "logits";
-pub const NEXT: &str = "next token";
 
 pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
     let c = &model.config;
@@ -33,8 +30,9 @@ pub fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
     let up = p.plan.buf("up", Rows::Tokens, c.n_ff);
     let last = p.plan.buf("last", Rows::Outputs, c.n_embd);
     let last_h = p.plan.buf("last h", Rows::Outputs, c.n_embd);
-    let logits = p.plan.buf(LOGITS, Rows::Outputs, c.n_vocab);
-    let next = p.plan.token_buf(NEXT);
+    let logits = p.plan.buf("logits", Rows::Outputs, c.n_vocab);
+    let next = p.plan.token_buf("next token");
+    p.plan.head = Some(Head { logits, next });
 
     let embedding = p.matrix(TOKEN_EMBD, c.n_vocab as u64, embd)?;
     let table = p.rope_table(options.n_ctx)?;

@@ -157,7 +157,7 @@ impl<D: Driver> Cuda<D> {
         for (graph, most) in decode.iter_mut().zip([1, DECODE_TOKENS]) {
             let n_tokens = most.min(plan.max_tokens);
             let counts = Counts { n_tokens, n_outputs: most.min(plan.max_outputs) };
-            let launches = self.launches(plan, &memory, &plan.decode, counts)?;
+            let launches = self.launches(plan, &memory, (0, &plan.decode), counts)?;
             *graph = self.driver.record(&launches)?;
         }
         self.driver.wait()?;
@@ -165,14 +165,20 @@ impl<D: Driver> Cuda<D> {
         Ok(())
     }
 
-    /// The launches of `ops` for these counts, in order. Each may begin before the one before it has ended, but for the first:
+    /// The launches of `ops`, of which the first has the index `first` in its list, for these counts and in order. Each may begin before the one before it has ended, but for the first:
     /// an upload lies before it.
-    fn launches(&self, plan: &Plan, memory: &lower::Memory, ops: &[Op], counts: Counts) -> Result<Vec<Launch>, String> {
+    fn launches(
+        &self,
+        plan: &Plan,
+        memory: &lower::Memory,
+        (first, ops): (usize, &[Op]),
+        counts: Counts,
+    ) -> Result<Vec<Launch>, String> {
         let n_sms = self.driver.properties().n_sms;
         let overlaps = self.driver.properties().capability >= kernels::SM_90;
         let mut launches: Vec<Launch> = vec![];
         for (i, op) in ops.iter().enumerate() {
-            let serves = format!("{} (op {i})", op.stem());
+            let serves = format!("{} (op {})", op.kind(), first + i);
             for call in lower::lower(plan, memory, n_sms, counts, op) {
                 let dependent = overlaps && !launches.is_empty();
                 launches.push(call.launch(&self.kernels, &serves, dependent)?);
@@ -197,14 +203,11 @@ impl<D: Driver> Cuda<D> {
         step_bytes.extend_from_slice(bytemuck::cast_slice(&step.rows));
         self.driver.upload(memory.step, step_bytes)?;
 
-        let phase = plan.phase(step.n_tokens());
-        match (phase, step.stop_after) {
+        match (step.phase(), &step.ops) {
             (Phase::Decode, None) => self.driver.replay(decode[(step.n_tokens() > 1) as usize]),
-            (_, stop_after) => {
-                let ops = plan.ops(phase);
-                let ops = &ops[..stop_after.map_or(ops.len(), |n| n.min(ops.len()))];
+            _ => {
                 let counts = Counts { n_tokens: step.n_tokens(), n_outputs: step.n_outputs };
-                let launches = self.launches(plan, memory, ops, counts)?;
+                let launches = self.launches(plan, memory, step.ops(plan), counts)?;
                 launches.iter().try_for_each(|launch| self.driver.launch(launch))
             }
         }
@@ -232,7 +235,7 @@ impl<D: Driver> Backend for Cuda<D> {
             Op::MatMul(_) if phase == Phase::Prefill && supports::has_tiled(plan) => Precision::F16,
             Op::Attention(op) if phase == Phase::Prefill && supports::has_flash(plan, op.q) => Precision::F16,
             Op::Fused(op) => {
-                let parts = op.parts.iter().map(|part| self.precision(plan, part, phase));
+                let parts = op.parts().into_iter().map(|part| self.precision(plan, &part, phase));
                 parts.max().unwrap_or(Precision::F32)
             }
             _ => Precision::F32,

@@ -63,8 +63,8 @@ pub struct Limits {
 /// Whether the kernels can do `op`.
 pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported> {
     let no = |what: String| Err(Unsupported(what));
-    if !shaders::has_kernel(op.stem()) {
-        return no(format!("({}) is not fused on this device", op.stem()));
+    if !shaders::has_kernel(op.kind().stem()) {
+        return no(format!("({}) is not fused on this device", op.kind()));
     }
     let readable = |w: Weight, how: Use| {
         let layout = pack::layout(plan[w].ty).filter(|_| how == Use::Blocks);
@@ -95,34 +95,21 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
             no(format!("cannot keep heads of {} elements, an even number to {MAX_HEAD_DIM}", plan.kv.head_dim))
         }
         Op::Fused(fused) => {
-            fused.parts.iter().try_for_each(|part| supports(plan, part, limits))?;
-            match &fused.parts[..] {
-                [Op::MatMul(_), Op::Add(_)] => Ok(()),
-                [Op::RmsNorm(norm), Op::MatMul(gate), Op::MatMul(up), Op::SwiGlu(act)] => {
-                    let alike = (act.gate, act.up) == (gate.out, up.out);
-                    stackable(plan, norm.out, &[gate, up], alike, limits)
-                }
-                [
-                    Op::RmsNorm(norm),
-                    Op::MatMul(q),
-                    Op::MatMul(k),
-                    Op::MatMul(v),
-                    Op::Rope(a),
-                    Op::Rope(b),
-                    Op::KvStore(kv),
-                ] => {
-                    let table = &plan[a.table];
+            fused.parts().iter().try_for_each(|part| supports(plan, part, limits))?;
+            match fused {
+                Fused::MatMulAdd(_) => Ok(()),
+                Fused::NormGateUpSwiGlu(op) => stackable(plan, &[&op.gate, &op.up], limits),
+                Fused::NormQkvRopeStore(op) => {
+                    let table = &plan[op.rope_q.table];
                     let floats = pack::layout(GgmlType::F32).map_or(0, |l| l.plane_bytes(0, table.rows, table.cols));
                     if plan.kv.ty == KvType::Q8_0 {
                         return no(format!("stores pairs, the cache has blocks of {KV_BLOCK}"));
                     }
-                    let alike = (a.x, b.x, kv.k, kv.v) == (q.out, k.out, k.out, v.out)
-                        && (a.table, a.head_dim) == (b.table, plan.kv.head_dim)
-                        && b.head_dim == a.head_dim
-                        && floats <= limits.max_weight;
-                    stackable(plan, norm.out, &[q, k, v], alike, limits)
+                    if floats > limits.max_weight {
+                        return no(format!("takes {} from one binding, which does not hold it", table.name));
+                    }
+                    stackable(plan, &[&op.q, &op.k, &op.v], limits)
                 }
-                _ => no("is fused from other parts here".to_string()),
             }
         }
         _ => Ok(()),
@@ -135,20 +122,19 @@ const PLAIN_BUFFERS: u32 = 4;
 const FUSED_BUFFERS: u32 = 6;
 
 /// Whether the products of all of `x` can be taken in one call: the weights one after another in one binding.
-fn stackable(plan: &Plan, x: Buf, products: &[&MatMul], alike: bool, limits: Limits) -> Result<(), Unsupported> {
+fn stackable(plan: &Plan, products: &[&MatMul], limits: Limits) -> Result<(), Unsupported> {
     let first = &plan[products[0].w];
     let Some(layout) = pack::layout(first.ty) else {
         return Err(Unsupported(tensors::no_type(first)));
     };
     let rows: u64 = products.iter().map(|m| plan[m.w].rows).sum();
-    let alike = alike
-        && FUSED_BUFFERS + tensors::bindings(layout).count() as u32 <= limits.max_buffers
+    let alike = FUSED_BUFFERS + tensors::bindings(layout).count() as u32 <= limits.max_buffers
         && rows <= tensors::rows_per_binding(layout, first.cols, limits.max_weight)
         && products.iter().all(|m| {
             let w = &plan[m.w];
             let whole =
                 m.first_row == 0 && plan[m.out].cols as u64 == w.rows && w.rows.is_multiple_of(tensors::ROW_STEP);
-            (w.ty, w.cols, m.x) == (first.ty, first.cols, x) && whole
+            (w.ty, w.cols) == (first.ty, first.cols) && whole
         });
     if alike {
         return Ok(());
@@ -399,32 +385,22 @@ impl Lowering<'_> {
     }
 
     fn fused(&self, fused: &Fused) -> Vec<Call> {
-        match &fused.parts[..] {
-            [Op::MatMul(product), Op::Add(add)] => {
-                let residual = if add.x == product.out { add.y } else { add.x };
-                let (residual, in_place) = operand(residual, add.out);
+        match fused {
+            Fused::MatMulAdd(op) => {
+                let (residual, in_place) = operand(op.residual(), op.add.out);
                 let constants = vec![("X_IN_PLACE", in_place)];
-                self.mat_mul("mat_mul_add", product, add.out, vec![("residual", residual)], constants)
+                self.mat_mul("mat_mul_add", &op.product, op.add.out, vec![("residual", residual)], constants)
             }
-            [norm @ Op::RmsNorm(_), Op::MatMul(gate), Op::MatMul(_), Op::SwiGlu(act)] => {
-                let mut calls = self.op(norm);
-                calls.push(self.gate_up_swi_glu(gate, act));
+            Fused::NormGateUpSwiGlu(op) => {
+                let mut calls = self.op(&op.norm.into());
+                calls.push(self.gate_up_swi_glu(&op.gate, &op.act));
                 calls
             }
-            [
-                norm @ Op::RmsNorm(_),
-                Op::MatMul(q),
-                Op::MatMul(k),
-                Op::MatMul(_),
-                Op::Rope(rope),
-                _,
-                Op::KvStore(kv),
-            ] => {
-                let mut calls = self.op(norm);
-                calls.push(self.qkv_rope_store(q, k, rope, kv));
+            Fused::NormQkvRopeStore(op) => {
+                let mut calls = self.op(&op.norm.into());
+                calls.push(self.qkv_rope_store(&op.q, &op.k, &op.rope_q, &op.store));
                 calls
             }
-            parts => parts.iter().flat_map(|part| self.op(part)).collect(),
         }
     }
 

@@ -125,12 +125,13 @@ impl Backend for Wgpu {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            let stop = step.stop_after.unwrap_or(usize::MAX);
-            let calls = match loaded.plan.phase(step.n_tokens()) {
+            let (first, ops) = step.ops(&loaded.plan);
+            let wanted = first..first + ops.len();
+            let calls = match step.phase() {
                 Phase::Decode => &loaded.decode,
                 Phase::Prefill => &loaded.prefill,
             };
-            for call in calls.iter().take_while(|call| call.op < stop) {
+            for call in calls.iter().filter(|call| wanted.contains(&call.op)) {
                 let rows = match call.rows {
                     Rows::Tokens => step.n_tokens(),
                     Rows::Outputs => step.n_outputs,

@@ -60,12 +60,12 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut rows = vec![];
     for mut case in perf_cases(&args.shape, chosen.ty.unwrap_or(GgmlType::Q4_0), args.step.tokens, args.step.kv_len) {
-        if !chosen.has(case.stem) {
+        if !chosen.has(case.op) {
             continue;
         }
         match case.load(&mut *device) {
             Err(Error::Unsupported { what, .. }) => {
-                notice(format!("{} {}: not measured: {what}", case.stem, case.name));
+                notice(format!("{} {}: not measured: {what}", case.op, case.name));
                 continue;
             }
             loaded => loaded?,
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<()> {
         rows.push(PerfRow {
             device: name.clone(),
             shape: args.shape.name,
-            op: case.stem,
+            op: case.op.stem(),
             case: case.name.clone(),
             us: seconds * 1e6,
             bytes,
