@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ast::{Init, Space};
 use crate::error::{At, LoadError};
 use crate::ir::Program;
 use crate::lower::lower;
+use crate::parse::ast::Init;
 use crate::parse::parse;
+use crate::ty::Space;
 
 /// One parameter of a kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Control flow, barriers, warp-wide exchanges, matrices.
 
-use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::ir::*;
+use crate::lower::operands::Mods;
 use crate::lower::{Item, Lower};
-use crate::operands::Mods;
+use crate::parse::ast::{Arg, AstInst};
 use crate::ty::Ty;
 
 impl<'a> Lower<'a> {

@@ -1,11 +1,11 @@
 //! Shared memory: bounds, initialization, races between barriers, banks, asynchronous copies, matrix loads.
 
+use crate::check::finding::Check;
+use crate::check::shared::*;
+use crate::exec::memory::{Words, byte_mask, lanes, touched_bytes};
+use crate::exec::warp::{Copy, FULL};
 use crate::exec::{Exec, Flow};
-use crate::exec_mem::{Words, byte_mask, lanes, touched_bytes};
-use crate::finding::Check;
 use crate::ir::*;
-use crate::shared::*;
-use crate::warp::{Copy, FULL};
 
 /// Which kind of access, for the races.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -242,7 +242,7 @@ impl Exec<'_> {
             let old = u64::from(data[at]) | if n == 2 { u64::from(data[at + 1]) << 32 } else { 0 };
             let old = old >> (8 * shift);
             let c = atom.c.map_or(0, |c| self.warp.get(c, l));
-            let new = crate::atomics::apply(atom.op, atom.ty, old, self.warp.get(atom.b, l), c);
+            let new = crate::exec::memory::atomics::apply(atom.op, atom.ty, old, self.warp.get(atom.b, l), c);
             let data = &mut self.cta.shared.data;
             if n == 2 {
                 data[at] = new as u32;
@@ -261,7 +261,7 @@ impl Exec<'_> {
 
     pub fn cp_async(&mut self, c: &CpAsync, m: u32) {
         let mut dst = self.addresses(c.dst, c.dst_off, m);
-        if dst.iter().any(|a| crate::exec_mem::in_space(*a, crate::ast::Space::Shared)) {
+        if dst.iter().any(|a| crate::exec::memory::in_space(*a, crate::ty::Space::Shared)) {
             dst = dst.map(|a| a.wrapping_sub(SHARED_WINDOW));
         }
         let src = self.addresses(c.src, c.src_off, m);
@@ -281,7 +281,7 @@ impl Exec<'_> {
         // Lanes that read fewer bytes get zeros behind them.
         let whole = lanes(good).filter(|&l| sizes[l] == c.bytes).fold(0, |acc, l| acc | 1 << l);
         let mem = Mem {
-            space: crate::ast::Space::Global,
+            space: crate::ty::Space::Global,
             size: 4,
             n: (c.bytes / 4) as u8,
             regs: [Reg::W(0); 8],

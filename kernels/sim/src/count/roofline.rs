@@ -1,6 +1,6 @@
 //! An estimate of a launch's time on a named GPU: the largest of the times that its limits allow.
 
-use crate::counters::Counters;
+use crate::count::counters::Counters;
 use crate::device::LaunchConfig;
 use crate::ir::Class;
 use crate::module::Kernel;

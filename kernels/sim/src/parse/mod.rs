@@ -1,9 +1,13 @@
 //! Tokens to [`Ast`]: directives, variables, functions. Statements are in `parse_body`.
 
-use crate::ast::{Arg, Ast, Func, Init, Space, Var};
 use crate::error::At;
-use crate::lex::{Tok, Token, lex};
-use crate::ty::Ty;
+use crate::parse::ast::{Arg, Ast, Func, Init, Var};
+use crate::parse::lex::{Tok, Token, lex};
+use crate::ty::{Space, Ty};
+
+pub(crate) mod ast;
+mod body;
+mod lex;
 
 pub(crate) struct Parser<'a> {
     tokens: Vec<Token<'a>>,

@@ -1,9 +1,9 @@
 //! One instruction for all lanes of a part.
 
 use crate::error::Fault;
+use crate::exec::warp::{FULL, Part, State};
 use crate::exec::{Exec, Flow};
 use crate::ir::*;
-use crate::warp::{FULL, Part, State};
 
 impl Exec<'_> {
     pub fn step(&mut self, mask: u32, forced: bool) -> Flow {
@@ -294,7 +294,8 @@ impl Exec<'_> {
             Op::IsSpace { space, d, a } => {
                 self.use_d(*a, m);
                 let a = self.warp.d[usize::from(*a)];
-                let bits = (0..LANES).fold(0, |acc, l| acc | u32::from(crate::exec_mem::in_space(a[l], *space)) << l);
+                let bits =
+                    (0..LANES).fold(0, |acc, l| acc | u32::from(crate::exec::memory::in_space(a[l], *space)) << l);
                 self.warp.put_p(*d, m, bits);
             }
             Op::Printf { format, args, ret } => self.printf(*format, *args, *ret, m),

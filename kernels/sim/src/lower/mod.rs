@@ -3,14 +3,19 @@
 //! Calls are inlined: every call site gets its own copy of the callee's registers and frame, so the program is one
 //! control-flow graph and needs no stack. Recursion is therefore refused.
 
+mod inst;
+pub(crate) mod operands;
+mod order;
+pub(crate) mod rows;
+
 use std::collections::HashMap;
 
-use crate::ast::{Arg, Ast, AstInst, Func, Space, Stmt, Var};
 use crate::error::At;
 use crate::ir::*;
+use crate::lower::operands::Mods;
 use crate::module::Param;
-use crate::operands::Mods;
-use crate::ty::Ty;
+use crate::parse::ast::{Arg, Ast, AstInst, Func, Stmt, Var};
+use crate::ty::{Space, Ty};
 
 /// What a name stands for.
 #[derive(Debug, Clone)]
@@ -120,7 +125,7 @@ pub(crate) fn lower(ast: &Ast, func: &Func, globals: &HashMap<String, usize>) ->
     if l.uses_dynamic {
         l.prog.static_shared = l.dynamic_base().max(l.prog.static_shared);
     }
-    crate::cfg::order(&mut l.prog);
+    crate::lower::order::order(&mut l.prog);
     Ok(l.prog)
 }
 

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
-use crate::counters::Counters;
+use crate::check::finding::{Checks, Finding};
+use crate::check::global::Memory;
+use crate::count::counters::Counters;
 use crate::error::{Fault, HostError};
-use crate::finding::{Checks, Finding};
-use crate::launch::Launch;
-use crate::mem::Memory;
+use crate::exec::launch::Launch;
+use crate::exec::warp::Shape;
 use crate::module::{Kernel, Module, ModuleData};
-use crate::warp::Shape;
 
 /// What the simulated device can hold, and how it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

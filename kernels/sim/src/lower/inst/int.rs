@@ -2,12 +2,12 @@
 //!
 //! 16-bit values live zero-extended in 32-bit rows.
 
-use crate::ast::AstInst;
 use crate::error::At;
 use crate::ir::*;
 use crate::lower::Lower;
-use crate::operands::Mods;
-use crate::rows::*;
+use crate::lower::operands::Mods;
+use crate::lower::rows::*;
+use crate::parse::ast::AstInst;
 use crate::ty::Ty;
 
 /// Sign extension of the low 16 bits.

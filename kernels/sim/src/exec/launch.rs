@@ -3,13 +3,13 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-use crate::counters::Stats;
-use crate::cta::Cta;
+use crate::check::finding::{Checks, Sink};
+use crate::check::global::Memory;
+use crate::count::counters::Stats;
 use crate::error::Fault;
-use crate::finding::{Checks, Sink};
+use crate::exec::cta::Cta;
+use crate::exec::warp::Shape;
 use crate::ir::Program;
-use crate::mem::Memory;
-use crate::warp::Shape;
 
 /// What all blocks of a launch share.
 pub(crate) struct Launch<'a> {

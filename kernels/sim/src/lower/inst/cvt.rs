@@ -1,12 +1,12 @@
 //! Conversions: PTX ISA, "Data Movement and Conversion Instructions: cvt".
 
-use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::fp::{self, BF16, E4M3, E5M2, F16, Format, NAN32, Rnd, canon, f, ftz, h, to_h};
 use crate::ir::*;
+use crate::lower::operands::Mods;
+use crate::lower::rows::*;
 use crate::lower::{Item, Lower};
-use crate::operands::Mods;
-use crate::rows::*;
+use crate::parse::ast::{Arg, AstInst};
 use crate::ty::Ty;
 
 const TYPES: [Ty; 14] = [

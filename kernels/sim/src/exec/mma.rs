@@ -7,11 +7,11 @@
 //! Products are exact and are summed in f64 (integers: exactly), then rounded once. The hardware sums in fewer bits and
 //! truncates, so floating-point results may differ from it in the last bits.
 
+use crate::check::finding::Check;
+use crate::exec::warp::FULL;
 use crate::exec::{Exec, Flow};
-use crate::finding::Check;
 use crate::fp::{F16, Rnd, b as bf16, canon, f, h};
 use crate::ir::*;
-use crate::warp::FULL;
 
 impl Exec<'_> {
     pub fn mma(&mut self, op: &Mma, m: u32, forced: bool) -> Flow {

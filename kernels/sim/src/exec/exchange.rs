@@ -1,11 +1,11 @@
 //! Exchanges between the lanes of a warp, and barriers.
 
-use crate::cta::Arrival;
+use crate::check::finding::Check;
+use crate::exec::cta::Arrival;
+use crate::exec::memory::lanes;
+use crate::exec::warp::State;
 use crate::exec::{Exec, Flow};
-use crate::exec_mem::lanes;
-use crate::finding::Check;
 use crate::ir::*;
-use crate::warp::State;
 
 impl Exec<'_> {
     /// A `.sync` instruction needs all lanes of `wanted` here: waits for those that are elsewhere, and reports those that

@@ -1,10 +1,10 @@
 //! Modifiers and operands of instructions, for the lowering.
 
-use crate::ast::{Arg, AstInst, Space, Stmt};
 use crate::error::At;
 use crate::ir::*;
 use crate::lower::{Item, Lower};
-use crate::ty::Ty;
+use crate::parse::ast::{Arg, AstInst, Stmt};
+use crate::ty::{Space, Ty};
 
 /// The modifiers of an opcode; each is taken once, and what is left over is not understood.
 pub(crate) struct Mods<'a> {

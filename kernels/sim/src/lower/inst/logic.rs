@@ -1,11 +1,11 @@
 //! Logic, shifts, bit fields, comparisons, selections and moves.
 
-use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::ir::*;
 use crate::lower::Lower;
-use crate::operands::Mods;
-use crate::rows::*;
+use crate::lower::operands::Mods;
+use crate::lower::rows::*;
+use crate::parse::ast::{Arg, AstInst};
 use crate::ty::Ty;
 
 /// `prmt` in its default mode: nibble `i` of the selector names one of eight bytes, its top bit replicates the sign.

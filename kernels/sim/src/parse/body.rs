@@ -1,8 +1,8 @@
 //! The statements of a function: labels, declarations, instructions and their operands.
 
-use crate::ast::{Arg, AstInst, Stmt};
 use crate::error::At;
-use crate::lex::Tok;
+use crate::parse::ast::{Arg, AstInst, Stmt};
+use crate::parse::lex::Tok;
 use crate::parse::{Parser, number};
 use crate::ty::Ty;
 

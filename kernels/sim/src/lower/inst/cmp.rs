@@ -3,13 +3,13 @@
 // "Less or unordered" is "not greater or equal", and says so.
 #![allow(clippy::neg_cmp_op_on_partial_ord)]
 
-use crate::ast::{Arg, AstInst};
 use crate::error::At;
 use crate::fp::{b, f, ftz, h};
 use crate::ir::*;
 use crate::lower::Lower;
-use crate::operands::Mods;
-use crate::rows::*;
+use crate::lower::operands::Mods;
+use crate::lower::rows::*;
+use crate::parse::ast::{Arg, AstInst};
 use crate::ty::Ty;
 
 impl Lower<'_> {

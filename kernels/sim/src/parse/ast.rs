@@ -1,22 +1,12 @@
 //! What the parser hands to the lowering: names are still text, opcodes are still split words.
 
-use crate::ty::Ty;
+use crate::ty::{Space, Ty};
 
 #[derive(Debug, Default)]
 pub(crate) struct Ast {
     pub target: String,
     pub vars: Vec<Var>,
     pub funcs: Vec<Func>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Space {
-    Global,
-    Const,
-    Shared,
-    Local,
-    Param,
-    Generic,
 }
 
 #[derive(Debug, Clone)]

@@ -4,13 +4,13 @@
 //! The `.approx` functions are computed in f64 and rounded once, so they are at least as accurate as the hardware's;
 //! their last bits differ from it.
 
-use crate::ast::AstInst;
 use crate::error::At;
 use crate::fp::{self, BF16, F16, FTZ, Rnd, SAT, b, canon, f, ftz, h, to_b, to_h};
 use crate::ir::*;
 use crate::lower::Lower;
-use crate::operands::Mods;
-use crate::rows::*;
+use crate::lower::operands::Mods;
+use crate::lower::rows::*;
+use crate::parse::ast::AstInst;
 use crate::ty::Ty;
 
 /// Both halves of a register, one after the other.

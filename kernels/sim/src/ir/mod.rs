@@ -1,7 +1,7 @@
 //! The form that is executed: registers are rows of 32 lanes, branch targets are indices, and arithmetic is a function
 //! from rows to rows chosen when the module is loaded, so that the loop over lanes is monomorphic.
 
-use crate::ast::Space;
+use crate::ty::Space;
 
 pub(crate) const LANES: usize = 32;
 pub(crate) type Row = [u32; LANES];

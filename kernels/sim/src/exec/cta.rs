@@ -1,14 +1,14 @@
 //! A block: its warps take turns until all have ended; barriers complete when their warps have arrived.
 
-use crate::counters::Stats;
+use crate::check::finding::{Check, Finding, Sink};
+use crate::check::shared::Shared;
+use crate::count::counters::Stats;
 use crate::error::Fault;
+use crate::exec::launch::Launch;
+use crate::exec::memory::lanes;
+use crate::exec::warp::{State, Warp};
 use crate::exec::{Exec, Stop};
-use crate::exec_mem::lanes;
-use crate::finding::{Check, Finding, Sink};
 use crate::ir::{Bool, Op, Program};
-use crate::launch::Launch;
-use crate::shared::Shared;
-use crate::warp::{State, Warp};
 
 /// A warp at a barrier.
 #[derive(Debug, Clone, Copy)]

@@ -1,12 +1,12 @@
 //! Loads, stores, atomics, address conversions, asynchronous copies.
 
-use crate::ast::{Arg, AstInst, Space};
 use crate::error::At;
 use crate::ir::*;
 use crate::lower::Lower;
-use crate::operands::Mods;
-use crate::rows::*;
-use crate::ty::Ty;
+use crate::lower::operands::Mods;
+use crate::lower::rows::*;
+use crate::parse::ast::{Arg, AstInst};
+use crate::ty::{Space, Ty};
 
 const SPACES: [(&str, Space); 7] = [
     ("global", Space::Global),

@@ -1,9 +1,13 @@
 //! Loads and stores: addresses to spaces, registers to words, and the spaces that belong to one thread.
 
-use crate::ast::Space;
+mod atomics;
+mod global;
+mod shared;
+
+use crate::check::finding::Check;
 use crate::exec::Exec;
-use crate::finding::Check;
 use crate::ir::*;
+use crate::ty::Space;
 
 /// Up to 32 bytes of every lane, as words.
 pub(crate) type Words = [Row; 8];
@@ -283,8 +287,9 @@ impl Exec<'_> {
                 args += size;
                 v
             };
-            let out =
-                crate::printf::format(&String::from_utf8_lossy(&text), |wide| next(self, if wide { 8 } else { 4 }));
+            let out = crate::exec::printf::format(&String::from_utf8_lossy(&text), |wide| {
+                next(self, if wide { 8 } else { 4 })
+            });
             self.launch.print(out);
             let mut result: Words = [[0; LANES]; 8];
             result[0][l] = 1;

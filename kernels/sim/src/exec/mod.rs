@@ -1,12 +1,21 @@
 //! Runs a warp: picks one of its parts, executes instructions, handles divergence.
 
-use crate::counters::Stats;
-use crate::cta::{Barrier, CtaState};
+mod cta;
+mod exchange;
+pub(crate) mod launch;
+pub(crate) mod memory;
+mod mma;
+mod printf;
+mod step;
+pub(crate) mod warp;
+
+use crate::check::finding::{Check, Finding, Sink};
+use crate::count::counters::Stats;
 use crate::error::Fault;
-use crate::finding::{Check, Finding, Sink};
+use crate::exec::cta::{Barrier, CtaState};
+use crate::exec::launch::Launch;
+use crate::exec::warp::{Part, Pending, State, Warp};
 use crate::ir::*;
-use crate::launch::Launch;
-use crate::warp::{Part, Pending, State, Warp};
 
 /// Everything one warp touches while it runs.
 pub(crate) struct Exec<'a> {

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::ast::Space;
+use crate::check::finding::Check;
+use crate::check::global::*;
 use crate::exec::Exec;
-use crate::exec_mem::{Words, byte_mask, lanes, touched_bytes};
-use crate::finding::Check;
+use crate::exec::memory::{Words, byte_mask, lanes, touched_bytes};
+use crate::exec::warp::FULL;
 use crate::ir::*;
-use crate::mem::*;
-use crate::warp::FULL;
+use crate::ty::Space;
 
 /// What decides, without a branch into details, that a word may be accessed.
 #[derive(Clone, Copy)]
@@ -387,7 +387,7 @@ impl<'a> Exec<'a> {
                 }
                 let b = x.warp.get(atom.b, l);
                 let c = atom.c.map_or(0, |c| x.warp.get(c, l));
-                let op = |old: u64| crate::atomics::apply(atom.op, atom.ty, old, b, c);
+                let op = |old: u64| crate::exec::memory::atomics::apply(atom.op, atom.ty, old, b, c);
                 let mask = if bytes < 4 { byte_mask(touched as u8) } else { FULL };
                 let old = if bytes == 8 {
                     // Pairs of words have no atomic type: 64-bit atomics exclude each other.
