@@ -23,8 +23,8 @@ pub use count::counters::Counters;
 pub use count::roofline::{GPUS, Gpu, Roofline};
 pub use device::{Device, LaunchConfig, Limits, Report};
 pub use error::{Fault, HostError, LoadError};
-pub use ir::Class;
-pub use module::{Kernel, Module, Param};
+pub use ir::{Class, Param};
+pub use module::{Kernel, Module};
 
 /// The example of the README is a test.
 #[cfg(doctest)]

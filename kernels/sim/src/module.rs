@@ -5,21 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{At, LoadError};
-use crate::ir::Program;
+use crate::ir::{Param, Program};
 use crate::lower::lower;
 use crate::parse::ast::Init;
 use crate::parse::parse;
 use crate::ty::Space;
-
-/// One parameter of a kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Param {
-    pub name: String,
-    /// Bytes from the start of the parameter block.
-    pub offset: u32,
-    pub bytes: u32,
-    pub align: u32,
-}
 
 /// A module variable in global or constant space.
 #[derive(Debug)]

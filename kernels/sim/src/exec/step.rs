@@ -294,8 +294,7 @@ impl Exec<'_> {
             Op::IsSpace { space, d, a } => {
                 self.use_d(*a, m);
                 let a = self.warp.d[usize::from(*a)];
-                let bits =
-                    (0..LANES).fold(0, |acc, l| acc | u32::from(crate::exec::memory::in_space(a[l], *space)) << l);
+                let bits = (0..LANES).fold(0, |acc, l| acc | u32::from(in_space(a[l], *space)) << l);
                 self.warp.put_p(*d, m, bits);
             }
             Op::Printf { format, args, ret } => self.printf(*format, *args, *ret, m),

@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use crate::error::At;
 use crate::ir::*;
 use crate::lower::operands::Mods;
-use crate::module::Param;
 use crate::parse::ast::{Arg, Ast, AstInst, Func, Stmt, Var};
 use crate::ty::{Space, Ty};
 

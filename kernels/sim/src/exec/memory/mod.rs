@@ -12,17 +12,6 @@ use crate::ty::Space;
 /// Up to 32 bytes of every lane, as words.
 pub(crate) type Words = [Row; 8];
 
-pub(crate) fn in_space(a: u64, space: Space) -> bool {
-    let window = |base: u64| a.wrapping_sub(base) < WINDOW_BYTES;
-    match space {
-        Space::Shared => window(SHARED_WINDOW),
-        Space::Local => window(LOCAL_WINDOW),
-        Space::Param => window(PARAM_WINDOW),
-        Space::Global | Space::Const => a < SHARED_WINDOW,
-        Space::Generic => true,
-    }
-}
-
 /// Lanes of a mask.
 pub(crate) fn lanes(m: u32) -> impl Iterator<Item = usize> {
     (0..LANES).filter(move |l| m >> l & 1 != 0)

@@ -261,7 +261,7 @@ impl Exec<'_> {
 
     pub fn cp_async(&mut self, c: &CpAsync, m: u32) {
         let mut dst = self.addresses(c.dst, c.dst_off, m);
-        if dst.iter().any(|a| crate::exec::memory::in_space(*a, crate::ty::Space::Shared)) {
+        if dst.iter().any(|a| in_space(*a, crate::ty::Space::Shared)) {
             dst = dst.map(|a| a.wrapping_sub(SHARED_WINDOW));
         }
         let src = self.addresses(c.src, c.src_off, m);

@@ -35,16 +35,6 @@ impl Mods<'_> {
     }
 }
 
-/// Window of generic addresses that a space has; global memory is its own.
-fn window(space: Space) -> u64 {
-    match space {
-        Space::Shared => SHARED_WINDOW,
-        Space::Local => LOCAL_WINDOW,
-        Space::Param => PARAM_WINDOW,
-        _ => 0,
-    }
-}
-
 impl Lower<'_> {
     pub fn memory(&mut self, i: &AstInst, m: &mut Mods) -> Result<bool, At> {
         match i.op[0].as_str() {
