@@ -278,7 +278,7 @@ impl Device {
                 workspace,
             },
             params,
-            symbols: p.symbols.iter().map(|&(_, g, off)| globals[g].wrapping_add(off as u64)).collect(),
+            symbols: p.symbols.iter().map(|&(_, (g, off))| globals[g].wrapping_add(off as u64)).collect(),
             ctas: ctas as u32,
             checks: self.checks,
             id: self.launch,

@@ -3,6 +3,8 @@
 //! Sums and products are formed in f64 and rounded to odd there (Boldo and Melquiond, 2008: with at least two spare
 //! bits, a second rounding of such a value to a narrower format is correct in every mode).
 
+pub(crate) mod convert;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rnd {
     /// To nearest, ties to even

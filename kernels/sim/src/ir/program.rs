@@ -79,7 +79,7 @@ pub struct Param {
 }
 
 /// One kernel, ready to run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Program {
     pub name: String,
     pub code: Vec<Inst>,
@@ -95,8 +95,8 @@ pub(crate) struct Program {
     pub const_w: Vec<(R, u32)>,
     pub const_d: Vec<(R, u64)>,
     pub const_p: Vec<(R, u32)>,
-    /// 64-bit rows that hold the address of a module variable plus an offset.
-    pub symbols: Vec<(R, usize, i64)>,
+    /// 64-bit registers that hold the address of a module variable plus an offset: index of the variable, bytes.
+    pub symbols: Vec<(R, (usize, i64))>,
     pub specials: Vec<(R, Special)>,
     pub static_shared: u32,
     pub local_bytes: u32,

@@ -1,109 +1,37 @@
-//! Modifiers and operands of instructions, for the lowering.
+//! Operands of instructions: to registers of the program.
+//!
+//! `src`, `w`, `d` and `p` take sources: of any file, of 32 bits, of 64 bits, a predicate. `dst`, `wd`, `dd` and `pd` take
+//! destinations.
 
+use super::context::{Item, Lower};
+use super::registers::File;
 use crate::error::At;
 use crate::ir::*;
-use crate::lower::{Item, Lower};
-use crate::parse::ast::{Arg, AstInst, Stmt};
+use crate::parse::ast::{Arg, AstInst};
 use crate::ty::{Space, Ty};
 
-/// The modifiers of an opcode; each is taken once, and what is left over is not understood.
-pub(crate) struct Mods<'a> {
-    pub line: u32,
-    pub op: String,
-    pub rest: Vec<&'a str>,
-}
-
-impl<'a> Mods<'a> {
-    pub fn take(&mut self, word: &str) -> bool {
-        match self.rest.iter().position(|w| *w == word) {
-            Some(i) => {
-                self.rest.remove(i);
-                true
-            }
-            None => false,
-        }
-    }
-
-    pub fn one_of<T: Copy>(&mut self, table: &[(&str, T)]) -> Option<T> {
-        table.iter().find(|(w, _)| self.take(w)).map(|(_, v)| *v)
-    }
-
-    /// The first type left.
-    pub fn ty(&mut self) -> Result<Ty, At> {
-        match self.rest.iter().position(|w| Ty::parse(w).is_some()) {
-            Some(i) => Ok(Ty::parse(self.rest.remove(i)).unwrap_or(Ty::B32)),
-            None => Err(At::new(self.line, format!("instruction '{}' without a type", self.op))),
-        }
-    }
-
-    pub fn drop_prefix(&mut self, prefix: &str) {
-        self.rest.retain(|w| !w.starts_with(prefix));
-    }
-
-    pub fn done(&self) -> Result<(), At> {
-        match self.rest.first() {
-            None => Ok(()),
-            Some(w) => Err(At::new(self.line, format!("instruction '{}': modifier '.{w}' is not known", self.op))),
-        }
-    }
-
-    pub fn unknown<T>(&self) -> Result<T, At> {
-        Err(At::new(self.line, format!("instruction '{}' is not known", self.op)))
-    }
-}
-
-// Operands.
 impl Lower<'_> {
     fn intern_w(&mut self, v: u32) -> Result<R, At> {
-        if let Some(&r) = self.const_w.get(&v) {
-            return Ok(r);
-        }
-        let Reg::W(r) = self.new_reg(Ty::B32)? else {
-            return self.err("row");
-        };
-        self.prog.const_w.push((r, v));
-        self.const_w.insert(v, r);
-        Ok(r)
+        self.const_w.register(v, || self.registers.take(File::W, 1, self.line))
     }
 
     fn intern_d(&mut self, v: u64) -> Result<R, At> {
-        if let Some(&r) = self.const_d.get(&v) {
-            return Ok(r);
-        }
-        let Reg::D(r) = self.new_reg(Ty::B64)? else {
-            return self.err("row");
-        };
-        self.prog.const_d.push((r, v));
-        self.const_d.insert(v, r);
-        Ok(r)
+        self.const_d.register(v, || self.registers.take(File::D, 1, self.line))
     }
 
-    pub fn const_pred(&mut self, v: bool) -> Result<R, At> {
-        let v = if v { u32::MAX } else { 0 };
-        if let Some(&r) = self.const_p.get(&v) {
-            return Ok(r);
-        }
-        let Reg::P(r) = self.new_reg(Ty::Pred)? else {
-            return self.err("row");
-        };
-        self.prog.const_p.push((r, v));
-        self.const_p.insert(v, r);
-        Ok(r)
+    fn intern_p(&mut self, v: bool) -> Result<R, At> {
+        self.const_p.register(if v { u32::MAX } else { 0 }, || self.registers.take(File::P, 1, self.line))
     }
 
     fn special(&mut self, s: Special) -> Result<R, At> {
-        if let Some(&r) = self.special.get(&s) {
-            return Ok(r);
-        }
-        let Reg::W(r) = self.new_reg(Ty::B32)? else {
-            return self.err("row");
-        };
-        self.prog.specials.push((r, s));
-        self.special.insert(s, r);
-        Ok(r)
+        self.specials.register(s, || self.registers.take(File::W, 1, self.line))
     }
 
-    /// The value of a name that is an address, as a constant or a row to be filled at launch.
+    fn symbol(&mut self, variable: usize, off: i64) -> Result<R, At> {
+        self.symbols.register((variable, off), || self.registers.take(File::D, 1, self.line))
+    }
+
+    /// The value of a name that is an address, as a constant, or as a register that the launch fills.
     fn address(&mut self, name: &str, off: i64) -> Result<Reg, At> {
         let v = match self.lookup(name) {
             Some(Item::Shared(at)) => u64::from(at),
@@ -111,15 +39,7 @@ impl Lower<'_> {
             Some(Item::Param(at)) => at,
             _ => {
                 if let Some(&g) = self.globals.get(name) {
-                    if let Some(&r) = self.symbol.get(&(g, off)) {
-                        return Ok(Reg::D(r));
-                    }
-                    let Reg::D(r) = self.new_reg(Ty::B64)? else {
-                        return self.err("row");
-                    };
-                    self.prog.symbols.push((r, g, off));
-                    self.symbol.insert((g, off), r);
-                    return Ok(Reg::D(r));
+                    return Ok(Reg::D(self.symbol(g, off)?));
                 }
                 if self.ast.vars.iter().any(|v| v.name == name && v.space == Space::Shared) {
                     self.uses_dynamic = true;
@@ -132,23 +52,7 @@ impl Lower<'_> {
         Ok(Reg::D(self.intern_d(v.wrapping_add(off as u64))?))
     }
 
-    /// Where `.extern .shared` arrays start: behind everything static that this kernel or any function it could call declares.
-    pub fn dynamic_base(&self) -> u32 {
-        let mut total = 0u32;
-        let in_bodies = self
-            .ast
-            .funcs
-            .iter()
-            .filter(|f| !f.entry || f.name == self.prog.name)
-            .flat_map(|f| f.body.iter().flatten());
-        let vars = in_bodies.filter_map(|s| if let Stmt::Var(v) = s { Some(v) } else { None });
-        for v in self.ast.vars.iter().chain(vars).filter(|v| v.space == Space::Shared && v.size > 0) {
-            total = total.next_multiple_of(v.align).saturating_add(v.size).min(u32::MAX / 2);
-        }
-        total.next_multiple_of(16)
-    }
-
-    /// Any source operand as a register of whatever file it lives in; immediates take the type's file.
+    /// Any source operand as a register of the file that it lies in; immediates take the file of the type.
     pub fn src(&mut self, arg: &Arg, ty: Ty) -> Result<Reg, At> {
         let wide = ty.size() == 8;
         let bits = match arg {
@@ -172,9 +76,7 @@ impl Lower<'_> {
             }
             Arg::Not(inner) => {
                 let a = self.p(inner)?;
-                let Reg::P(d) = self.new_reg(Ty::Pred)? else {
-                    return self.err("row");
-                };
+                let d = self.new_p()?;
                 let guard = std::mem::replace(&mut self.guard, (NO_GUARD, false));
                 self.emit(Class::Predicate, Op::Pred { f: |a, _| !a, d, a, b: a });
                 self.guard = guard;
@@ -183,7 +85,7 @@ impl Lower<'_> {
             _ => return self.err("a register or a constant expected"),
         };
         if ty == Ty::Pred {
-            return Ok(Reg::P(self.const_pred(bits != 0)?));
+            return Ok(Reg::P(self.intern_p(bits != 0)?));
         }
         if wide {
             return Ok(Reg::D(self.intern_d(bits)?));
@@ -192,7 +94,7 @@ impl Lower<'_> {
         Ok(Reg::W(self.intern_w(bits as u32 & mask)?))
     }
 
-    /// Is the register of the file that values of a type live in? `wider`: it may also be of 64 bits (`ld`, `st`, `cvt`).
+    /// Refuses a register of another file than values of the type lie in. `wider`: 64 bits are also fine (`ld`, `st`, `cvt`).
     pub fn fits(&self, arg: &Arg, reg: Reg, ty: Ty, wider: bool) -> Result<Reg, At> {
         let ok = match reg {
             Reg::W(_) => ty != Ty::Pred && ty.size() <= 4,
@@ -206,7 +108,7 @@ impl Lower<'_> {
         match self.src(arg, ty)? {
             Reg::W(r) => Ok(r),
             // A 32-bit view of an address in shared memory.
-            Reg::D(r) => match self.prog.const_d.iter().find(|(row, _)| *row == r) {
+            Reg::D(r) => match self.const_d.list.iter().find(|(row, _)| *row == r) {
                 Some(&(_, v)) if v <= u64::from(u32::MAX) => self.intern_w(v as u32),
                 _ => self.err(format!("operand {arg:?} has 64 bits, 32 expected")),
             },
@@ -228,7 +130,7 @@ impl Lower<'_> {
         }
     }
 
-    /// A destination; `_` is a row that nobody reads.
+    /// A destination; `_` is a new register, which is never read.
     pub fn dst(&mut self, arg: &Arg, ty: Ty) -> Result<Reg, At> {
         match arg {
             Arg::Name(n) if n == "_" => self.new_reg(ty),

@@ -6,11 +6,33 @@
 use crate::error::At;
 use crate::fp::{b, f, ftz, h};
 use crate::ir::*;
-use crate::lower::Lower;
-use crate::lower::operands::Mods;
+use crate::lower::context::Lower;
+use crate::lower::modifiers::Mods;
 use crate::lower::rows::*;
 use crate::parse::ast::{Arg, AstInst};
 use crate::ty::Ty;
+
+/// The function of two rows that compares what `$of` makes of each lane. `x != x` holds for a NaN.
+macro_rules! comparisons {
+    ($cmp:expr, $row:ident, $of:expr) => {
+        match $cmp {
+            Cmp::Eq => cmp!($row, |a, b| $of(a) == $of(b)),
+            Cmp::Ne => cmp!($row, |a, b| $of(a) < $of(b) || $of(a) > $of(b)),
+            Cmp::Lt => cmp!($row, |a, b| $of(a) < $of(b)),
+            Cmp::Le => cmp!($row, |a, b| $of(a) <= $of(b)),
+            Cmp::Gt => cmp!($row, |a, b| $of(a) > $of(b)),
+            Cmp::Ge => cmp!($row, |a, b| $of(a) >= $of(b)),
+            Cmp::Equ => cmp!($row, |a, b| !($of(a) < $of(b) || $of(a) > $of(b))),
+            Cmp::Neu => cmp!($row, |a, b| $of(a) != $of(b)),
+            Cmp::Ltu => cmp!($row, |a, b| !($of(a) >= $of(b))),
+            Cmp::Leu => cmp!($row, |a, b| !($of(a) > $of(b))),
+            Cmp::Gtu => cmp!($row, |a, b| !($of(a) <= $of(b))),
+            Cmp::Geu => cmp!($row, |a, b| !($of(a) < $of(b))),
+            Cmp::Num => cmp!($row, |a, b| !($of(a) != $of(a) || $of(b) != $of(b))),
+            Cmp::Nan => cmp!($row, |a, b| $of(a) != $of(a) || $of(b) != $of(b)),
+        }
+    };
+}
 
 impl Lower<'_> {
     /// `setp` and `set`.
@@ -24,34 +46,25 @@ impl Lower<'_> {
         let set = i.op[0] == "set";
         let to = if set { Some(m.ty()?) } else { None };
         let ty = m.ty()?;
-        let (n, c) = if combine.is_some() { (4, i.args.get(3)) } else { (3, None) };
-        if i.args.len() != n {
-            return self.err(format!("instruction '{}': wrong number of operands", m.op));
-        }
+        let combine = match (combine, i.args.len()) {
+            (Some(op), 4) => Some((op, self.p(&i.args[3])?)),
+            (None, 3) => None,
+            _ => return m.wrong_count(),
+        };
         if let Ty::F16x2 | Ty::BF16x2 = ty {
-            return self.compare_halves(i, m, cmp, flush, to, ty, combine.zip(c));
+            return self.compare_halves(i, m, cmp, flush, to, ty, combine);
         }
         let (d, q) = match &i.args[0] {
             Arg::Pair(d, q) if !set => (self.pd(d)?, Some(self.pd(q)?)),
             d if !set => (self.pd(d)?, None),
-            _ => match self.new_reg(Ty::Pred)? {
-                Reg::P(p) => (p, None),
-                _ => return m.unknown(),
-            },
-        };
-        let combine = match (combine, c) {
-            (Some(op), Some(c)) => Some((op, self.p(c)?)),
-            _ => None,
+            _ => (self.new_p()?, None),
         };
         let out = PredOut { d, q, combine };
         let op = match ty {
             Ty::Pred => return m.unknown(),
-            t if t.size() == 8 => Op::SetD {
-                f: cmp.rows64(ty).map_or_else(|| m.unknown(), Ok)?,
-                a: self.d(&i.args[1], ty)?,
-                b: self.d(&i.args[2], ty)?,
-                out,
-            },
+            t if t.size() == 8 => {
+                Op::SetD { f: cmp.rows64(ty), a: self.d(&i.args[1], ty)?, b: self.d(&i.args[2], ty)?, out }
+            }
             _ => {
                 let f = cmp.rows(ty, flush).map_or_else(|| m.unknown(), Ok)?;
                 Op::SetW { f, a: self.w(&i.args[1], ty)?, b: self.w(&i.args[2], ty)?, out }
@@ -82,20 +95,19 @@ impl Lower<'_> {
         flush: bool,
         to: Option<Ty>,
         ty: Ty,
-        combine: Option<(Bool, &Arg)>,
+        combine: Option<(Bool, R)>,
     ) -> Result<bool, At> {
         let (one, half) = if ty == Ty::F16x2 { (0x3c00, Ty::F16) } else { (0x3f80, Ty::BF16) };
         let (Some(f), false) = (cmp.rows(half, false), flush) else { return m.unknown() };
         let outs = match (&i.args[0], to) {
             (Arg::Pair(p, q), None) => [self.pd(p)?, self.pd(q)?],
-            (_, Some(t)) if t == ty => [self.new_pred()?, self.new_pred()?],
+            (_, Some(t)) if t == ty => [self.new_p()?, self.new_p()?],
             _ => return m.unknown(),
         };
-        let combine = combine.map(|(op, c)| self.p(c).map(|c| (op, c))).transpose()?;
         let (a, b) = (self.w(&i.args[1], ty)?, self.w(&i.args[2], ty)?);
         let mut rows = [(a, b); 2];
         for (from, t) in [(a, &mut rows[1].0), (b, &mut rows[1].1)] {
-            let Reg::W(d) = self.new_reg(Ty::B32)? else { return m.unknown() };
+            let d = self.new_w()?;
             self.emit(Class::Predicate, Op::W1 { f: w1!(|a| a >> 16), d, a: from });
             *t = d;
         }
@@ -104,7 +116,7 @@ impl Lower<'_> {
         }
         if to.is_some() {
             let (d, zero) = (self.wd(&i.args[0])?, self.w(&Arg::Int(0), Ty::B32)?);
-            let (Reg::W(lo), Reg::W(hi)) = (self.new_reg(Ty::B32)?, self.new_reg(Ty::B32)?) else { return m.unknown() };
+            let (lo, hi) = (self.new_w()?, self.new_w()?);
             let values = [self.w(&Arg::Int(one), Ty::B32)?, self.w(&Arg::Int(one << 16), Ty::B32)?];
             for ((t, a), p) in [lo, hi].into_iter().zip(values).zip(outs) {
                 self.emit(Class::Move, Op::SelW { d: t, a, b: zero, p });
@@ -113,15 +125,9 @@ impl Lower<'_> {
         }
         Ok(true)
     }
-
-    fn new_pred(&mut self) -> Result<R, At> {
-        match self.new_reg(Ty::Pred)? {
-            Reg::P(p) => Ok(p),
-            _ => self.err("a predicate expected"),
-        }
-    }
 }
 
+/// A comparison. Those that end in `u` hold also where an operand is a NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cmp {
     Eq,
@@ -162,78 +168,32 @@ impl Cmp {
         })
     }
 
+    /// The comparison of two rows of up to 32 bits; `None` if the type has no such comparison.
     fn rows(self, ty: Ty, flush: bool) -> Option<fn(&Row, &Row) -> u32> {
-        macro_rules! floats {
-            ($of:expr) => {{
-                match self {
-                    Cmp::Eq => cmp!(Row, |a, b| $of(a) == $of(b)),
-                    Cmp::Ne => cmp!(Row, |a, b| $of(a) < $of(b) || $of(a) > $of(b)),
-                    Cmp::Lt => cmp!(Row, |a, b| $of(a) < $of(b)),
-                    Cmp::Le => cmp!(Row, |a, b| $of(a) <= $of(b)),
-                    Cmp::Gt => cmp!(Row, |a, b| $of(a) > $of(b)),
-                    Cmp::Ge => cmp!(Row, |a, b| $of(a) >= $of(b)),
-                    Cmp::Equ => cmp!(Row, |a, b| !($of(a) < $of(b) || $of(a) > $of(b))),
-                    Cmp::Neu => cmp!(Row, |a, b| $of(a) != $of(b)),
-                    Cmp::Ltu => cmp!(Row, |a, b| !($of(a) >= $of(b))),
-                    Cmp::Leu => cmp!(Row, |a, b| !($of(a) > $of(b))),
-                    Cmp::Gtu => cmp!(Row, |a, b| !($of(a) <= $of(b))),
-                    Cmp::Geu => cmp!(Row, |a, b| !($of(a) < $of(b))),
-                    Cmp::Num => cmp!(Row, |a, b| !$of(a).is_nan() && !$of(b).is_nan()),
-                    Cmp::Nan => cmp!(Row, |a, b| $of(a).is_nan() || $of(b).is_nan()),
-                }
-            }};
-        }
-        macro_rules! ints {
-            ($t:ty) => {
-                match self {
-                    Cmp::Eq => cmp!(Row, |a, b| a as $t == b as $t),
-                    Cmp::Ne => cmp!(Row, |a, b| a as $t != b as $t),
-                    Cmp::Lt => cmp!(Row, |a, b| (a as $t) < (b as $t)),
-                    Cmp::Le => cmp!(Row, |a, b| a as $t <= b as $t),
-                    Cmp::Gt => cmp!(Row, |a, b| a as $t > b as $t),
-                    Cmp::Ge => cmp!(Row, |a, b| a as $t >= b as $t),
-                    _ => return None,
-                }
-            };
-        }
         Some(match ty {
-            Ty::F32 if flush => floats!(|x: u32| f(ftz(x))),
-            Ty::F32 => floats!(f),
-            Ty::F16 => floats!(h),
-            Ty::BF16 => floats!(b),
-            Ty::S32 => ints!(i32),
-            Ty::U32 | Ty::B32 => ints!(u32),
-            Ty::S16 => ints!(i16),
-            Ty::U16 | Ty::B16 => ints!(u16),
+            Ty::F32 if flush => comparisons!(self, Row, |x: u32| f(ftz(x))),
+            Ty::F32 => comparisons!(self, Row, f),
+            Ty::F16 => comparisons!(self, Row, h),
+            Ty::BF16 => comparisons!(self, Row, b),
+            Ty::S32 if self.ordered() => comparisons!(self, Row, |x: u32| x as i32),
+            Ty::U32 | Ty::B32 if self.ordered() => comparisons!(self, Row, |x: u32| x),
+            Ty::S16 if self.ordered() => comparisons!(self, Row, |x: u32| x as i16),
+            Ty::U16 | Ty::B16 if self.ordered() => comparisons!(self, Row, |x: u32| x as u16),
             _ => return None,
         })
     }
 
-    fn rows64(self, ty: Ty) -> Option<fn(&Row64, &Row64) -> u32> {
-        macro_rules! ordered {
-            ($of:expr) => {
-                match self {
-                    Cmp::Eq => cmp!(Row64, |a, b| $of(a) == $of(b)),
-                    Cmp::Ne => cmp!(Row64, |a, b| $of(a) < $of(b) || $of(a) > $of(b)),
-                    Cmp::Lt => cmp!(Row64, |a, b| $of(a) < $of(b)),
-                    Cmp::Le => cmp!(Row64, |a, b| $of(a) <= $of(b)),
-                    Cmp::Gt => cmp!(Row64, |a, b| $of(a) > $of(b)),
-                    Cmp::Ge => cmp!(Row64, |a, b| $of(a) >= $of(b)),
-                    Cmp::Equ => cmp!(Row64, |a, b| !($of(a) < $of(b) || $of(a) > $of(b))),
-                    Cmp::Neu => cmp!(Row64, |a, b| $of(a) != $of(b)),
-                    Cmp::Ltu => cmp!(Row64, |a, b| !($of(a) >= $of(b))),
-                    Cmp::Leu => cmp!(Row64, |a, b| !($of(a) > $of(b))),
-                    Cmp::Gtu => cmp!(Row64, |a, b| !($of(a) <= $of(b))),
-                    Cmp::Geu => cmp!(Row64, |a, b| !($of(a) < $of(b))),
-                    Cmp::Num => cmp!(Row64, |a, b| !($of(a) != $of(a) || $of(b) != $of(b))),
-                    Cmp::Nan => cmp!(Row64, |a, b| $of(a) != $of(a) || $of(b) != $of(b)),
-                }
-            };
+    /// The same for rows of 64 bits.
+    fn rows64(self, ty: Ty) -> fn(&Row64, &Row64) -> u32 {
+        match ty {
+            Ty::F64 => comparisons!(self, Row64, f64::from_bits),
+            Ty::S64 => comparisons!(self, Row64, |x: u64| x as i64),
+            _ => comparisons!(self, Row64, |x: u64| x),
         }
-        Some(match ty {
-            Ty::F64 => ordered!(f64::from_bits),
-            Ty::S64 => ordered!(|x: u64| x as i64),
-            _ => ordered!(|x: u64| x),
-        })
+    }
+
+    /// Integers have these comparisons only.
+    fn ordered(self) -> bool {
+        matches!(self, Cmp::Eq | Cmp::Ne | Cmp::Lt | Cmp::Le | Cmp::Gt | Cmp::Ge)
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::error::At;
 use crate::ir::*;
-use crate::lower::Lower;
-use crate::lower::operands::Mods;
+use crate::lower::context::Lower;
+use crate::lower::modifiers::Mods;
 use crate::lower::rows::*;
 use crate::parse::ast::{Arg, AstInst};
 use crate::ty::{Space, Ty};
@@ -114,7 +114,7 @@ impl Lower<'_> {
         let (value, address) = match (load, i.args.as_slice()) {
             (true, [v, a] | [v, a, _]) => (v, a),
             (false, [a, v] | [a, v, _]) => (v, a),
-            _ => return self.err(format!("instruction '{}': wrong number of operands", m.op)),
+            _ => return m.wrong_count(),
         };
         let values: &[Arg] = match value {
             Arg::List(l) => l,
@@ -191,7 +191,7 @@ impl Lower<'_> {
             (AtomOp::Cas, [a, b, c]) => (a, b, Some(c)),
             (AtomOp::Cas, _) => return m.unknown(),
             (_, [a, b]) => (a, b, None),
-            _ => return self.err(format!("instruction '{}': wrong number of operands", m.op)),
+            _ => return m.wrong_count(),
         };
         let known = match op {
             AtomOp::Add => !matches!(ty, Ty::S8 | Ty::U8 | Ty::B8 | Ty::U16 | Ty::S16 | Ty::Pred),

@@ -2,8 +2,8 @@
 
 use crate::error::At;
 use crate::ir::*;
-use crate::lower::operands::Mods;
-use crate::lower::{Item, Lower};
+use crate::lower::context::{Item, Lower};
+use crate::lower::modifiers::Mods;
 use crate::parse::ast::{Arg, AstInst};
 use crate::ty::Ty;
 
@@ -185,7 +185,7 @@ impl<'a> Lower<'a> {
             let (d, id, count, p) = match i.args.as_slice() {
                 [d, id, p] => (d, id, None, p),
                 [d, id, n, p] => (d, id, Some(n), p),
-                _ => return self.err(format!("instruction '{}': wrong number of operands", m.op)),
+                _ => return m.wrong_count(),
             };
             let (p, negate) = match p {
                 Arg::Not(p) => (self.p(p)?, true),
@@ -203,7 +203,7 @@ impl<'a> Lower<'a> {
         let (id, count) = match i.args.as_slice() {
             [id] => (id, None),
             [id, n] => (id, Some(n)),
-            _ => return self.err(format!("instruction '{}': wrong number of operands", m.op)),
+            _ => return m.wrong_count(),
         };
         if arrive && count.is_none() {
             return self.err("an arrive needs the number of threads");
@@ -299,27 +299,5 @@ impl<'a> Lower<'a> {
             _ => return Ok(false),
         }
         Ok(true)
-    }
-
-    /// `vprintf(format, arguments)`: the device's formatted output.
-    pub fn printf(&mut self, rets: &[Arg], args: &[Arg]) -> Result<(), At> {
-        let [format, values] = args else {
-            return self.err("vprintf takes two arguments");
-        };
-        let [Arg::Name(ret)] = rets else {
-            return self.err("vprintf returns one value");
-        };
-        let mut at = [0u32; 3];
-        for (slot, arg) in at.iter_mut().zip([format, values, &Arg::Name(ret.clone())]) {
-            let Arg::Name(n) = arg else {
-                return self.err("vprintf: a parameter variable expected");
-            };
-            let Some(Item::Param(p)) = self.lookup(n) else {
-                return self.err("vprintf: a parameter variable expected");
-            };
-            *slot = p.wrapping_sub(PARAM_FRAME) as u32;
-        }
-        self.emit(Class::Control, Op::Printf { format: at[0], args: at[1], ret: at[2] });
-        Ok(())
     }
 }
