@@ -1,78 +1,6 @@
 //! Makes functions over rows of 32 lanes out of expressions over one lane.
 
-macro_rules! w1 {
-    (|$a:ident| $e:expr) => {{
-        fn row_kernel(a: &crate::ir::Row, d: &mut crate::ir::Row) {
-            for i in 0..crate::ir::LANES {
-                let $a = a[i];
-                d[i] = $e;
-            }
-        }
-        row_kernel as crate::ir::W1
-    }};
-}
-
-macro_rules! w2 {
-    (|$a:ident, $b:ident| $e:expr) => {{
-        fn row_kernel(a: &crate::ir::Row, b: &crate::ir::Row, d: &mut crate::ir::Row) {
-            for i in 0..crate::ir::LANES {
-                let ($a, $b) = (a[i], b[i]);
-                d[i] = $e;
-            }
-        }
-        row_kernel as crate::ir::W2
-    }};
-}
-
-macro_rules! w3 {
-    (|$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        fn row_kernel(a: &crate::ir::Row, b: &crate::ir::Row, c: &crate::ir::Row, d: &mut crate::ir::Row) {
-            for i in 0..crate::ir::LANES {
-                let ($a, $b, $c) = (a[i], b[i], c[i]);
-                d[i] = $e;
-            }
-        }
-        row_kernel as crate::ir::W3
-    }};
-}
-
-macro_rules! d1 {
-    (|$a:ident| $e:expr) => {{
-        fn row_kernel(a: &crate::ir::Row64, d: &mut crate::ir::Row64) {
-            for i in 0..crate::ir::LANES {
-                let $a = a[i];
-                d[i] = $e;
-            }
-        }
-        row_kernel as crate::ir::D1
-    }};
-}
-
-macro_rules! d2 {
-    (|$a:ident, $b:ident| $e:expr) => {{
-        fn row_kernel(a: &crate::ir::Row64, b: &crate::ir::Row64, d: &mut crate::ir::Row64) {
-            for i in 0..crate::ir::LANES {
-                let ($a, $b) = (a[i], b[i]);
-                d[i] = $e;
-            }
-        }
-        row_kernel as crate::ir::D2
-    }};
-}
-
-macro_rules! d3 {
-    (|$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        fn row_kernel(a: &crate::ir::Row64, b: &crate::ir::Row64, c: &crate::ir::Row64, d: &mut crate::ir::Row64) {
-            for i in 0..crate::ir::LANES {
-                let ($a, $b, $c) = (a[i], b[i], c[i]);
-                d[i] = $e;
-            }
-        }
-        row_kernel as crate::ir::D3
-    }};
-}
-
-/// Rows of mixed widths: `mixed!((a: Row, b: Row) -> Row64, expression)`.
+/// Rows of any widths: `mixed!((a: Row, b: Row) -> Row64, expression)`.
 macro_rules! mixed {
     (($($a:ident: $t:ident),+) -> $r:ident, $e:expr) => {{
         fn row_kernel($($a: &crate::ir::$t,)+ d: &mut crate::ir::$r) {
@@ -83,6 +11,44 @@ macro_rules! mixed {
         }
         row_kernel
     }};
+}
+
+/// One to three rows of 32 bits: `w2!(|a, b| expression)`.
+macro_rules! w1 {
+    (|$a:ident| $e:expr) => {
+        crate::lower::rows::mixed!(($a: Row) -> Row, $e) as crate::ir::W1
+    };
+}
+
+macro_rules! w2 {
+    (|$a:ident, $b:ident| $e:expr) => {
+        crate::lower::rows::mixed!(($a: Row, $b: Row) -> Row, $e) as crate::ir::W2
+    };
+}
+
+macro_rules! w3 {
+    (|$a:ident, $b:ident, $c:ident| $e:expr) => {
+        crate::lower::rows::mixed!(($a: Row, $b: Row, $c: Row) -> Row, $e) as crate::ir::W3
+    };
+}
+
+/// One to three rows of 64 bits.
+macro_rules! d1 {
+    (|$a:ident| $e:expr) => {
+        crate::lower::rows::mixed!(($a: Row64) -> Row64, $e) as crate::ir::D1
+    };
+}
+
+macro_rules! d2 {
+    (|$a:ident, $b:ident| $e:expr) => {
+        crate::lower::rows::mixed!(($a: Row64, $b: Row64) -> Row64, $e) as crate::ir::D2
+    };
+}
+
+macro_rules! d3 {
+    (|$a:ident, $b:ident, $c:ident| $e:expr) => {
+        crate::lower::rows::mixed!(($a: Row64, $b: Row64, $c: Row64) -> Row64, $e) as crate::ir::D3
+    };
 }
 
 /// Comparison of two rows, one bit per lane.

@@ -2,15 +2,16 @@
 //!
 //! Each group has a method of [`Lower`] that takes an instruction and its modifiers, and says whether it knows the opcode.
 
+mod barrier;
 mod bits;
-mod carry;
 mod cmp;
+mod control;
 mod cvt;
-mod dot;
 mod float;
 mod half;
 mod int;
 mod logic;
+mod matrix;
 mod memory;
 mod mov;
 mod multiply;
