@@ -1,8 +1,13 @@
-//! Loads and stores: addresses to spaces, registers to words, and the spaces that belong to one thread.
+//! Loads and stores: addresses to spaces, registers to words. One file per space; `*_order` looks for races.
 
+mod async_copy;
 mod atomics;
 mod global;
+mod global_order;
+mod local;
+mod matrix_rows;
 mod shared;
+mod shared_order;
 
 use crate::check::finding::Check;
 use crate::exec::Exec;
@@ -12,7 +17,8 @@ use crate::ty::Space;
 /// Up to 32 bytes of every lane, as words.
 pub(crate) type Words = [Row; 8];
 
-/// Lanes of a mask.
+/// The lanes of a mask, in order.
+#[inline]
 pub(crate) fn lanes(m: u32) -> impl Iterator<Item = usize> {
     (0..LANES).filter(move |l| m >> l & 1 != 0)
 }
@@ -161,138 +167,16 @@ impl Exec<'_> {
             }
         });
     }
-
-    pub fn atomic(&mut self, atom: &Atom, m: u32) {
-        let mut a = self.addresses(atom.addr, atom.off, m);
-        self.use_reg(atom.b, m);
-        if let Some(c) = atom.c {
-            self.use_reg(c, m);
-        }
-        self.by_space(atom.space, &mut a, m, |x, space, a, m| {
-            let good = x.aligned(a, atom.ty.size(), m);
-            match space {
-                Space::Shared => x.atomic_shared(atom, a, good),
-                Space::Global => x.atomic_global(atom, a, good),
-                _ => lanes(good).for_each(|l| {
-                    x.report(Check::OutOfBounds, l as u32, || {
-                        format!("atomic on {space:?} memory, address {:#x}", a[l])
-                    });
-                }),
-            }
-        });
-    }
-
-    fn local_fits(&mut self, a: u64, bytes: u32, lane: usize) -> bool {
-        let size = u64::from(self.prog.local_bytes);
-        let ok = a <= size && u64::from(bytes) <= size - a;
-        if !ok {
-            self.report(Check::OutOfBounds, lane as u32, || {
-                format!("local address {a:#x}, {bytes} bytes of a frame of {size}")
-            });
-        }
-        ok
-    }
-
-    pub fn load_local(&mut self, a: &Row64, bytes: u32, m: u32, words: &mut Words) {
-        for l in lanes(m) {
-            if !self.local_fits(a[l], bytes, l) {
-                continue;
-            }
-            let (word, shift) = ((a[l] / 4) as usize, (a[l] % 4) as u32);
-            for k in 0..bytes.div_ceil(4) as usize {
-                let touched = touched_bytes(bytes, shift);
-                if self.warp.local_init[word + k][l] & touched != touched {
-                    self.report(Check::UninitializedLocal, l as u32, || {
-                        format!("local address {:#x} was never written", a[l] + 4 * k as u64)
-                    });
-                    self.warp.local_init[word + k][l] |= touched;
-                }
-                words[k][l] = self.warp.local[word + k][l] >> (8 * shift);
-            }
-        }
-    }
-
-    pub fn store_local(&mut self, a: &Row64, bytes: u32, m: u32, words: &Words) {
-        for l in lanes(m) {
-            if !self.local_fits(a[l], bytes, l) {
-                continue;
-            }
-            let (word, shift) = ((a[l] / 4) as usize, (a[l] % 4) as u32);
-            for k in 0..bytes.div_ceil(4) as usize {
-                let touched = touched_bytes(bytes, shift);
-                let keep = !byte_mask(touched);
-                let old = self.warp.local[word + k][l];
-                self.warp.local[word + k][l] = old & keep | words[k][l] << (8 * shift) & !keep;
-                self.warp.local_init[word + k][l] |= touched;
-            }
-        }
-    }
-
-    /// Parameters of the kernel, or of a called function (which live in the frame).
-    fn load_param(&mut self, a: &Row64, bytes: u32, m: u32, words: &mut Words) {
-        let framed = lanes(m).filter(|&l| a[l] >= PARAM_FRAME).fold(0, |acc, l| acc | 1 << l);
-        if framed != 0 {
-            let inside = a.map(|v| v.wrapping_sub(PARAM_FRAME));
-            self.load_local(&inside, bytes, framed, words);
-        }
-        let params = self.launch.params;
-        for l in lanes(m & !framed) {
-            let at = a[l] as usize;
-            let Some(p) = params.get(at..at + bytes as usize) else {
-                let size = params.len();
-                self.report(Check::OutOfBounds, l as u32, || format!("parameter offset {at}, {bytes} bytes of {size}"));
-                continue;
-            };
-            for (k, chunk) in p.chunks(4).enumerate() {
-                let mut w = [0; 4];
-                w[..chunk.len()].copy_from_slice(chunk);
-                words[k][l] = u32::from_le_bytes(w);
-            }
-        }
-    }
-
-    /// The device's `printf`: `%` conversions of C, arguments at their natural alignment in local memory.
-    pub fn printf(&mut self, format: u32, args: u32, ret: u32, m: u32) {
-        for l in lanes(m) {
-            let pointer = |x: &Self, at: u32| {
-                let word = |k: usize| x.warp.local.get(at as usize / 4 + k).map_or(0, |r| u64::from(r[l]));
-                word(0) | word(1) << 32
-            };
-            let (format, mut args) = (pointer(self, format), pointer(self, args).wrapping_sub(LOCAL_WINDOW));
-            let mut text = Vec::new();
-            let mut at = format;
-            while let Some((a, off)) = self.launch.mem.find(at, 1) {
-                let w = a.data[off as usize / 4].load(std::sync::atomic::Ordering::Relaxed);
-                match (w >> (8 * (off % 4))) as u8 {
-                    0 => break,
-                    c => text.push(c),
-                }
-                at += 1;
-            }
-            let mut next = |x: &Self, size: u64| {
-                args = args.next_multiple_of(size);
-                let word = |k: u64| x.warp.local.get(((args + k) / 4) as usize).map_or(0, |r| u64::from(r[l]));
-                let v = word(0) | if size == 8 { word(4) << 32 } else { 0 };
-                args += size;
-                v
-            };
-            let out = crate::exec::printf::format(&String::from_utf8_lossy(&text), |wide| {
-                next(self, if wide { 8 } else { 4 })
-            });
-            self.launch.print(out);
-            let mut result: Words = [[0; LANES]; 8];
-            result[0][l] = 1;
-            self.store_local(&[u64::from(ret); LANES], 4, 1 << l, &result);
-        }
-    }
 }
 
-/// Bytes of a word that an access of so many bytes touches, `shift` bytes into it.
+/// Bits of the bytes of a word that an access touches: `bytes` of them, the first `shift` bytes into the word.
+#[inline]
 pub(crate) fn touched_bytes(bytes: u32, shift: u32) -> u8 {
     if bytes >= 4 { 15 } else { ((1 << bytes) - 1) << shift }
 }
 
-/// Four bits to four bytes.
+/// A mask of bytes: all eight bits of each byte whose bit is set.
+#[inline]
 pub(crate) fn byte_mask(touched: u8) -> u32 {
     (0..4).filter(|i| touched >> i & 1 != 0).fold(0, |acc, i| acc | 0xff << (8 * i))
 }
