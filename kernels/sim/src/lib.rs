@@ -6,52 +6,25 @@
 // Loops over lanes index several rows at once.
 #![allow(clippy::needless_range_loop)]
 
-mod ast;
-mod atomics;
-mod cfg;
-mod counters;
-mod cta;
+mod check;
+mod count;
 mod device;
 mod error;
 mod exec;
-mod exec_global;
-mod exec_mem;
-mod exec_shared;
-mod exec_warp;
-mod finding;
 mod fp;
 mod ir;
-mod launch;
-mod lex;
 mod lower;
-mod lower_cmp;
-mod lower_cvt;
-mod lower_float;
-mod lower_int;
-mod lower_logic;
-mod lower_mem;
-mod lower_warp;
-mod mem;
-mod mma;
 mod module;
-mod operands;
 mod parse;
-mod parse_body;
-mod printf;
-mod roofline;
-mod rows;
-mod shared;
-mod step;
 mod ty;
-mod warp;
 
-pub use counters::Counters;
+pub use check::finding::{Check, Checks, Finding};
+pub use count::counters::Counters;
+pub use count::roofline::{GPUS, Gpu, Roofline};
 pub use device::{Device, LaunchConfig, Limits, Report};
 pub use error::{Fault, HostError, LoadError};
-pub use finding::{Check, Checks, Finding};
-pub use ir::Class;
-pub use module::{Kernel, Module, Param};
-pub use roofline::{GPUS, Gpu, Roofline};
+pub use ir::{Class, Param};
+pub use module::{Kernel, Module};
 
 /// The example of the README is a test.
 #[cfg(doctest)]

@@ -4,21 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ast::{Init, Space};
 use crate::error::{At, LoadError};
-use crate::ir::Program;
+use crate::ir::{Param, Program};
 use crate::lower::lower;
+use crate::parse::ast::Init;
 use crate::parse::parse;
-
-/// One parameter of a kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Param {
-    pub name: String,
-    /// Bytes from the start of the parameter block.
-    pub offset: u32,
-    pub bytes: u32,
-    pub align: u32,
-}
+use crate::ty::Space;
 
 /// A module variable in global or constant space.
 #[derive(Debug)]
