@@ -56,7 +56,6 @@ fn cpu() {
 }
 
 /// Shaders compiled with bounds checks.
-#[cfg(feature = "wgpu")]
 #[test]
 fn wgpu() {
     use pronk::backend::wgpu::{Options, Wgpu};
@@ -67,7 +66,6 @@ fn wgpu() {
 }
 
 /// The CUDA kernels on the simulator, with all of its checks: the PTX for each architecture.
-#[cfg(feature = "cuda")]
 fn run_all_on_sim(capability: (u32, u32)) {
     let mut device = pronk::backend::cuda::Cuda::sim_of(capability);
     let passed = run_all(&mut device);
@@ -76,19 +74,16 @@ fn run_all_on_sim(capability: (u32, u32)) {
     assert!(passed > 250);
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn sim_sm_80() {
     run_all_on_sim((8, 0));
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn sim_sm_90() {
     run_all_on_sim((9, 0));
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn cuda() {
     if let Some(mut device) = common::is_here("cuda", pronk::backend::cuda::Cuda::open(None)) {

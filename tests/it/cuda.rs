@@ -1,5 +1,4 @@
 //! The CUDA backend as a device: errors, the debugging loop, what a step costs. Results: conformance.rs, golden.rs.
-#![cfg(feature = "cuda")]
 
 use crate::common;
 use crate::common::program::{fails, run};

@@ -55,14 +55,12 @@ fn compare_everywhere(name: &str, file: &GgufBuilder) {
     let known = known(file);
     compare_on_cpu(name, &known);
     let wgpu = DeviceChoice::Wgpu(None);
-    if cfg!(feature = "wgpu") && common::is_here("wgpu", pronk::backend::open(wgpu)).is_some() {
+    if common::is_here("wgpu", pronk::backend::open(wgpu)).is_some() {
         compare(name, &known, wgpu, KvType::F32, 64, 1e-6);
         compare(name, &known, wgpu, KvType::F16, 7, 1e-5);
     }
-    if cfg!(feature = "cuda") {
-        compare(name, &known, DeviceChoice::Sim, KvType::F32, 7, 1e-6);
-        compare(name, &known, DeviceChoice::Sim, KvType::F16, 64, 1e-5);
-    }
+    compare(name, &known, DeviceChoice::Sim, KvType::F32, 7, 1e-6);
+    compare(name, &known, DeviceChoice::Sim, KvType::F16, 64, 1e-5);
 }
 
 /// SmolLM2's three query heads per KV head, Yi's seven; heads of another width than their share, or rotated in part.

@@ -122,7 +122,6 @@ fn cpu_one_at_a_time() {
 }
 
 /// The WGSL kernels in both phases: prefill in one step of all tokens, decode token by token.
-#[cfg(feature = "wgpu")]
 #[test]
 fn wgpu() {
     let device = DeviceChoice::Wgpu(None);
@@ -137,7 +136,6 @@ fn wgpu() {
 }
 
 /// The CUDA kernels in both phases: prefill in one step of all tokens, decode of one token or as many as count as decode.
-#[cfg(feature = "cuda")]
 fn compare_cuda(device: DeviceChoice) {
     for kv in [KvType::F32, KvType::F16] {
         assert!(compare_all(device, kv, 64, limit(kv)) >= 4);
@@ -148,13 +146,11 @@ fn compare_cuda(device: DeviceChoice) {
     assert!(compare_with_cpu(device, 7, Q8_0_LIMIT) >= 4);
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn sim() {
     compare_cuda(DeviceChoice::Sim);
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn cuda() {
     if common::is_here("cuda", pronk::backend::open(DeviceChoice::Cuda(None))).is_some() {

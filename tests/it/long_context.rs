@@ -2,6 +2,8 @@
 
 use crate::common;
 use pronk::backend::cpu::Cpu;
+use pronk::backend::cuda::{Cuda, Driver};
+use pronk::backend::wgpu::{Options, Wgpu};
 use pronk::backend::{Backend, DeviceChoice};
 use pronk::generate::{LoadOptions, Outputs, Report, load, load_model_stating};
 use pronk::gguf::Gguf;
@@ -16,14 +18,9 @@ const LONG: u32 = 131_072;
 /// Runs `test` on every backend that is here.
 fn on_all(mut test: impl FnMut(&mut dyn Backend)) {
     test(&mut Cpu::default());
-    #[cfg(feature = "cuda")]
-    test(&mut pronk::backend::cuda::Cuda::sim());
-    #[cfg(feature = "wgpu")]
-    {
-        use pronk::backend::wgpu::{Options, Wgpu};
-        if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None, Options::default())) {
-            test(&mut device);
-        }
+    test(&mut Cuda::sim());
+    if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None, Options::default())) {
+        test(&mut device);
     }
 }
 
@@ -207,21 +204,13 @@ fn memory_is_what_was_said() {
         let said = loaded(&mut cpu);
         // The table that the model made is the only weight that no file holds.
         agree("cpu", said, cpu.allocated() + weights[plan.rope_table().expect("a table")].len() as u64);
-        #[cfg(feature = "cuda")]
-        {
-            use pronk::backend::cuda::Driver;
-            let mut sim = pronk::backend::cuda::Cuda::sim();
-            let said = loaded(&mut sim);
-            let memory = sim.driver().memory().expect("the simulator tells");
-            agree("sim", said, memory.total - memory.free);
-        }
-        #[cfg(feature = "wgpu")]
-        {
-            use pronk::backend::wgpu::{Options, Wgpu};
-            if let Some(mut wgpu) = common::is_here("wgpu", Wgpu::open(None, Options::default())) {
-                let said = loaded(&mut wgpu);
-                agree("wgpu", said, wgpu.allocated());
-            }
+        let mut sim = Cuda::sim();
+        let said = loaded(&mut sim);
+        let memory = sim.driver().memory().expect("the simulator tells");
+        agree("sim", said, memory.total - memory.free);
+        if let Some(mut wgpu) = common::is_here("wgpu", Wgpu::open(None, Options::default())) {
+            let said = loaded(&mut wgpu);
+            agree("wgpu", said, wgpu.allocated());
         }
     }
 }
@@ -248,7 +237,7 @@ fn a_large_context_is_stated_first() {
 fn a_shifted_context_is_a_fresh_one_of_what_was_kept() {
     let wgpu = DeviceChoice::Wgpu(None);
     let wgpu = common::is_here("wgpu", pronk::backend::open(wgpu)).map(|_| wgpu);
-    let sim = cfg!(feature = "cuda").then_some(DeviceChoice::Sim);
+    let sim = Some(DeviceChoice::Sim);
     for device in [Some(DeviceChoice::Cpu), sim, wgpu].into_iter().flatten() {
         let options = LoadOptions { device, n_ctx: Some(16), kv: KvType::F16, chunk: 16, max_outputs: 1 };
         let path = common::data("models/tiny-llama3.q4_0.gguf");

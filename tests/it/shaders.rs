@@ -1,5 +1,4 @@
 //! The WGSL sources: every operation has one, every permutation is valid, and Rust and shader agree on every parameter.
-#![cfg(feature = "wgpu")]
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use pronk::backend::wgpu::params::LAYOUTS;

@@ -177,13 +177,11 @@ fn agrees_with_the_cpu(device: DeviceChoice) {
     }
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn sim_runs_the_heads_of_large_models() {
     agrees_with_the_cpu(DeviceChoice::Sim);
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn cuda_runs_the_heads_of_large_models() {
     if common::is_here("cuda", pronk::backend::open(DeviceChoice::Cuda(None))).is_some() {
@@ -191,7 +189,6 @@ fn cuda_runs_the_heads_of_large_models() {
     }
 }
 
-#[cfg(feature = "wgpu")]
 #[test]
 fn wgpu_runs_the_heads_of_large_models() {
     if common::is_here("wgpu", pronk::backend::open(DeviceChoice::Wgpu(None))).is_some() {

@@ -1,6 +1,5 @@
 //! The top-k kernel on the simulator: no operation of a plan uses it yet, so no conformance case reaches it. A changed kernel is
 //! taken from the folder `PRONK_PTX`, as everywhere.
-#![cfg(feature = "cuda")]
 
 use pronk::backend::params::{TOP_K_MOST, TOP_K_PART, TOP_K_THREADS, TopKParams};
 use pronk::quant::Random;

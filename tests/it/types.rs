@@ -117,7 +117,6 @@ fn decoded(backend: &mut dyn Backend, golden: &Golden) -> Vec<f32> {
 }
 
 /// MXFP4's smallest scales are subnormal. The CUDA kernels are compiled to keep such numbers.
-#[cfg(feature = "cuda")]
 #[test]
 fn the_smallest_scales_of_mxfp4_are_exact_on_the_simulator() {
     let mut blocks = quant::random_blocks(GgmlType::MXFP4, 2 * COLS as u64, &mut quant::Random::new(1));
@@ -142,7 +141,6 @@ fn cpu() {
     check(&mut Cpu::default(), "CPU");
 }
 
-#[cfg(feature = "wgpu")]
 #[test]
 fn wgpu() {
     use pronk::backend::wgpu::{Options, Wgpu};
@@ -152,13 +150,11 @@ fn wgpu() {
     }
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn sim() {
     check(&mut pronk::backend::cuda::Cuda::sim(), "CUDA");
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn cuda() {
     if let Some(mut device) = common::is_here("cuda", pronk::backend::cuda::Cuda::open(None)) {

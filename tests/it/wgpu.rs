@@ -1,5 +1,4 @@
 //! What only the WGSL backend has: splitting by the binding limit, kernels for several kinds of adapters, and refusals.
-#![cfg(feature = "wgpu")]
 
 use crate::common;
 use pronk::backend::wgpu::{Options, Wgpu};

@@ -413,7 +413,6 @@ fn help_is_there_for_every_subcommand() {
     }
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn ops_counters_has_a_row_for_each_kernel() {
     let args = ["ops", "counters", "-n", "3", "-o"];
@@ -437,7 +436,6 @@ fn ops_counters_has_a_row_for_each_kernel() {
     usage_error(&["ops", "counters", "--gpu", "abacus"], "RTX 4090");
 }
 
-#[cfg(feature = "cuda")]
 #[test]
 fn ptx_of_a_folder_is_tried_in_place_of_the_programs_own() {
     let folder = folder();
