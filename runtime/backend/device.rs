@@ -92,7 +92,7 @@ pub fn available() -> Vec<DeviceInfo> {
         super::cuda::available(),
         #[cfg(feature = "wgpu")]
         super::wgpu::available(),
-        #[cfg(feature = "cuda")]
+        #[cfg(feature = "sim")]
         vec![super::cuda::simulator()],
     ];
     groups.into_iter().flatten().collect()
@@ -109,7 +109,7 @@ fn listing() -> String {
 }
 
 /// A backend that this build left out.
-#[cfg(not(all(feature = "cuda", feature = "wgpu")))]
+#[cfg(not(all(feature = "sim", feature = "wgpu")))]
 fn left_out(device: &str, feature: &str) -> Result<Box<dyn Backend>, Error> {
     let what = format!("this build of pronk has no {feature} backend (feature {feature})");
     Err(Error::Device { device: format!("--device {device}"), what })
@@ -132,12 +132,12 @@ pub fn open(choice: DeviceChoice) -> Result<Box<dyn Backend>, Error> {
                 Err(Error::Device { device: format!("--device cuda{n}"), what })
             }
         },
-        #[cfg(feature = "cuda")]
+        #[cfg(feature = "sim")]
         DeviceChoice::Sim => Ok(Box::new(super::cuda::Cuda::sim())),
         #[cfg(not(feature = "cuda"))]
         DeviceChoice::Cuda(_) => left_out("cuda", "cuda"),
-        #[cfg(not(feature = "cuda"))]
-        DeviceChoice::Sim => left_out("sim", "cuda"),
+        #[cfg(not(feature = "sim"))]
+        DeviceChoice::Sim => left_out("sim", "sim"),
         #[cfg(feature = "wgpu")]
         DeviceChoice::Wgpu(index) => Ok(Box::new(super::wgpu::Wgpu::open(index, Default::default())?)),
         #[cfg(not(feature = "wgpu"))]

@@ -104,7 +104,9 @@ fn steps(args: &Args) -> Result<Vec<Step>> {
     if backend::open(DeviceChoice::Wgpu(None)).is_ok() && d != "wgpu" {
         steps.push(step("ops-test-wgpu", "ops test --device wgpu --json", 120));
     }
-    steps.push(step("compare-sim", &format!("compare --device {d} --with sim --json"), 180));
+    if cfg!(feature = "sim") {
+        steps.push(step("compare-sim", &format!("compare --device {d} --with sim --json"), 180));
+    }
     for ty in ["Q4_0", "Q4_K", "Q8_0", "F16"] {
         steps.push(step(&format!("ops-perf-{ty}"), &format!("ops perf --device {d} --type {ty} --json"), 60));
     }

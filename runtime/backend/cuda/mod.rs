@@ -11,9 +11,12 @@ mod scratch;
 mod supports;
 mod weights;
 
-pub use driver::{Driver, Gpu, Sim};
+#[cfg(feature = "sim")]
+pub use driver::Sim;
+pub use driver::{Driver, Gpu};
 pub use kernels::{SOURCES, Source, entries};
 /// Public figures of a GPU, for estimates.
+#[cfg(feature = "sim")]
 pub use ptx_sim::Gpu as GpuModel;
 
 use super::params::Step as StepHead;
@@ -49,6 +52,7 @@ pub fn available() -> Vec<DeviceInfo> {
 }
 
 /// What the simulator is, for lists.
+#[cfg(feature = "sim")]
 pub fn simulator() -> DeviceInfo {
     let sim = Sim::new(kernels::SM_90);
     DeviceInfo {
@@ -70,6 +74,7 @@ impl Cuda<Gpu> {
     }
 }
 
+#[cfg(feature = "sim")]
 impl Cuda<Sim> {
     /// The simulator with the PTX for sm_90.
     pub fn sim() -> Cuda<Sim> {

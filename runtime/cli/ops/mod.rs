@@ -1,6 +1,6 @@
 //! `pronk ops`: the operations one by one.
 
-#[cfg(feature = "cuda")]
+#[cfg(feature = "sim")]
 mod counters;
 mod perf;
 mod test;
@@ -22,7 +22,7 @@ pub struct Args {
 enum Command {
     Test(test::Args),
     Perf(perf::Args),
-    #[cfg(feature = "cuda")]
+    #[cfg(feature = "sim")]
     Counters(counters::Args),
 }
 
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.command {
         Command::Test(args) => test::run(args),
         Command::Perf(args) => perf::run(args),
-        #[cfg(feature = "cuda")]
+        #[cfg(feature = "sim")]
         Command::Counters(args) => counters::run(args),
     }
 }

@@ -1,4 +1,4 @@
-//! What each fuzz target does with its input. `tests/hostile.rs` does the same with the seeds and with past findings, so that
+//! What each fuzz target does with its input. `tests/it/hostile.rs` does the same with the seeds and with past findings, so that
 //! it is compiled and run where there is no fuzzer.
 
 pub mod gguf;
@@ -7,7 +7,7 @@ pub mod split;
 pub mod template;
 pub mod tokenizer;
 
-#[path = "../../common/gguf_builder.rs"]
+#[path = "../../it/common/gguf_builder.rs"]
 mod gguf_builder;
 
 /// Fails unless `error` is what a user may get to see: one line of limited length.

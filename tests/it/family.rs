@@ -1,0 +1,157 @@
+//! Llama's relatives: what their metadata and tensors change, on every backend, against a float64 forward pass.
+
+use crate::common;
+use crate::common::gguf_builder::GgufBuilder;
+use crate::common::tiny_llama::{PLAIN, Tiny, logits, rotation};
+use pronk::backend::DeviceChoice;
+use pronk::conformance::nmse;
+use pronk::generate::{LoadOptions, Outputs, load_model};
+use pronk::gguf::{GgmlType, Gguf};
+use pronk::model::Model;
+use pronk::plan::KvType;
+
+fn parse(file: &GgufBuilder) -> Gguf {
+    Gguf::parse("m.gguf", file.build().into()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Tokens of a test: more than one step of prefill, and more than the sliding windows below.
+const N_TOKENS: u32 = 40;
+
+/// A model, and its logits.
+type Known = (Gguf, Vec<f32>);
+
+fn known(file: &GgufBuilder) -> Known {
+    let gguf = parse(file);
+    let logits = logits(&gguf, &PLAIN.tokens(N_TOKENS));
+    (gguf, logits)
+}
+
+/// Feeds tokens in steps of `chunk` and compares every logit.
+fn compare(name: &str, (gguf, want): &Known, device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) {
+    let tokens = PLAIN.tokens(N_TOKENS);
+    let options = LoadOptions { device, n_ctx: Some(64), kv, chunk, max_outputs: 64 };
+    let model = Model::new(gguf.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut session = load_model(model, &options, &mut |_, _| {}).unwrap_or_else(|e| panic!("{name}: {e}")).session;
+    let mut got = vec![];
+    let fed = session.feed(&tokens, Outputs::All, |_, rows| {
+        got.extend_from_slice(rows);
+        true
+    });
+    fed.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let error = nmse(&got, want);
+    println!("{name} {device:?} {kv:?} chunk {chunk}: {error:.1e}");
+    assert!(error <= limit, "{name} on {device:?}, {kv:?} cache, chunk {chunk}: {error:.2e}, limit {limit:.0e}");
+}
+
+/// Prefill and decode on the CPU. The limits are tighter than those of golden.rs: the models are smaller.
+fn compare_on_cpu(name: &str, known: &Known) {
+    compare(name, known, DeviceChoice::Cpu, KvType::F32, 64, 1e-10);
+    compare(name, known, DeviceChoice::Cpu, KvType::F32, 1, 1e-10);
+    compare(name, known, DeviceChoice::Cpu, KvType::F16, 16, 1e-5);
+}
+
+/// On the CPU, and on the others where they are: one kind of cache in prefill, the other in decode.
+fn compare_everywhere(name: &str, file: &GgufBuilder) {
+    let known = known(file);
+    compare_on_cpu(name, &known);
+    let wgpu = DeviceChoice::Wgpu(None);
+    if common::is_here("wgpu", pronk::backend::open(wgpu)).is_some() {
+        compare(name, &known, wgpu, KvType::F32, 64, 1e-6);
+        compare(name, &known, wgpu, KvType::F16, 7, 1e-5);
+    }
+    compare(name, &known, DeviceChoice::Sim, KvType::F32, 7, 1e-6);
+    compare(name, &known, DeviceChoice::Sim, KvType::F16, 64, 1e-5);
+}
+
+/// SmolLM2's three query heads per KV head, Yi's seven; heads of another width than their share, or rotated in part.
+#[test]
+fn odd_head_shapes() {
+    compare_everywhere("9 heads, 3 KV heads", &Tiny { n_heads: 9, n_kv_heads: 3, ..PLAIN }.file());
+    compare_everywhere("7 heads, 1 KV head", &Tiny { n_heads: 7, n_kv_heads: 1, ..PLAIN }.file());
+    compare_everywhere("wide heads", &Tiny { head_dim: 32, rope_dim: 32, ..PLAIN }.file());
+    compare_everywhere("partly rotated", &Tiny { head_dim: 32, rope_dim: 24, n_kv_heads: 1, ..PLAIN }.file());
+}
+
+fn yarn(file: GgufBuilder) -> GgufBuilder {
+    file.str("llama.rope.scaling.type", "yarn")
+        .f32("llama.rope.scaling.factor", 4.0)
+        .u32("llama.rope.scaling.original_context_length", 32768)
+}
+
+#[test]
+fn scaled_rotations() {
+    let linear = PLAIN.file().f32("llama.rope.scaling.factor", 4.0);
+    compare_everywhere("linear", &linear.str("llama.rope.scaling.type", "linear"));
+    compare_everywhere("YaRN", &yarn(PLAIN.file()).f32("llama.rope.scaling.attn_factor", 1.25));
+}
+
+/// Every entry of the rotation table at some positions, the last one of a long context among them.
+fn check_table(file: &GgufBuilder) {
+    let gguf = parse(file);
+    let model = Model::new(gguf.clone()).unwrap_or_else(|e| panic!("{e}"));
+    let n_ctx = PLAIN.n_ctx;
+    let options = pronk::model::PlanOptions { n_ctx, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
+    let plan = model.plan(&options).expect("a plan");
+    let weights = model.weights(&plan).expect("weights");
+    let table = plan.rope_table().expect("a rotation");
+    assert_eq!((plan[table].ty, plan[table].rows), (GgmlType::F32, n_ctx.into()));
+    let row_bytes = plan[table].row_bytes() as usize;
+    for position in [0, 1, 4095, 4096, 65537, 131_071] {
+        let row = &weights[table][position as usize * row_bytes..][..row_bytes];
+        let got: Vec<f32> =
+            row.chunks_exact(4).map(|b| f32::from_le_bytes(*b.first_chunk().expect("4 bytes"))).collect();
+        let want: Vec<f64> = rotation(&gguf, position).into_iter().flat_map(|(cos, sin)| [cos, sin]).collect();
+        assert_eq!(got.len(), want.len());
+        for (i, (got, want)) in got.iter().zip(want).enumerate() {
+            // f32 rounding of numbers up to 2, and what f64 leaves of an angle of 131071.
+            assert!((*got as f64 - want).abs() < 2e-7, "position {position}, element {i}: {got}, expected {want}");
+        }
+    }
+}
+
+#[test]
+fn rotations_are_exact_at_long_positions() {
+    let wide = Tiny { head_dim: 128, rope_dim: 128, n_layers: 1, ..PLAIN };
+    let freqs: Vec<f32> = (0..64).map(|i| 1.0 + i as f32 / 9.0).collect();
+    let with_freqs = |file: GgufBuilder| file.tensor_f32("rope_freqs.weight", &[64], &freqs);
+    check_table(&wide.file());
+    check_table(&with_freqs(wide.file()));
+    check_table(&wide.file().f32("llama.rope.scaling.factor", 8.0));
+    check_table(&yarn(wide.file()));
+    check_table(&yarn(with_freqs(wide.file())));
+    let own_betas = yarn(wide.file()).f32("llama.rope.scaling.yarn_beta_fast", 20.0);
+    check_table(&own_betas.f32("llama.rope.scaling.yarn_beta_slow", 2.0).f32("llama.rope.scaling.attn_factor", 0.5));
+    check_table(&yarn(Tiny { rope_dim: 96, ..wide }.file()));
+}
+
+/// Qwen-like biases of the projections into attention; and all that a layer can have.
+#[test]
+fn biases() {
+    let attention = ["attn_q", "attn_k", "attn_v"];
+    compare_everywhere("q, k and v", &PLAIN.biased(PLAIN.file(), &attention));
+    let all = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+    compare_everywhere("all biases", &PLAIN.biased(PLAIN.file(), &all));
+}
+
+#[test]
+fn sliding_windows() {
+    let within = |window: u32| PLAIN.file().u32("llama.attention.sliding_window", window);
+    for window in [1, 33, 40, 4096] {
+        compare_on_cpu(&format!("window {window}"), &known(&within(window)));
+    }
+    compare_everywhere("window 6", &within(6));
+}
+
+#[test]
+fn biases_of_a_wrong_length_and_others_are_refused() {
+    let refused = |file: GgufBuilder| {
+        let model = Model::new(parse(&file)).expect("hyperparameters");
+        let options = pronk::model::PlanOptions { n_ctx: 1, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
+        model.plan(&options).unwrap_err().to_string()
+    };
+    let short = PLAIN.file().tensor_f32("blk.1.attn_k.bias", &[31], &[0.0; 31]);
+    let what = "shape [32] expected from the metadata, [31] found";
+    assert_eq!(refused(short), format!("m.gguf: tensor blk.1.attn_k.bias: {what}"));
+    let unknown = PLAIN.file().tensor_f32("blk.1.attn_norm.bias", &[64], &[0.0; 64]);
+    assert!(refused(unknown).starts_with("m.gguf: tensor blk.1.attn_norm.bias: has no place"));
+}
