@@ -3,6 +3,8 @@
 mod common;
 #[path = "common/gguf_builder.rs"]
 mod gguf_builder;
+#[path = "cli/manual.rs"]
+mod manual;
 #[path = "cli/overrides.rs"]
 mod overrides;
 #[path = "cli/replies.rs"]
@@ -412,7 +414,8 @@ fn usage_errors_name_the_limit() {
 
 #[test]
 fn help_is_there_for_every_subcommand() {
-    let subcommands = "run chat info devices tokenize hash synth logits perplexity bench guard ops compare gpu-report";
+    let subcommands = "run chat info devices tokenize hash synth logits perplexity bench guard ops compare gpu-report \
+        completions man";
     for subcommand in subcommands.split(' ') {
         let usage = format!("Usage: pronk {subcommand}");
         assert!(run(&[subcommand, "--help"]).stdout.contains(&usage), "{subcommand}");
