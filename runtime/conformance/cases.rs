@@ -157,7 +157,7 @@ pub(super) const WIDE: u64 = 2304;
 
 fn mat_mul() -> Vec<Case> {
     let mut cases = vec![];
-    for format in quant::FORMATS.iter() {
+    for format in &quant::FORMATS {
         let (ty, block) = (format.ty, format.ty.block_size().max(32));
         for (rows, cols, tokens) in [
             (1, block, 1),

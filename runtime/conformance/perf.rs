@@ -27,7 +27,7 @@ impl PerfCase {
     /// Loads the case on `backend` and fills its inputs. The refusal of a backend without the operation is an error.
     pub fn load(&mut self, backend: &mut dyn Backend) -> Result<(), Error> {
         let plan = &mut self.setup.plan;
-        if crate::plan::fused_stems().any(|s| s == self.stem) {
+        if fused_stems().any(|s| s == self.stem) {
             fused_into(plan, self.stem, backend);
             let found = plan.decode.iter().any(|op| op.stem() == self.stem);
             if !found {
