@@ -200,7 +200,7 @@ fn page(args: &Args, done: &[Done]) -> Result<String> {
     let now = jiff::Timestamp::now().round(jiff::Unit::Second)?;
     writeln!(page, "# {} on {now}\n\nPronk {}.\n", args.device, env!("CARGO_PKG_VERSION"))?;
     let devices = fs::read_to_string(args.out.join("devices.txt")).unwrap_or_default();
-    writeln!(page, "```\n{}```\n", devices)?;
+    writeln!(page, "```\n{devices}```\n")?;
     writeln!(page, "| step | outcome | seconds | |\n|---|---|--:|---|")?;
     for d in done {
         writeln!(

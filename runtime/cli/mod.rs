@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod chat;
 mod compare;
+mod completions;
 mod devices;
 mod gpu_report;
 mod guard;
@@ -15,6 +16,7 @@ mod info;
 mod interrupt;
 mod kl;
 mod logits;
+mod man;
 mod ops;
 mod output;
 mod overrides;
@@ -32,9 +34,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
 
+/// The program's name in usages, scripts and manual pages.
+const NAME: &str = "pronk";
+
 /// Runs Llama models in GGUF files on GPU kernels written by hand.
 #[derive(Parser)]
-#[command(name = "pronk", version)]
+#[command(name = NAME, version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,6 +61,8 @@ enum Command {
     Ops(ops::Args),
     Compare(compare::Args),
     GpuReport(gpu_report::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -77,6 +84,8 @@ pub fn main() -> ExitCode {
         Command::Ops(args) => ops::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::GpuReport(args) => gpu_report::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     match done {
         Err(e) if is_closed_pipe(&e) => ExitCode::SUCCESS,

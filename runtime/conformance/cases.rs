@@ -120,7 +120,7 @@ fn mat_mul_with(kv: KvDecl, name: String, ty: GgmlType, rows: u32, cols: u64, to
 
 fn mat_mul() -> Vec<Case> {
     let mut cases = vec![];
-    for format in quant::FORMATS.iter() {
+    for format in &quant::FORMATS {
         let (ty, block) = (format.ty, format.ty.block_size().max(32));
         for (rows, cols, tokens) in [
             (1, block, 1),

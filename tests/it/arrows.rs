@@ -17,7 +17,7 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that only one folder may name.
-const OWNERS: [(&str, &str); 7] = [
+const OWNERS: [(&str, &str); 9] = [
     ("wgpu::", "backend/wgpu"),
     ("cudarc::", "backend/cuda"),
     ("ptx_sim::", "backend/cuda"),
@@ -25,6 +25,8 @@ const OWNERS: [(&str, &str); 7] = [
     ("tokenizers::", "text"),
     ("minijinja::", "text"),
     ("clap::", "cli"),
+    ("clap_complete::", "cli"),
+    ("clap_mangen::", "cli"),
 ];
 
 /// The only places with unsafe code, each behind a safe interface.

@@ -226,7 +226,7 @@ fn a_large_context_is_stated_first() {
     };
     let mut report = Report { state: &mut state, progress: &mut |_, _| done.set(true) };
     let loaded = load_model_stating(model("tiny-llama3.q4_0.gguf"), &options, &mut report);
-    loaded.map(drop).unwrap_or_else(|e| panic!("{e}"));
+    loaded.map(drop).map_err(|e| e.to_string()).expect("loads");
     assert!(done.get());
     let stated = stated.into_inner();
     assert!(stated.len() == 1 && stated[0].starts_with("a context of 1048576 tokens takes 1.3 GiB ("), "{stated:?}");

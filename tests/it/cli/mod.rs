@@ -1,5 +1,6 @@
 //! The program as a user runs it, on tiny models.
 
+mod manual;
 mod overrides;
 mod replies;
 
@@ -406,7 +407,8 @@ fn usage_errors_name_the_limit() {
 
 #[test]
 fn help_is_there_for_every_subcommand() {
-    let subcommands = "run chat info devices tokenize hash synth logits perplexity bench guard ops compare gpu-report";
+    let subcommands = "run chat info devices tokenize hash synth logits perplexity bench guard ops compare gpu-report \
+        completions man";
     for subcommand in subcommands.split(' ') {
         let usage = format!("Usage: pronk {subcommand}");
         assert!(run(&[subcommand, "--help"]).stdout.contains(&usage), "{subcommand}");
