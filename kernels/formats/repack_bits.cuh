@@ -1,0 +1,58 @@
+// Reading blocks and packing bits: what repack.cu is made of.
+#pragma once
+#include "formats/types.cuh"
+
+constexpr u32 GROUP = 8;  // units of a block of 256
+
+__device__ __forceinline__ u32 u16_at(const u8* p) { return *(const u16*)p; }
+__device__ __forceinline__ u32 u32_at(const u8* p) { return u16_at(p) | u16_at(p + 2) << 16; }
+__device__ __forceinline__ uint2 bytes8_at(const u8* p) { return make_uint2(u32_at(p), u32_at(p + 4)); }
+__device__ __forceinline__ uint4 bytes16_at(const u8* p) {
+    return make_uint4(u32_at(p), u32_at(p + 4), u32_at(p + 8), u32_at(p + 12));
+}
+
+__device__ __forceinline__ uint4 as_uint4(const u32 (&w)[4]) { return make_uint4(w[0], w[1], w[2], w[3]); }
+
+// 16 bytes of nibbles from 32 elements q(i) of 4 bits.
+template <class Q>
+__device__ __forceinline__ uint4 pack_nibbles(Q q) {
+    u32 words[4];
+#pragma unroll
+    for (u32 w = 0; w < 4; w++) {
+        words[w] = 0;
+#pragma unroll
+        for (u32 j = 0; j < 4; j++) words[w] |= (q(4 * w + j) | q(16 + 4 * w + j) << 4) << (8 * j);
+    }
+    return as_uint4(words);
+}
+
+// Single bits from 32 elements bit(i) of 1 bit.
+template <class Q>
+__device__ __forceinline__ u32 pack_bits(Q bit) {
+    u32 high = 0;
+#pragma unroll
+    for (u32 i = 0; i < 32; i++) high |= bit(i) << (8 * (i % 4) + i / 4);
+    return high;
+}
+
+// Pairs of bits from 32 elements bits(i) of 2 bits.
+template <class Q>
+__device__ __forceinline__ uint2 pack_pairs(Q bits) {
+    u32 words[2] = {0, 0};
+#pragma unroll
+    for (u32 i = 0; i < 32; i++) words[i / 16] |= bits(i) << (8 * (i % 4) + 2 * (i / 4 % 4));
+    return make_uint2(words[0], words[1]);
+}
+
+// Codes from 32 elements q(i) of 4 bits.
+template <class Q>
+__device__ __forceinline__ uint4 pack_codes(Q q) {
+    u32 words[4];
+#pragma unroll
+    for (u32 w = 0; w < 4; w++) {
+        words[w] = 0;
+#pragma unroll
+        for (u32 n = 0; n < 8; n++) words[w] |= q(n / 4 * 16 + 4 * w + n % 4) << (4 * n);
+    }
+    return as_uint4(words);
+}
