@@ -1,5 +1,6 @@
-// Weight types: one struct per type (types_*.cuh), one row each in the tables at the end. Kernels are templates over them. Those
-// with a codebook are in types_grid.cuh, for kernels that decode all types: codebooks take 60 kB of PTX.
+// Weight types: one struct per type, one row each in the tables at the end. Kernels are templates over them. A struct decodes
+// its type and brings blocks of a file into planes, side by side in the file of its family: plain.cuh, k.cuh, table.cuh, and
+// codebook.cuh. Only kernels that decode all types include the last: codebooks take 60 kB of PTX.
 //
 // A matrix lies in planes (struct Planes). A unit of 32 elements is read in chunks of CHUNK elements: 16 bytes of quants, or fewer
 // where these are all of a unit. Chunk c of row r is number r * units * (32 / CHUNK) + c of the plane. What the planes hold of each
@@ -39,11 +40,11 @@
 // Pairs of bits: element 4w + j in bits 8j + 2(w % 4) and up of word w / 4; single bits: that of element 4w + j is bit 8j + w. A
 // shift and a mask put four consecutive ones into four bytes. Codes: elements 4w + j in nibble 4 (w / 4) + j of word w % 4, as
 // __byte_perm takes them. Planes have the bytes per block that runtime/quant/pack.rs gives them; the order of bits in them is the
-// kernels' own (repack.cu).
+// kernels' own (repack).
 #pragma once
-#include "formats/types_k.cuh"
-#include "formats/types_plain.cuh"
-#include "formats/types_table.cuh"
+#include "formats/k.cuh"
+#include "formats/plain.cuh"
+#include "formats/table.cuh"
 
 // Each type has:
 //   CHUNK   elements of a chunk
@@ -52,11 +53,12 @@
 //   load    chunk `chunk`, counted from the start of the planes
 //   decode  elements 4g .. 4g + 3 of a chunk, as quant::decode gives them, up to the rounding of one multiply-add. In the
 //           loops that count g % 4 is known, and g / 4 a loop's counter
+//   repack  brings unit `unit`, counted from the first row's, from the blocks of a file into the planes
 
 // Groups of four elements, of a chunk of `chunk` elements, that a kernel writes out one by one; the rest is a loop.
 __host__ __device__ constexpr u32 unrolled(u32 chunk) { return chunk / 4 < 4 ? chunk / 4 : 4; }
 
-// Types of types_grid.cuh.
+// Types of codebook.cuh.
 struct IQ1_S; struct IQ1_M; struct IQ2_XXS; struct IQ2_XS; struct IQ2_S; struct IQ3_XXS; struct IQ3_S;
 
 // One row per type: X(name in entries, struct). All have the entries of the core operations.

@@ -1,6 +1,6 @@
-// Reading blocks and packing bits: what repack.cu is made of.
+// Reading blocks of a file and packing bits: what repack() of the weight types is made of.
 #pragma once
-#include "formats/types.cuh"
+#include "shared/common.cuh"
 
 constexpr u32 GROUP = 8;  // units of a block of 256
 
@@ -55,4 +55,10 @@ __device__ __forceinline__ uint4 pack_codes(Q q) {
         for (u32 n = 0; n < 8; n++) words[w] |= q(n / 4 * 16 + 4 * w + n % 4) << (4 * n);
     }
     return as_uint4(words);
+}
+
+// Pairs of bits of unit u of a block, element 128 h + 32 j + i in bits 2 j and up of byte 32 h + i.
+__device__ __forceinline__ uint2 pairs_of(const u8* bytes, u32 u) {
+    bytes += 32 * (u / 4);
+    return pack_pairs([&](u32 i) { return u32(bytes[i] >> (2 * (u % 4)) & 3); });
 }

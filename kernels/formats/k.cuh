@@ -1,5 +1,6 @@
 // Weight types (types.cuh): blocks of 256 whose scales are integers, themselves scaled.
 #pragma once
+#include "formats/blocks.cuh"
 #include "formats/decode.cuh"
 
 // Scale and min (times d and dmin) of unit u of eight; head: f16 d, f16 dmin and eight 6-bit pairs, packed as in GGML:
@@ -13,6 +14,22 @@ __device__ __forceinline__ float2 k_scale(uint4 head, u32 u) {
     return make_float2(half_bits(head.x) * scale, half_bits(head.x >> 16) * min);
 }
 
+// Blocks of 256: f16 d, f16 dmin, 12 bytes of scales; bit 4 (if FIFTH), element 32 u + i in bit u of byte i; nibbles, elements
+// 64 j + i and 64 j + 32 + i in byte 32 j + i
+template <bool FIFTH>
+__device__ __forceinline__ void repack_k(const RepackParams& p, u64 unit) {
+    const u32 u = u32(unit % GROUP);
+    const u8* block = p.blocks + unit / GROUP * (FIFTH ? 176 : 144);
+    if (u == 0) ((uint4*)p.scales)[unit / GROUP] = bytes16_at(block);
+    block += 16;
+    if (FIFTH) {
+        p.high[unit] = pack_bits([&](u32 i) { return u32(block[i] >> u & 1); });
+        block += 32;
+    }
+    const u8* bytes = block + 32 * (u / 2);
+    p.quants[unit] = pack_nibbles([&](u32 i) { return u32(bytes[i] >> (4 * (u % 2)) & 15); });
+}
+
 struct Q2_K {
     static constexpr u32 CHUNK = 32, STEPS = 1;
     struct Raw { uint2 q; u16 scales; u32 dm; };
@@ -23,6 +40,14 @@ struct Q2_K {
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const u32 s = g < 4 ? r.scales : r.scales >> 8;
         return scaled(bytes_less(pairs(r.q, g), 0), half_bits(r.dm) * float(s & 15), -half_bits(r.dm >> 16) * float(s >> 4 & 15));
+    }
+    // Blocks of 256: 16 bytes of a scale and a min each, pairs of bits (pairs_of), f16 d, f16 dmin
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
+        const u32 u = u32(unit % GROUP);
+        const u8* block = p.blocks + unit / GROUP * 84;
+        if (u == 0) ((u32*)p.supers)[unit / GROUP] = u32_at(block + 80);
+        ((u16*)p.scales)[unit] = u16_at(block + 2 * u);
+        ((uint2*)p.quants)[unit] = pairs_of(block + 16, u);
     }
 };
 
@@ -41,6 +66,21 @@ struct Q3_K {
         const u32 q = pairs(r.q, g) | bits_to(r.high, g, 2);
         return scaled(bytes_less(q, 4), half_bits(r.d) * float(int(scale) - 32));
     }
+    // Blocks of 256: bit 2, element 32 u + i in bit u of byte i; pairs of bits (pairs_of); 12 bytes of scales, of scale i bits 0 to 3
+    // in the low (i < 8) or high half of byte i % 8, bits 4 and 5 in bits 2 (i / 4) and up of byte 8 + i % 4; f16 d
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
+        const u32 u = u32(unit % GROUP);
+        const u8* block = p.blocks + unit / GROUP * 110;
+        const u8* scales = block + 96;
+        const auto low = [&](u32 i) { return scales[i % 8] >> (4 * (i / 8)) & 15; };
+        const auto high = [&](u32 i) { return scales[8 + i % 4] >> (2 * (i / 4)) & 3; };
+        u8* to = (u8*)p.scales + unit / GROUP * 12;
+        if (u == 0) p.supers[unit / GROUP] = u16_at(block + 108);
+        to[u] = u8(low(2 * u) | low(2 * u + 1) << 4);
+        if (u < 4) to[8 + u] = u8(high(4 * u) | high(4 * u + 1) << 2 | high(4 * u + 2) << 4 | high(4 * u + 3) << 6);
+        p.high[unit] = pack_bits([&](u32 i) { return u32(block[i] >> u & 1); });
+        ((uint2*)p.quants)[unit] = pairs_of(block + 32, u);
+    }
 };
 
 struct Q4_K {
@@ -53,6 +93,7 @@ struct Q4_K {
         const float2 s = k_scale(r.head, r.unit);
         return scaled(bytes_less(nibbles(r.q, g), 0), s.x, -s.y);
     }
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_k<false>(p, unit); }
 };
 
 struct Q5_K {
@@ -66,6 +107,7 @@ struct Q5_K {
         const float2 s = k_scale(r.head, r.unit);
         return scaled(bytes_less(nibbles(r.q, g) | bits_to(r.high, g, 4), 0), s.x, -s.y);
     }
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_k<true>(p, unit); }
 };
 
 struct Q6_K {
@@ -79,5 +121,17 @@ struct Q6_K {
         const u32 high = ((g < 4 ? r.high.x : r.high.y) >> (2 * (g % 4)) & 0x03030303) << 4;
         const int scale = (signed char)(g < 4 ? r.scales : r.scales >> 8);
         return scaled(bytes_less(nibbles(r.q, g) | high, 32), half_bits(r.d) * float(scale));
+    }
+    // Blocks of 256: nibbles, elements 128 h + i and 128 h + 64 + i in byte 64 h + i; bits 4 and 5, element 128 h + 32 j + i in
+    // bits 2 j and up of byte 128 + 32 h + i; i8[16]; f16 d
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
+        const u32 u = u32(unit % GROUP), h = u / 4, j = u % 4;
+        const u8* block = p.blocks + unit / GROUP * 210;
+        if (u == 0) p.supers[unit / GROUP] = u16_at(block + 208);
+        ((u16*)p.scales)[unit] = u16_at(block + 192 + 2 * u);
+        const u8* low = block + 64 * h + 32 * (j % 2);
+        const u8* high = block + 128 + 32 * h;
+        p.quants[unit] = pack_nibbles([&](u32 i) { return u32(low[i] >> (4 * (j / 2)) & 15); });
+        ((uint2*)p.high)[unit] = pack_pairs([&](u32 i) { return u32(high[i] >> (2 * j) & 3); });
     }
 };
