@@ -243,6 +243,19 @@ fn parameters_have_the_size_that_the_ptx_says() {
     }
 }
 
+/// The fused kernel stores pairs; a q8_0 cache has blocks. The host refuses that fusion; if it did not, each entry would trap.
+#[test]
+fn pairs_are_never_stored_in_a_q8_0_cache() {
+    for (arch, _) in ARCHS {
+        for stem in ["kv_store", "norm_qkv_rope_store"] {
+            let text = ptx(stem, arch);
+            for entry in text.split(".visible .entry ").skip(1) {
+                assert!(entry.contains("\ntrap;\n"), "{} for {arch}", entry.lines().next().unwrap_or(""));
+            }
+        }
+    }
+}
+
 #[test]
 fn every_tuned_number_is_known() {
     let header = text(&kernels().join("shared/tuning.h"));

@@ -84,6 +84,18 @@ fn every_permutation_is_valid() {
     assert!(count > 100, "{count} permutations");
 }
 
+/// Kernels that store pairs do not compile for a cache of blocks.
+#[test]
+fn pairs_are_never_stored_in_a_q8_0_cache() {
+    for stem in ["kv_store", "norm_qkv_rope_store"] {
+        for row in permutations().iter().filter(|row| row.kernel == stem) {
+            let composed = row.compose(types(row)[0], &[("KV_Q8_0", 1)]).unwrap_or_else(|e| panic!("{e}"));
+            let error = naga::front::wgsl::parse_str(&composed.source).expect_err("const_assert");
+            assert!(error.to_string().contains("const_assert"), "{stem}: {error}");
+        }
+    }
+}
+
 /// A kernel's permutations come in the order of the rows that they are for, the last one for any number.
 #[test]
 fn some_permutation_fits_every_step() {

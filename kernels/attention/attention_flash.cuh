@@ -1,12 +1,13 @@
 // Attention of many tokens on tensor cores, the softmax online (FlashAttention-2; Dao, 2023)
 //
 // Grid     x: kv heads; y: tiles of FLASH_ROWS / group tokens, all query heads of the group: FLASH_ROWS rows, 16 per warp
-// Layout   cache of f16 or q8_0: kv_types.cuh; head_dim = D, a multiple of 16; group up to FLASH_ROWS
+// Layout   cache of f16 or q8_0: kv.cuh; head_dim = D, a multiple of 16; group up to FLASH_ROWS
 // Traffic  reads keys and values once per tile of tokens, from the first slot that any of them attends to to the last
 //
 // Scaled queries and weights are rounded to f16; keys and values are f16, or are rounded to it; sums are floats.
 #pragma once
-#include "attention/kv_types.cuh"
+#include "attention/kv.cuh"
+#include "attention/softmax.cuh"
 
 // One of the two rows that a lane holds parts of: a query head of a token.
 struct FlashRow {
@@ -77,7 +78,7 @@ __device__ __forceinline__ void attention_flash(const AttentionParams& p) {
 
     const u64 head_start = u64(blockIdx.x) * p.kv.n_slots * D;
     const typename C::Rows keys = C::rows(p.kv, p.kv.keys, head_start), values = C::rows(p.kv, p.kv.values, head_start);
-    float acc[D / 8][4] = {}, most[2] = {NOTHING, NOTHING}, sum[2] = {};
+    float acc[D / 8][4] = {}, most[2] = {LOWEST, LOWEST}, sum[2] = {};
 
     copy_slots<C, D, STRIDE>(k, keys, start, end);
 #pragma unroll 1

@@ -7,7 +7,8 @@
 // A key takes 1, 2, 4, .. 32 lanes, 8 elements each: a warp reads several slots at once, whole and in order. Every such stream of
 // slots keeps its own maximum, sum and weighted values (online softmax; Milakov and Gimelshein, 2018); they merge at the end.
 #pragma once
-#include "attention/kv_types.cuh"
+#include "attention/kv.cuh"
+#include "attention/softmax.cuh"
 
 // Slots per stream and round: 8 16-byte loads in flight per lane with an f16 cache, less where heads need the registers.
 __host__ __device__ constexpr u32 at_once(u32 heads) { return heads < 8 ? 4 : 2; }
@@ -48,7 +49,7 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
     float q[HEADS][PIECE], acc[HEADS][PIECE] = {}, most[HEADS], sum[HEADS];
 #pragma unroll
     for (u32 h = 0; h < HEADS; h++) {
-        most[h] = NOTHING, sum[h] = 0;
+        most[h] = LOWEST, sum[h] = 0;
         const float* from = p.q + (u64(token) * p.n_heads + first_head + min(h, heads - 1)) * D + dim;
 #pragma unroll
         for (u32 i = 0; i < PIECE; i++) q[h][i] = used ? from[i] * (p.scale * LOG2_E) : 0.0f;
@@ -91,7 +92,7 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
             float now = most[h];
 #pragma unroll
             for (u32 u = 0; u < AT_ONCE; u++) {
-                if (first + u * streams + stream >= end) score[h][u] = NOTHING;
+                if (first + u * streams + stream >= end) score[h][u] = LOWEST;
                 now = fmaxf(now, score[h][u]);
             }
             const float shrink = exp2f(most[h] - now);
@@ -139,7 +140,7 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
         if (lane == 0) warp_weight[warp] = make_float2(most[h], sum[h]);
         __syncthreads();  // warp_acc, warp_weight: written by each warp, read by all
 
-        float now = NOTHING, total = 0;
+        float now = LOWEST, total = 0;
 #pragma unroll 1
         for (u32 w = 0; w < SPLIT_WARPS; w++) now = fmaxf(now, warp_weight[w].x);
 #pragma unroll 1
@@ -166,7 +167,7 @@ __device__ __forceinline__ void combine_splits(const AttentionParams& p) {
     const u32 n_parts = (kv_len + per_split - 1) / per_split;
     const u64 at = u64(token) * p.n_heads + head;
     const float2* weights = p.weights + at * p.n_splits;
-    float most = NOTHING, total = 0;
+    float most = LOWEST, total = 0;
     for (u32 i = 0; i < n_parts; i++) most = fmaxf(most, weights[i].x);
     for (u32 i = 0; i < n_parts; i++) total += weights[i].y * exp2f(weights[i].x - most);
     for (u32 d = threadIdx.x; d < p.kv.head_dim; d += SPLIT_THREADS) {

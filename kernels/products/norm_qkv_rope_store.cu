@@ -4,6 +4,7 @@
 // Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled, on the rows that stage.cu has normalized); pairs of neighbouring
 //          rows, which rotate together: blocks of q first, then of k, then of v, each rounded up
 // Layout   out: (n_tokens, n_q_rows) contiguous; cache: (heads, slots, head_dim); head_dim and rope_dim even
+#include "attention/kv.cuh"
 #include "products/mat_entries.cuh"
 #include "shared/rotate.cuh"
 
@@ -26,7 +27,7 @@ struct NormQkvRopeStore {
         float2 v = make_float2(a, b);
         if (segment != V && in_head < p.rope_dim) v = rotated(v, p.table, row.position, p.rope_dim, in_head);
         if (segment == Q) *(float2*)(p.out + u64(token) * p.n_q_rows + i) = v;
-        else store_kv(p.kv, segment == K ? p.kv.keys : p.kv.values, row.slot, i, v);
+        else store_pair(p.kv, segment == K ? p.kv.keys : p.kv.values, row.slot, i, v);
     }
 };
 

@@ -54,7 +54,7 @@ struct Input {
 
 // Keys and values of one layer.
 struct KvCache {
-    void* keys;    // (n_heads, n_slots, head_dim): kv_types.cuh
+    void* keys;    // (n_heads, n_slots, head_dim): kv.cuh
     void* values;  // (n_heads, n_slots, head_dim)
     u32 n_heads;   // KV heads
     u32 n_slots;

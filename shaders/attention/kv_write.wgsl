@@ -1,5 +1,7 @@
 // The KV cache as it is written: pairs of elements, as one word of two halves or two words.
-const KV_F16: bool = true;
+const KV_F16: bool = true;    // halves, else floats
+const KV_Q8_0: bool = false;  // blocks of 32, which kv_store_q8_0.wgsl writes: a pair does not have what a scale needs
+const_assert !KV_Q8_0;
 
 // `v` rounded to the 11 bits of a half, ties to even: packing alone may truncate. 2^-14 is the smallest normal half.
 fn rounded(v: vec2<f32>) -> vec2<f32> {

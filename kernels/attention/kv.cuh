@@ -1,4 +1,4 @@
-// Types of the KV cache: one struct per type. Attention is a template over them.
+// The KV cache: how each format lies, is read and is written.
 //
 // Elements of one layer's keys (or values): (heads, slots, head_dim), 16-byte aligned.
 //
@@ -6,13 +6,11 @@
 //   f16    halves
 //   q8_0   i8 quants (heads, slots, head_dim), then an f16 scale of each 32 of them: (heads, slots, head_dim / 32)
 #pragma once
+#include "formats/decode.cuh"
 #include "shared/mma.cuh"
-#include "formats/types.cuh"
 
-constexpr u32 PIECE = 8;     // elements that a lane takes at a time
+constexpr u32 PIECE = 8;      // elements that a lane takes at a time
 constexpr u32 KV_BLOCK = 32;  // elements that share a scale
-constexpr float LOG2_E = 1.4426950408889634f;
-constexpr float NOTHING = -3.0e38f;  // maximum of no scores: below all of them, and its difference with itself is a number
 
 // The scales of keys or values in q8_0, which follow the quants.
 __device__ __forceinline__ u16* q8_0_scales(const KvCache& kv, void* rows) {
@@ -24,9 +22,9 @@ __device__ __forceinline__ u32 half_pair(float x, float y) {
     return *(const u32*)&v;
 }
 
-// Each type:
+// Reading. Attention is a template over a struct per format:
 //   Rows    the rows from one element on: rows(kv, keys or values, first element)
-//   Piece   PIECE elements as they lie in the cache: load(rows, element), any element that a piece may begin at, counted from the first
+//   Piece   PIECE elements as they lie in the cache: load(rows, element); `element` counts from the first, a multiple of PIECE
 //   decode  their floats, exactly
 //   stage   brings a piece to shared memory as halves, zeros if !valid; complete after copy_wait and a barrier
 //   AT_ONCE pieces that a thread stages in one round of its loop
@@ -83,3 +81,32 @@ struct CachedQ8_0 {
         *(uint4*)to = make_uint4(half_pair(v[0], v[1]), half_pair(v[2], v[3]), half_pair(v[4], v[5]), half_pair(v[6], v[7]));
     }
 };
+
+// Writing. Where element i of the (n_heads * head_dim) keys or values of a slot lies, in elements.
+__device__ __forceinline__ u64 kv_element(const KvCache& kv, u32 slot, u32 i) {
+    return (u64(i / kv.head_dim) * kv.n_slots + slot) * kv.head_dim + i % kv.head_dim;
+}
+
+// Stores elements i and i + 1 (i even) of a slot as f16 or f32. Traps for q8_0: a pair does not have what a block's scale needs.
+__device__ __forceinline__ void store_pair(const KvCache& kv, void* rows, u32 slot, u32 i, float2 v) {
+    const u64 at = kv_element(kv, slot, i);
+    if (kv.format == KV_F16) *(u32*)((__half*)rows + at) = half_pair(v.x, v.y);
+    else if (kv.format == KV_F32) *(float2*)((float*)rows + at) = v;
+    else asm volatile("trap;");
+}
+
+// Stores elements i and i + 1 (i even) of a slot as 8-bit quants: 16 lanes have a block. All lanes of the warp call it, also those
+// past the end (!valid), which are whole blocks. Bit for bit what the CPU backend stores.
+__device__ __forceinline__ void store_q8_0(const KvCache& kv, void* rows, u32 slot, u32 i, float2 v, bool valid) {
+    float most = fmaxf(fabsf(v.x), fabsf(v.y));
+#pragma unroll
+    for (u32 lane = KV_BLOCK / 4; lane > 0; lane /= 2) most = fmaxf(most, __shfl_xor_sync(ALL_LANES, most, lane));
+    const float d = most / 127.0f;
+    const u16 scale = __half_as_ushort(__float2half_rn(d));
+    const float inverse = scale == 0 ? 0.0f : 1.0f / d;
+    if (!valid) return;
+    const u64 at = kv_element(kv, slot, i);
+    const u32 x = int(roundf(v.x * inverse)), y = int(roundf(v.y * inverse));
+    *(u16*)((u8*)rows + at) = (x & 0xff) | y << 8;
+    if (at % KV_BLOCK == 0) q8_0_scales(kv, rows)[at / KV_BLOCK] = scale;
+}
