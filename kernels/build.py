@@ -40,9 +40,17 @@ def tools():
     return next(CACHE.glob("lib/python*/site-packages/nvidia"))
 
 
+def stems():
+    """The file of each stem, from this folder: stem -> ops/<stem>.cu. No two folders have the same stem."""
+    files = sorted(KERNELS.glob("*/*.cu"))
+    found = {path.stem: path.relative_to(KERNELS).as_posix() for path in files}
+    assert len(found) == len(files), files
+    return found
+
+
 def sources(stem):
     """<stem>.cu and every file of ours that it includes, in order of first mention."""
-    found, queue = [], [f"{stem}.cu"]
+    found, queue = [], [stems()[stem]]
     while queue:
         name = queue.pop(0)
         if name not in found:
@@ -79,7 +87,7 @@ class Nvrtc:
         return buffer.value.decode()
 
     def compile(self, stem, arch):
-        source = (KERNELS / f"{stem}.cu").read_bytes()
+        source = (KERNELS / stems()[stem]).read_bytes()
         program = ctypes.c_void_p()
         self.lib.nvrtcCreateProgram(ctypes.byref(program), source, f"{stem}.cu".encode(), 0, None, None)
         flags = [*options(arch), f"--include-path={KERNELS}", f"--include-path={self.include}"]
@@ -140,10 +148,10 @@ def table(rows):
     return "\n".join(head + body) + "\n"
 
 
-def main(mode, *stems):
+def main(mode, *only):
     nvidia = tools()
     nvrtc = Nvrtc(nvidia)
-    everything = sorted(p.stem for p in KERNELS.glob("*.cu"))
+    everything = sorted(stems())
     PTX.mkdir(exist_ok=True)
     if mode not in ("build", "check"):
         sys.exit(__doc__)
@@ -158,7 +166,7 @@ def main(mode, *stems):
             stale.append(path.name)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda pair: compile(*pair), itertools.product(stems or everything, ARCHS)))
+        list(pool.map(lambda pair: compile(*pair), itertools.product(only or everything, ARCHS)))
     expected = {f"{stem}.{arch}.ptx" for stem in everything for arch in ARCHS}
     for path in PTX.glob("*.ptx"):
         if path.name not in expected:

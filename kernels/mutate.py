@@ -162,12 +162,14 @@ class Scratch:
         self.nvrtc = build.Nvrtc(build.tools())
         build.KERNELS = self.folder  # what it compiles
         os.chdir(self.folder)  # where it looks for headers first
-        for path in [*KERNELS.glob("*.cu*"), *KERNELS.glob("*.h"), *KERNELS.glob("*.txt")]:
-            shutil.copy(path, self.folder)
-        with open(self.folder / "params.h", "a") as params:
+        for path in [*KERNELS.glob("*/*.cu*"), *KERNELS.glob("*/*.h"), *KERNELS.glob("*.txt")]:
+            copy = self.folder / path.relative_to(KERNELS)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copy(path, copy)
+        with open(self.folder / "shared" / "params.h", "a") as params:
             params.write(PROBE)
-        structs = dict(re.findall(r"\bX\((\w+), (\w+)\)", (self.folder / "types.cuh").read_text()))
-        for path in (self.folder / f"{stem}.cu" for stem in PRODUCTS):
+        structs = dict(re.findall(r"\bX\((\w+), (\w+)\)", (self.folder / "formats" / "types.cuh").read_text()))
+        for path in (self.folder / build.stems()[stem] for stem in PRODUCTS):
             few = " ".join(f"ENTRY({ty}, {structs[ty]})" for ty in TYPES)
             text = re.sub(r"^\w+_TYPES\(ENTRY\)$", few, path.read_text(), flags=re.M)
             path.write_text(re.sub(r"^MIXED\(.*\)$", "", text, flags=re.M))
@@ -244,9 +246,7 @@ def failure(command, done):
 
 def stems_of(file):
     """The stems that are made of a file, those with the shortest cases first."""
-    if file.endswith(".cu"):
-        return [file[:-3]]
-    stems = [path.stem for path in KERNELS.glob("*.cu") if file in build.sources(path.stem)]
+    stems = [stem for stem in build.stems() if file in build.sources(stem)]
     return sorted(stems, key=lambda stem: (stem in PRODUCTS, stem == "attention", stem))
 
 
@@ -266,7 +266,7 @@ def fails_unchanged(stem):
 def recorded():
     """The rows of MUTATIONS.md: [place, mutation, verdict, where, what]."""
     text = RECORD.read_text() if RECORD.exists() else ""
-    return [line[2:-2].split(" | ") for line in text.splitlines() if re.match(r"\| [\w.]+:\d+ \| ", line)]
+    return [line[2:-2].split(" | ") for line in text.splitlines() if re.match(r"\| [\w./]+:\d+ \| ", line)]
 
 
 def rows_of(results):
@@ -314,7 +314,7 @@ def report(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pronk", type=lambda path: pathlib.Path(path).resolve())
-    files = sorted(path.name for path in KERNELS.glob("*.cu*"))
+    files = sorted(path.relative_to(KERNELS).as_posix() for path in KERNELS.glob("*/*.cu*"))
     parser.add_argument("--file", choices=files, nargs="+", default=files)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--list", action="store_true", help="only say what would be tried")

@@ -1,12 +1,12 @@
-//! What the CUDA kernels take, by value: mirrors of the structs in kernels/params.h, which says what each field means and
-//! how it is shaped. And the numbers of kernels/tuning.h that grid sizes are made of.
+//! What the CUDA kernels take, by value: mirrors of the structs in kernels/shared/params.h, which says what each field means and
+//! how it is shaped. And the numbers of kernels/shared/tuning.h that grid sizes are made of.
 
 use bytemuck::{Pod, Zeroable};
 
 /// Address of device memory, 16-byte aligned; 0 is null.
 pub type DevicePtr = u64;
 
-/// How a struct lies in memory, for comparing it with kernels/params.h.
+/// How a struct lies in memory, for comparing it with kernels/shared/params.h.
 pub struct Layout {
     pub name: &'static str,
     pub size: usize,
@@ -248,9 +248,9 @@ mirrors! {
     }
 }
 
-const TUNING: &[u8] = include_bytes!("../../kernels/tuning.h");
+const TUNING: &[u8] = include_bytes!("../../kernels/shared/tuning.h");
 
-/// The number of the line `constexpr u32 <name> = <number>;` of kernels/tuning.h. Evaluated by the compiler, which fails if
+/// The number of the line `constexpr u32 <name> = <number>;` of kernels/shared/tuning.h. Evaluated by the compiler, which fails if
 /// there is none.
 const fn tuning(name: &str) -> u32 {
     let mut line = 0;
@@ -269,7 +269,7 @@ const fn tuning(name: &str) -> u32 {
         }
         line += 1;
     }
-    panic!("kernels/tuning.h has no such constant")
+    panic!("kernels/shared/tuning.h has no such constant")
 }
 
 /// The offset after `word`, if it stands at offset `at` of the file.
@@ -288,7 +288,7 @@ const fn skip(at: Option<usize>, word: &[u8]) -> Option<usize> {
 macro_rules! tuned {
     ($($name:ident)*) => {
         $(pub const $name: u32 = tuning(stringify!($name));)*
-        /// Every number of kernels/tuning.h that the host knows.
+        /// Every number of kernels/shared/tuning.h that the host knows.
         pub const TUNED: &[(&str, u32)] = &[$((stringify!($name), $name),)*];
     };
 }

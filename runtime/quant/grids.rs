@@ -1,7 +1,7 @@
 //! The codebooks of the IQ formats: facts of the format, here once for all backends.
 //!
 //! An entry is 16 bits, eight digits of 2 bits or four of 4, the first one lowest; a [`Grid`] says what a digit stands for.
-//! WGSL kernels bind [`Grid::words`], CUDA kernels have them in `kernels/grids.cuh`, the CPU's decoders expand them when
+//! WGSL kernels bind [`Grid::words`], CUDA kernels have them in `kernels/formats/grids.cuh`, the CPU's decoders expand them when
 //! compiled.
 
 use super::GgmlType;

@@ -3,7 +3,7 @@
 use pronk::quant::grids::{self, Grid};
 use std::fmt::Write;
 
-const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/grids.cuh");
+const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/formats/grids.cuh");
 
 /// Columns of a line.
 const WIDTH: usize = 130;
@@ -35,7 +35,7 @@ fn header() -> String {
 // Code i of an entry is bits 4 i and up: eight codes in the codebooks of IQ2 and IQ1, four in those of IQ3. IQ1_M points into the
 // codebook of IQ1_S.
 #pragma once
-#include \"common.cuh\"
+#include \"shared/common.cuh\"
 ";
     about.to_string() + &grids::ALL.iter().map(array).collect::<String>()
 }

@@ -20,10 +20,23 @@ fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Stems of the files of `folder` whose names end in `suffix`.
-fn stems(folder: &Path, suffix: &str) -> BTreeSet<String> {
-    let names = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
-    names.filter_map(|n| n.strip_suffix(suffix).map(str::to_string)).collect()
+/// Names in a folder.
+fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap())
+}
+
+/// Each kernel source, relative to `kernels/`, by its stem: `ops/add.cu` by `add`.
+fn stems() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for folder in names(&kernels()).filter(|name| kernels().join(name).is_dir()) {
+        for name in names(&kernels().join(&folder)) {
+            if let Some(stem) = name.strip_suffix(".cu") {
+                let other = found.insert(stem.to_string(), format!("{folder}/{name}"));
+                assert_eq!(other, None, "{stem} is in two folders");
+            }
+        }
+    }
+    found
 }
 
 fn ptx(stem: &str, arch: &str) -> String {
@@ -44,7 +57,7 @@ fn entries(ptx: &str) -> BTreeMap<String, usize> {
 
 /// Names of the weight types of a table in types.cuh.
 fn weight_types(table: &str) -> Vec<String> {
-    let types = text(&kernels().join("types.cuh"));
+    let types = text(&kernels().join("formats/types.cuh"));
     let (_, table) = types.split_once(&format!("#define {table}(X)")).unwrap();
     let rows = table.lines().take_while(|line| !line.is_empty()).flat_map(|line| line.split(" X(").skip(1));
     rows.map(|row| row.split(',').next().unwrap().to_string()).collect()
@@ -52,16 +65,18 @@ fn weight_types(table: &str) -> Vec<String> {
 
 #[test]
 fn every_operation_has_its_source_and_its_entries() {
-    let sources = stems(&kernels(), ".cu");
+    let sources = stems();
     for (arch, _) in ARCHS {
-        assert_eq!(stems(&kernels().join("ptx"), &format!(".{arch}.ptx")), sources, "{arch}");
+        let end = format!(".{arch}.ptx");
+        let built = names(&kernels().join("ptx")).filter_map(|n| n.strip_suffix(&end).map(str::to_string));
+        assert_eq!(built.collect::<BTreeSet<_>>(), sources.keys().cloned().collect(), "{arch}");
     }
     let fused = weight_types("FUSED_TYPES");
     let types: Vec<String> = fused.iter().cloned().chain(weight_types("WEIGHT_TYPES")).collect();
     let known: BTreeSet<String> = quant::FORMATS.iter().map(|f| f.ty.name().to_lowercase()).collect();
     assert_eq!(types.iter().cloned().collect::<BTreeSet<_>>(), known, "types that the CPU decodes");
     for stem in OpKind::all().map(OpKind::stem) {
-        assert!(sources.contains(stem), "{stem}: no source");
+        assert!(sources.contains_key(stem), "{stem}: no source");
         let found: Vec<_> = ARCHS.map(|(arch, _)| entries(&ptx(stem, arch))).into_iter().collect();
         assert_eq!(found[0], found[1], "{stem}: the architectures differ");
         let wanted: Vec<String> = match stem {
@@ -84,10 +99,10 @@ fn every_operation_has_its_source_and_its_entries() {
     }
 }
 
-/// The source of `stem` and every file of ours that it includes, in order of first mention.
-fn sources(stem: &str) -> Vec<String> {
+/// A source and every file of ours that it includes, in order of first mention.
+fn sources(source: &str) -> Vec<String> {
     let mut found = vec![];
-    let mut queue = std::collections::VecDeque::from([format!("{stem}.cu")]);
+    let mut queue = std::collections::VecDeque::from([source.to_string()]);
     while let Some(name) = queue.pop_front() {
         if !found.contains(&name) {
             let source = text(&kernels().join(&name));
@@ -102,7 +117,7 @@ fn sources(stem: &str) -> Vec<String> {
 #[test]
 fn ptx_is_made_of_these_sources() {
     let mut stale = vec![];
-    for stem in stems(&kernels(), ".cu") {
+    for (stem, source) in stems() {
         for (arch, option) in ARCHS {
             let mut sha = Sha256::new();
             let mut part = |bytes: &[u8]| {
@@ -111,7 +126,7 @@ fn ptx_is_made_of_these_sources() {
             };
             part(text(&kernels().join("toolchain.txt")).as_bytes());
             part(format!("--gpu-architecture={option}").as_bytes());
-            for name in sources(&stem) {
+            for name in sources(&source) {
                 part(name.as_bytes());
                 part(text(&kernels().join(&name)).as_bytes());
             }
@@ -183,7 +198,7 @@ fn c_offsets(fields: &Fields, structs: &BTreeMap<String, Fields>) -> (Vec<usize>
 
 #[test]
 fn mirrors_are_exact() {
-    let structs = c_structs(&text(&kernels().join("params.h")));
+    let structs = c_structs(&text(&kernels().join("shared/params.h")));
     let step_row: &[(&str, &str, usize)] = &[
         ("token", "u32", offset_of!(StepRow, token)),
         ("position", "u32", offset_of!(StepRow, position)),
@@ -217,7 +232,7 @@ fn params_name(stem: &str) -> String {
 
 #[test]
 fn parameters_have_the_size_that_the_ptx_says() {
-    for stem in stems(&kernels(), ".cu") {
+    for stem in stems().into_keys() {
         let name = params_name(&stem);
         let layout = params::LAYOUTS.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("{stem}: no {name}"));
         for (arch, _) in ARCHS {
@@ -228,9 +243,22 @@ fn parameters_have_the_size_that_the_ptx_says() {
     }
 }
 
+/// The fused kernel stores pairs; a q8_0 cache has blocks. The host refuses that fusion; if it did not, each entry would trap.
+#[test]
+fn pairs_are_never_stored_in_a_q8_0_cache() {
+    for (arch, _) in ARCHS {
+        for stem in ["kv_store", "norm_qkv_rope_store"] {
+            let text = ptx(stem, arch);
+            for entry in text.split(".visible .entry ").skip(1) {
+                assert!(entry.contains("\ntrap;\n"), "{} for {arch}", entry.lines().next().unwrap_or(""));
+            }
+        }
+    }
+}
+
 #[test]
 fn every_tuned_number_is_known() {
-    let header = text(&kernels().join("tuning.h"));
+    let header = text(&kernels().join("shared/tuning.h"));
     let names: Vec<_> = header.lines().filter_map(|l| l.strip_prefix("constexpr u32 ")?.split(' ').next()).collect();
     assert_eq!(names, params::TUNED.iter().map(|(name, _)| *name).collect::<Vec<_>>());
 }
@@ -242,7 +270,7 @@ fn resources_of_every_entry_are_recorded_without_spills() {
         record.lines().skip(6).map(|l| l.trim_matches('|').split('|').map(str::trim).collect()).collect();
     let recorded: BTreeSet<_> = rows.iter().map(|r| (r[0].to_string(), r[1].to_string())).collect();
     let mut wanted = BTreeSet::new();
-    for stem in stems(&kernels(), ".cu") {
+    for stem in stems().into_keys() {
         for entry in entries(&ptx(&stem, "sm_80")).into_keys() {
             wanted.extend(["sm_80", "sm_89", "sm_90"].map(|target| (entry.clone(), target.to_string())));
         }

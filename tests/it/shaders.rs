@@ -24,23 +24,27 @@ fn parse(row: &Permutation, ty: Option<GgmlType>) -> (String, naga::Module) {
 #[test]
 fn every_core_operation_has_a_shader_and_permutations() {
     for stem in CoreKind::ALL.iter().map(|kind| kind.stem()) {
-        assert!(PIECES.iter().any(|(name, _)| *name == stem), "no shaders/{stem}.wgsl");
+        let named = |(name, _): &(&str, &str)| name.rsplit('/').next() == Some(stem);
+        assert!(PIECES.iter().any(named), "no {stem}.wgsl");
         assert!(permutations().iter().any(|row| row.kernel == stem), "no permutation of {stem}");
     }
 }
 
 #[test]
 fn every_file_is_a_piece_and_every_piece_is_used() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let names = |folder: &std::path::Path, prefix: &str| -> Vec<String> {
-        let files = std::fs::read_dir(folder).expect("the folder of shaders").map(|f| f.expect("a file").file_name());
-        let names = files.filter_map(|name| name.to_str()?.strip_suffix(".wgsl").map(|stem| format!("{prefix}{stem}")));
-        names.collect()
+    let shaders = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let names = |folder: &std::path::Path| -> Vec<String> {
+        let files = std::fs::read_dir(folder).expect("a folder").map(|f| f.expect("a file").file_name());
+        files.map(|name| name.into_string().expect("UTF-8")).collect()
     };
-    for name in names(&folder, "").into_iter().chain(names(&folder.join("types"), "types/")) {
-        assert!(PIECES.iter().any(|(piece, _)| *piece == name), "shaders/{name}.wgsl is not a piece");
-        let used = permutations().iter().any(|row| row.pieces.contains(&name));
-        assert!(used || name.starts_with("types/"), "shaders/{name}.wgsl is in no permutation");
+    let folders = names(&shaders).into_iter().filter(|name| shaders.join(name).is_dir());
+    let files =
+        folders.flat_map(|folder| names(&shaders.join(&folder)).into_iter().map(move |f| format!("{folder}/{f}")));
+    for file in files {
+        let name = file.strip_suffix(".wgsl").expect("a shader");
+        assert!(PIECES.iter().any(|(piece, _)| *piece == name), "shaders/{file} is not a piece");
+        let used = permutations().iter().any(|row| row.pieces.iter().any(|piece| piece == name));
+        assert!(used || name.starts_with("formats/"), "shaders/{file} is in no permutation");
     }
 }
 
@@ -48,7 +52,7 @@ fn every_file_is_a_piece_and_every_piece_is_used() {
 fn every_layout_has_a_decoder_with_its_planes_and_codebook() {
     for layout in &pack::LAYOUTS {
         assert!(has_type(layout.ty), "no shader for {}", layout.ty.name());
-        let piece = format!("types/{}", layout.ty.name().to_lowercase());
+        let piece = format!("formats/{}", layout.ty.name().to_lowercase());
         let (_, source) = PIECES.iter().find(|(name, _)| *name == piece).expect("has_type looked for it");
         let grid = grids::grid(layout.ty).map(|_| "grid");
         for (i, name) in layout.planes.iter().map(|plane| plane.name).chain(grid).enumerate() {
@@ -77,6 +81,18 @@ fn every_permutation_is_valid() {
         }
     }
     assert!(count > 100, "{count} permutations");
+}
+
+/// Kernels that store pairs do not compile for a cache of blocks.
+#[test]
+fn pairs_are_never_stored_in_a_q8_0_cache() {
+    for stem in ["kv_store", "norm_qkv_rope_store"] {
+        for row in permutations().iter().filter(|row| row.kernel == stem) {
+            let composed = row.compose(types(row)[0], &[("KV_Q8_0", 1)]).unwrap_or_else(|e| panic!("{e}"));
+            let error = naga::front::wgsl::parse_str(&composed.source).expect_err("const_assert");
+            assert!(error.to_string().contains("const_assert"), "{stem}: {error}");
+        }
+    }
 }
 
 /// A kernel's permutations come in the order of the rows that they are for, the last one for any number.

@@ -17,7 +17,7 @@ const PTX_FOLDER: &str = "PRONK_PTX";
 /// Compute capability from which the PTX for sm_90 is used.
 pub const SM_90: (u32, u32) = (9, 0);
 
-/// One module: the kernels of `kernels/<stem>.cu`.
+/// One module: the kernels of `kernels/*/<stem>.cu`.
 pub struct Source {
     pub stem: &'static str,
     pub sm_80: &'static str,

@@ -105,7 +105,7 @@ fn split_blocks(plan: &Plan, q: Buf) -> u32 {
     plan.kv.heads * group.div_ceil(supports::split_heads(plan, q))
 }
 
-/// Halves of a staged row: see kernels/stage.cu.
+/// Halves of a staged row: see kernels/products/stage.cu.
 pub fn staged_cols(ty: GgmlType, n_cols: u64) -> u64 {
     let cols = if is_split(ty) { STAGE_COLS / 2 } else { STAGE_COLS };
     n_cols.div_ceil(cols as u64) * STAGE_COLS as u64

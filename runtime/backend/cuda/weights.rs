@@ -73,7 +73,7 @@ fn plane_bytes(layout: &pack::Layout, rows: u64, cols: u64) -> impl Iterator<Ite
     (0..layout.planes.len()).map(move |p| layout.plane_bytes(p, rows, cols))
 }
 
-/// Chunks of a row (kernels/types.cuh): 16 bytes of quants, but no more than a unit; 0 of a type without planes.
+/// Chunks of a row (kernels/formats/types.cuh): 16 bytes of quants, but no more than a unit; 0 of a type without planes.
 pub fn row_chunks(decl: &WeightDecl) -> u64 {
     let units = decl.cols.div_ceil(pack::UNIT);
     pack::layout(decl.ty).map_or(0, |layout| units.max(layout.plane_bytes(0, 1, decl.cols) / 16))

@@ -239,7 +239,6 @@ impl Lowering<'_> {
                     ("scales", Resource::KvScales(op.layer)),
                 ];
                 let mut constants = self.kv_constants();
-                constants.push(("KV_Q8_0", (plan.kv.ty == KvType::Q8_0) as u32));
                 constants.push(("UNITS", params.head_units.next_multiple_of(8)));
                 let call = self.call("attention", Rows::Tokens, params.heads, &params, bound);
                 vec![Call { constants, per_row: params.group, ..call }]
@@ -281,7 +280,8 @@ impl Lowering<'_> {
     }
 
     fn kv_constants(&self) -> Vec<(&'static str, u32)> {
-        vec![("KV_F16", (self.plan.kv.ty == KvType::F16) as u32)]
+        let ty = self.plan.kv.ty;
+        vec![("KV_F16", (ty == KvType::F16) as u32), ("KV_Q8_0", (ty == KvType::Q8_0) as u32)]
     }
 
     fn planes(&self, tensor: usize, chunk: usize) -> Vec<(&'static str, Resource)> {

@@ -31,20 +31,20 @@ macro_rules! params {
 
 // The meaning of each field is told where the shader declares it.
 params! {
-    Embed in "embed" {
+    Embed in "ops/embed" {
         units: u32,
         first_row: u32,
         n_rows: u32,
     }
-    Gather in "gather" {
+    Gather in "ops/gather" {
         stride: u32,
     }
-    RmsNorm in "rms_norm" {
+    RmsNorm in "ops/rms_norm" {
         n_cols: u32,
         stride: u32,
         eps: f32,
     }
-    MatMul in "mat_mul_out" {
+    MatMul in "products/mat_mul_out" {
         n_pairs: u32,
         units: u32,
         first_row: u32,
@@ -53,14 +53,14 @@ params! {
         stride: u32,
         first_col: u32,
     }
-    GateUpSwiGlu in "norm_gate_up_swi_glu" {
+    GateUpSwiGlu in "products/norm_gate_up_swi_glu" {
         n_pairs: u32,
         units: u32,
         first_row: u32,
         of_outputs: u32,
         stride: u32,
     }
-    QkvRopeStore in "norm_qkv_rope_store" {
+    QkvRopeStore in "products/norm_qkv_rope_store" {
         n_pairs: u32,
         units: u32,
         first_row: u32,
@@ -73,7 +73,7 @@ params! {
         table_stride: u32,
         head_units: u32,
     }
-    Rope in "rope" {
+    Rope in "ops/rope" {
         stride: u32,
         pairs: u32,
         head_pairs: u32,
@@ -82,17 +82,17 @@ params! {
         first_row: u32,
         n_rows: u32,
     }
-    KvStore in "kv_store" {
+    KvStore in "attention/kv_store" {
         stride: u32,
         heads: u32,
         head_pairs: u32,
         head_units: u32,
     }
-    KvStoreQ8_0 in "kv_store_q8_0" {
+    KvStoreQ8_0 in "attention/kv_store_q8_0" {
         stride: u32,
         words: u32,
     }
-    Attention in "attention_query" {
+    Attention in "attention/attention_query" {
         stride: u32,
         heads: u32,
         group: u32,
@@ -100,16 +100,16 @@ params! {
         head_units: u32,
         scale: f32,
     }
-    SwiGlu in "swi_glu" {
+    SwiGlu in "ops/swi_glu" {
         stride: u32,
     }
-    Add in "add" {
+    Add in "ops/add" {
         stride: u32,
     }
-    AddBias in "add_bias" {
+    AddBias in "ops/add_bias" {
         stride: u32,
     }
-    Argmax in "argmax" {
+    Argmax in "ops/argmax" {
         n_cols: u32,
         stride: u32,
     }

@@ -8,22 +8,26 @@ use wgpu::naga;
 
 macro_rules! pieces {
     ($($name:literal)*) => {
-        /// Every file of `shaders/`, without its ending.
+        /// Every file of `shaders/`, by its path without its ending.
         pub const PIECES: &[(&str, &str)] = &[
             $(($name, include_str!(concat!("../../../shaders/", $name, ".wgsl"))),)*
         ];
     };
 }
 pieces! {
-    "add" "add_bias" "argmax" "attention" "attention_broadcast" "attention_query" "embed" "gather" "kv_read" "kv_store" "kv_store_q8_0" "kv_write" "mat_mul" "mat_mul_broadcast" "mat_mul_out" "mat_mul_tiled"
-    "norm_gate_up_swi_glu" "norm_qkv_rope_store" "rms_norm" "rope" "step" "swi_glu" "unpack"
-    "types/bf16" "types/f16" "types/f32" "types/iq1_m" "types/iq1_s" "types/iq2_s" "types/iq2_xs" "types/iq2_xxs" "types/iq3_s"
-    "types/iq3_xxs" "types/iq4_nl" "types/iq4_xs" "types/mxfp4" "types/nvfp4" "types/q2_k" "types/q3_k" "types/q4_0" "types/q4_1"
-    "types/q4_k" "types/q5_0" "types/q5_1" "types/q5_k" "types/q6_k" "types/q8_0" "types/tq1_0" "types/tq2_0"
+    "attention/attention" "attention/attention_broadcast" "attention/attention_query" "attention/kv_read"
+    "attention/kv_store" "attention/kv_store_q8_0" "attention/kv_write" "formats/bf16" "formats/f16" "formats/f32"
+    "formats/iq1_m" "formats/iq1_s" "formats/iq2_s" "formats/iq2_xs" "formats/iq2_xxs" "formats/iq3_s"
+    "formats/iq3_xxs" "formats/iq4_nl" "formats/iq4_xs" "formats/mxfp4" "formats/nvfp4" "formats/q2_k" "formats/q3_k"
+    "formats/q4_0" "formats/q4_1" "formats/q4_k" "formats/q5_0" "formats/q5_1" "formats/q5_k" "formats/q6_k"
+    "formats/q8_0" "formats/tq1_0" "formats/tq2_0" "ops/add" "ops/add_bias" "ops/argmax" "ops/embed" "ops/gather"
+    "ops/rms_norm" "ops/rope" "ops/swi_glu" "products/mat_mul" "products/mat_mul_broadcast" "products/mat_mul_out"
+    "products/mat_mul_tiled" "products/norm_gate_up_swi_glu" "products/norm_qkv_rope_store" "shared/step"
+    "shared/unpack"
 }
 
 /// Stands for the piece of a weight type in a list of pieces.
-const TYPE_PIECE: &str = "types/*";
+const TYPE_PIECE: &str = "formats/*";
 
 /// One way to compile a kernel: a row of `permutations.json`.
 #[derive(Deserialize, Clone, Debug)]
@@ -56,7 +60,7 @@ fn piece(name: &str) -> Option<&'static str> {
 }
 
 fn type_piece(ty: GgmlType) -> Option<&'static str> {
-    piece(&format!("types/{}", ty.name().to_lowercase()))
+    piece(&format!("formats/{}", ty.name().to_lowercase()))
 }
 
 /// Whether the kernels can decode weights of this type.

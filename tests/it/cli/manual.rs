@@ -1,7 +1,7 @@
 //! Completion scripts and manual pages.
 
-use crate::common::program::{fails, run, usage_error};
 use super::{file, folder};
+use crate::common::program::{fails, run, usage_error};
 use std::collections::BTreeSet;
 use std::fs;
 

@@ -1,0 +1,27 @@
+// Grouped-query attention:  out[t, h, :] = sum_s p[s] values[g, s, :],  p = softmax_s(scale * q[t, h, :] . keys[g, s, :]),
+// over the kv_len[t] slots s from kv_start[t] on, with the KV head g = h / (n_heads / kv heads)
+//
+// Few tokens: attention_split_<type>_h<HEADS> divides each row's slots into n_splits parts, attention_combine puts the parts
+// together. Many tokens: attention_flash_d<head_dim>, on tensor cores, for an f16 cache; attention_flash_q8_0_d<head_dim>.
+#include "attention/attention_flash.cuh"
+#include "attention/attention_split.cuh"
+
+// HEADS: how many query heads that share a KV head one block takes; 1, 2, 4 or 8.
+#define SPLIT_ENTRY(name, E, HEADS)                                                                    \
+    extern "C" __global__ void __launch_bounds__(SPLIT_THREADS, 2)                                     \
+    attention_split_##name##_h##HEADS(const __grid_constant__ AttentionParams p) { attention_split<E, HEADS>(p); }
+#define SPLIT_ENTRIES(name, E) SPLIT_ENTRY(name, E, 1) SPLIT_ENTRY(name, E, 2) SPLIT_ENTRY(name, E, 4) SPLIT_ENTRY(name, E, 8)
+SPLIT_ENTRIES(f16, CachedHalf)
+SPLIT_ENTRIES(f32, CachedFloat)
+SPLIT_ENTRIES(q8_0, CachedQ8_0)
+
+extern "C" __global__ void __launch_bounds__(SPLIT_THREADS)
+attention_combine(const __grid_constant__ AttentionParams p) { combine_splits(p); }
+
+#define FLASH_ENTRY(name, E, D)                                                                        \
+    extern "C" __global__ void __launch_bounds__(FLASH_THREADS)                                        \
+    attention_flash_##name##D(const __grid_constant__ AttentionParams p) { attention_flash<E, D>(p); }
+FLASH_ENTRY(d, CachedHalf, 32) FLASH_ENTRY(d, CachedHalf, 64) FLASH_ENTRY(d, CachedHalf, 80)
+FLASH_ENTRY(d, CachedHalf, 96) FLASH_ENTRY(d, CachedHalf, 128)
+FLASH_ENTRY(q8_0_d, CachedQ8_0, 32) FLASH_ENTRY(q8_0_d, CachedQ8_0, 64)
+FLASH_ENTRY(q8_0_d, CachedQ8_0, 96) FLASH_ENTRY(q8_0_d, CachedQ8_0, 128)

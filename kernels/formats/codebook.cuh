@@ -1,0 +1,192 @@
+// Weight types (types.cuh): groups of 8 or 4 values from a codebook (grids.cuh), with signs and scales. The codes of an entry are what
+// __byte_perm takes to choose four values from a table of eight.
+#pragma once
+#include "formats/blocks.cuh"
+#include "formats/decode.cuh"
+#include "formats/grids.cuh"
+#include "formats/types.cuh"
+
+// The signs of eight values from the seven of the file: the number of minuses is even.
+__device__ __forceinline__ u32 eight_signs(u32 seven) {
+    seven &= 127;
+    return seven | __popc(seven) << 7;
+}
+
+// Four of the eight values of an entry of an IQ2 codebook, those of half g % 2; signs of all eight.
+__device__ __forceinline__ float4 iq2_values(u32 entry, u32 g, u32 signs, float d) {
+    const u32 values = __byte_perm(8 | 25 << 8 | 43 << 16, 0, entry >> (16 * (g % 2)));
+    return negated(scaled(bytes_less(values, 0), d), signs >> (4 * (g % 2)));
+}
+
+// The start of a block of 256: f16 d; 8 bytes of each unit. Returns what follows of the block.
+template <u32 BYTES>
+__device__ __forceinline__ const u8* repack_entries(const RepackParams& p, u64 unit) {
+    const u32 u = u32(unit % GROUP);
+    const u8* block = p.blocks + unit / GROUP * BYTES;
+    if (u == 0) p.supers[unit / GROUP] = u16_at(block);
+    ((uint2*)p.quants)[unit] = bytes8_at(block + 2 + 8 * u);
+    return block + 66;
+}
+
+// In what follows, octet g / 2 of a unit has groups g of four elements.
+
+struct IQ2_XXS {
+    static constexpr u32 CHUNK = 32, STEPS = 1;
+    struct Raw { uint2 q; u16 d; };  // q: four entries; four times seven signs, 4 bits of scale
+    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
+        return {load_once((const uint2*)w.quants + chunk), load_weight(w.supers + chunk / 8)};
+    }
+    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
+        const float d = half_bits(r.d) * (0.5f + float(r.q.y >> 28)) * 0.25f;
+        return iq2_values(GRID_IQ2_XXS[byte_of(r.q.x, g / 2)], g, eight_signs(r.q.y >> (7 * (g / 2))), d);
+    }
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_entries<66>(p, unit); }
+};
+
+struct IQ2_XS {
+    static constexpr u32 CHUNK = 32, STEPS = 1;
+    struct Raw { uint2 q; u16 scales; u16 d; };  // q: four times 9 bits of entry, seven signs
+    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
+        return {load_once((const uint2*)w.quants + chunk), load_weight((const u8*)w.scales + chunk),
+                load_weight(w.supers + chunk / 8)};
+    }
+    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
+        const float d = half_bits(r.d) * (0.5f + float(nibble_of(r.scales, g / 4))) * 0.25f;
+        const u32 q = (g < 4 ? r.q.x : r.q.y) >> (16 * (g / 2 % 2));
+        return iq2_values(GRID_IQ2_XS[q & 511], g, eight_signs(q >> 9), d);
+    }
+    // Then a byte of two scales of each unit.
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
+        const u8* rest = repack_entries<74>(p, unit);
+        ((u8*)p.scales)[unit] = rest[unit % GROUP];
+    }
+};
+
+struct IQ2_S {
+    static constexpr u32 CHUNK = 32, STEPS = 1;
+    struct Raw { uint2 q; u16 scales; u16 d; };  // q: low 8 bits of four entries; signs. scales: their bits 8 and 9; two scales
+    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
+        return {load_once((const uint2*)w.quants + chunk), load_weight((const u16*)w.scales + chunk),
+                load_weight(w.supers + chunk / 8)};
+    }
+    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
+        const float d = half_bits(r.d) * (0.5f + float(r.scales >> (8 + g / 4 * 4) & 15)) * 0.25f;
+        const u32 i = byte_of(r.q.x, g / 2) | (r.scales >> (g / 2 * 2) & 3) << 8;
+        return iq2_values(GRID_IQ2_S[i], g, byte_of(r.q.y, g / 2), d);
+    }
+    // f16 d; of each unit 4 bytes of entries; of each 4 bytes of signs; of each a byte of bits 8 and 9 of the entries; of each two scales
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
+        const u32 u = u32(unit % GROUP);
+        const u8* block = p.blocks + unit / GROUP * 82;
+        if (u == 0) p.supers[unit / GROUP] = u16_at(block);
+        ((uint2*)p.quants)[unit] = make_uint2(u32_at(block + 2 + 4 * u), u32_at(block + 34 + 4 * u));
+        ((u16*)p.scales)[unit] = u16(block[66 + u] | block[74 + u] << 8);
+    }
+};
+
+struct IQ3_XXS {
+    static constexpr u32 CHUNK = 32, STEPS = 1;
+    struct Raw { uint2 q; u32 signs; u16 d; };  // q: eight entries. signs: four times seven, 4 bits of scale
+    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
+        return {load_once((const uint2*)w.quants + chunk), load_weight((const u32*)w.scales + chunk),
+                load_weight(w.supers + chunk / 8)};
+    }
+    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
+        const float d = half_bits(r.d) * (0.5f + float(r.signs >> 28)) * 0.5f;
+        const u32 entry = GRID_IQ3_XXS[byte_of(g < 4 ? r.q.x : r.q.y, g % 4)];
+        const u32 values = __byte_perm(4 | 12 << 8 | 20 << 16 | 28 << 24, 36 | 44 << 8 | 52 << 16 | 62 << 24, entry);
+        return negated(scaled(bytes_less(values, 0), d), eight_signs(r.signs >> (7 * (g / 2))) >> (4 * (g % 2)));
+    }
+    // Then a word of signs and scale of each unit.
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
+        const u8* rest = repack_entries<98>(p, unit);
+        ((u32*)p.scales)[unit] = u32_at(rest + 4 * u32(unit % GROUP));
+    }
+};
+
+struct IQ3_S {
+    static constexpr u32 CHUNK = 32, STEPS = 1;
+    struct Raw { uint2 q; u32 signs; u16 high; u16 scales; u16 d; u32 unit; };  // q, high: low 8 bits and bit 8 of eight entries
+    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
+        const u32 unit = u32(chunk % 8);
+        const u32* high = w.high + chunk / 8 * 10;  // eight words of signs, eight bytes
+        return {load_once((const uint2*)w.quants + chunk), load_weight(high + unit), load_weight((const u8*)(high + 8) + unit),
+                load_weight((const u8*)w.scales + chunk / 2), load_weight(w.supers + chunk / 8), unit};
+    }
+    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
+        const float d = half_bits(r.d) * float(1 + 2 * nibble_of(r.scales, r.unit));
+        const u32 i = byte_of(g < 4 ? r.q.x : r.q.y, g % 4) | (r.high >> g & 1) << 8;
+        const u32 values = __byte_perm(1 | 3 << 8 | 5 << 16 | 7 << 24, 9 | 11 << 8 | 13 << 16 | 15 << 24, GRID_IQ3_S[i]);
+        return negated(scaled(bytes_less(values, 0), d), r.signs >> (4 * g));
+    }
+    // Then of each unit a byte of bit 8 of the entries; of each a word of signs; of each a nibble of scale.
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
+        const u32 u = u32(unit % GROUP);
+        const u8* rest = repack_entries<110>(p, unit);
+        u32* high = p.high + unit / GROUP * 10;
+        ((u8*)(high + 8))[u] = rest[u];
+        high[u] = u32_at(rest + 8 + 4 * u);
+        if (u < 4) ((u8*)p.scales)[unit / GROUP * 4 + u] = rest[40 + u];
+    }
+};
+
+// Four of the eight values -1, 0 and 1 of entry i, those of half g % 2, an eighth more, or less if `down`. In eighths they are
+// integers from -9 to 9; d: an eighth of the scale.
+__device__ __forceinline__ float4 iq1_values(u32 i, u32 g, u32 down, float d) {
+    const u32 table = down ? biased(-9, -1, 7, 0) : biased(-7, 1, 9, 0);
+    const u32 values = __byte_perm(table, 0, GRID_IQ1_S[i] >> (16 * (g % 2)));
+    return scaled(bytes_less(values, 128), d);
+}
+
+struct IQ1_S {
+    static constexpr u32 CHUNK = 32, STEPS = 1;
+    struct Raw { u32 q; u16 high; u16 d; };  // high: bits 8 to 10 of four entries, 3 bits of scale, down
+    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
+        return {load_once((const u32*)w.quants + chunk), load_weight((const u16*)w.high + chunk),
+                load_weight(w.supers + chunk / 8)};
+    }
+    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
+        const float d = half_bits(r.d) * float(2 * (r.high >> 12 & 7) + 1) * 0.125f;
+        return iq1_values(byte_of(r.q, g / 2) | (r.high >> (g / 2 * 3) & 7) << 8, g, r.high >> 15, d);
+    }
+    // f16 d; of each unit 4 bytes of entries; of each 16 bits more
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
+        const u32 u = u32(unit % GROUP);
+        const u8* block = p.blocks + unit / GROUP * 50;
+        if (u == 0) p.supers[unit / GROUP] = u16_at(block);
+        ((u32*)p.quants)[unit] = u32_at(block + 2 + 4 * u);
+        ((u16*)p.high)[unit] = u16_at(block + 34 + 2 * u);
+    }
+};
+
+struct IQ1_M {
+    static constexpr u32 CHUNK = 32, STEPS = 1;
+    // high: four times bits 8 to 10 of an entry, down. head: f16 d, 16 times 3 bits of scale
+    struct Raw { u32 q; u16 high; uint2 head; u32 unit; };
+    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
+        return {load_once((const u32*)w.quants + chunk), load_weight((const u16*)w.high + chunk),
+                load_weight((const uint2*)w.scales + chunk / 8), u32(chunk % 8)};
+    }
+    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
+        const u64 head = u64(r.head.y) << 32 | r.head.x;
+        const u32 scale = u32(head >> (16 + 6 * r.unit + g / 4 * 3)) & 7, high = r.high >> (g / 2 * 4);
+        const float d = half_bits(r.head.x) * float(2 * scale + 1) * 0.125f;
+        return iq1_values(byte_of(r.q, g / 2) | (high & 7) << 8, g, high & 8, d);
+    }
+    // Of each unit 4 bytes of entries; of each 16 bits more; four u16 of four scales of 3 bits each and 4 bits of f16 d, lowest first
+    static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
+        const u32 u = u32(unit % GROUP);
+        const u8* block = p.blocks + unit / GROUP * 56;
+        if (u == 0) {
+            u64 head = 0;
+#pragma unroll
+            for (u32 i = 0; i < 4; i++) {
+                const u64 v = u16_at(block + 48 + 2 * i);
+                head |= (v >> 12) << (4 * i) | (v & 0xfff) << (16 + 12 * i);
+            }
+            ((uint2*)p.scales)[unit / GROUP] = make_uint2(u32(head), u32(head >> 32));
+        }
+        ((u32*)p.quants)[unit] = u32_at(block + 4 * u);
+        ((u16*)p.high)[unit] = u16_at(block + 32 + 2 * u);
+    }
+};

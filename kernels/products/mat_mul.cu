@@ -1,0 +1,25 @@
+// Matrix product:  out[t, r] = sum_c w[first_row + r, c] * x[t, c],  r < n_rows
+//
+// Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled); pairs of neighbouring rows
+// Layout   out: (rows, n_rows) contiguous, n_rows of any parity
+#include "products/mat_entries.cuh"
+#include "formats/codebook.cuh"
+
+struct MatMul {
+    using Params = MatMulParams;
+    static constexpr bool NORM = false;
+    static constexpr u32 SECOND = NO_SEGMENT;
+
+    static __device__ __forceinline__ Segment segment(const Params& p, u32 block, u32 pairs) {
+        return neighbours(p.w, p.first_row, p.n_rows, block * pairs, 0);
+    }
+
+    static __device__ __forceinline__ void finish(const Params& p, u32, u32 token, u32 pair, float a, float b) {
+        float* out = p.out + u64(token) * p.n_rows + 2 * pair;
+        out[0] = a;
+        if (2 * pair + 1 < p.n_rows) out[1] = b;
+    }
+};
+
+#define ENTRY(name, T) MAT_ENTRIES(mat_mul_##name, T, MatMul)
+WEIGHT_TYPES(ENTRY)

@@ -1,0 +1,24 @@
+// Matrix product and residual:  out[t, r] = residual[t, r] + sum_c w[first_row + r, c] * x[t, c],  r < n_rows
+//
+// Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled); pairs of neighbouring rows
+// Layout   out, residual: (rows, n_rows) contiguous, n_rows of any parity; out may be residual
+#include "products/mat_entries.cuh"
+
+struct MatMulAdd {
+    using Params = MatMulAddParams;
+    static constexpr bool NORM = false;
+    static constexpr u32 SECOND = NO_SEGMENT;
+
+    static __device__ __forceinline__ Segment segment(const Params& p, u32 block, u32 pairs) {
+        return neighbours(p.w, p.first_row, p.n_rows, block * pairs, 0);
+    }
+
+    static __device__ __forceinline__ void finish(const Params& p, u32, u32 token, u32 pair, float a, float b) {
+        const u64 at = u64(token) * p.n_rows + 2 * pair;
+        p.out[at] = p.residual[at] + a;
+        if (2 * pair + 1 < p.n_rows) p.out[at + 1] = p.residual[at + 1] + b;
+    }
+};
+
+#define ENTRY(name, T) MAT_ENTRIES(mat_mul_add_##name, T, MatMulAdd)
+FUSED_TYPES(ENTRY)

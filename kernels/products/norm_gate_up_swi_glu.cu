@@ -1,0 +1,24 @@
+// First half of the feed-forward network, with h = RMSNorm(x):
+//   out[t, r] = g / (1 + exp(-g)) * u,   g = sum_c gate[gate_row + r, c] * h[t, c],   u = sum_c up[up_row + r, c] * h[t, c]
+//
+// Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled, on the rows that stage.cu has normalized); a pair is a row of gate
+//          and the same row of up
+// Layout   out: (n_tokens, n_rows) contiguous
+#include "products/mat_entries.cuh"
+
+struct NormGateUpSwiGlu {
+    using Params = NormGateUpSwiGluParams;
+    static constexpr bool NORM = true;
+    static constexpr u32 SECOND = NO_SEGMENT;
+
+    static __device__ __forceinline__ Segment segment(const Params& p, u32 block, u32 pairs) {
+        return {p.gate, p.up, p.gate_row, p.up_row, u64(p.up_row) + p.n_rows - 1, 1, p.n_rows, block * pairs, 0};
+    }
+
+    static __device__ __forceinline__ void finish(const Params& p, u32, u32 token, u32 pair, float a, float b) {
+        p.out[u64(token) * p.n_rows + pair] = swi_glu_of(a, b);
+    }
+};
+
+#define ENTRY(name, T) MAT_ENTRIES(norm_gate_up_swi_glu_##name, T, NormGateUpSwiGlu)
+FUSED_TYPES(ENTRY)

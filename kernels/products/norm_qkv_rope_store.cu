@@ -1,0 +1,46 @@
+// First half of attention, with h = RMSNorm(x):  q = q h and k = k h rotated, v = v h;
+//   out[t, :] = q,   keys[:, slot[t], :] = k,   values[:, slot[t], :] = v
+//
+// Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled, on the rows that stage.cu has normalized); pairs of neighbouring
+//          rows, which rotate together: blocks of q first, then of k, then of v, each rounded up
+// Layout   out: (n_tokens, n_q_rows) contiguous; cache: (heads, slots, head_dim); head_dim and rope_dim even
+#include "attention/kv.cuh"
+#include "products/mat_entries.cuh"
+#include "shared/rotate.cuh"
+
+struct NormQkvRopeStore {
+    using Params = NormQkvRopeStoreParams;
+    static constexpr bool NORM = true;
+    static constexpr u32 Q = 0, K = 1, V = 2, SECOND = V;
+
+    static __device__ __forceinline__ Segment segment(const Params& p, u32 block, u32 pairs) {
+        const u32 q_blocks = (p.n_q_rows / 2 + pairs - 1) / pairs, kv_blocks = (p.n_kv_rows / 2 + pairs - 1) / pairs;
+        if (block < q_blocks) return neighbours(p.q, p.q_row, p.n_q_rows, block * pairs, Q);
+        block -= q_blocks;
+        if (block < kv_blocks) return neighbours(p.k, p.k_row, p.n_kv_rows, block * pairs, K);
+        return neighbours(p.v, p.v_row, p.n_kv_rows, (block - kv_blocks) * pairs, V);
+    }
+
+    static __device__ __forceinline__ void finish(const Params& p, u32 segment, u32 token, u32 pair, float a, float b) {
+        const StepRow& row = step_row(p.step, token);
+        const u32 i = 2 * pair, in_head = i % p.kv.head_dim;
+        float2 v = make_float2(a, b);
+        if (segment != V && in_head < p.rope_dim) v = rotated(v, p.table, row.position, p.rope_dim, in_head);
+        if (segment == Q) *(float2*)(p.out + u64(token) * p.n_q_rows + i) = v;
+        else store_pair(p.kv, segment == K ? p.kv.keys : p.kv.values, row.slot, i, v);
+    }
+};
+
+#define ENTRY(name, T) MAT_ENTRIES(norm_qkv_rope_store_##name, T, NormQkvRopeStore)
+FUSED_TYPES(ENTRY)
+// Files name the type of most of their matrices; V has more bits in some or all layers. What llama.cpp's quantizer makes for
+// models with fewer heads of K and V than of Q: Q2_K_*; Q3_K_M (Q4_K or Q5_K) and Q3_K_L; Q4_K_S and 70B; Q4_K_M; Q5_K_M; IQ4_*.
+#define MIXED(name, T, T2) MAT_VEC_ENTRIES(norm_qkv_rope_store_##name, T, T2, NormQkvRopeStore)
+MIXED(q2_k_q4_k, Q2_K, Q4_K)
+MIXED(q3_k_q4_k, Q3_K, Q4_K)
+MIXED(q3_k_q5_k, Q3_K, Q5_K)
+MIXED(q4_k_q5_k, Q4_K, Q5_K)
+MIXED(q4_k_q6_k, Q4_K, Q6_K)
+MIXED(q5_k_q6_k, Q5_K, Q6_K)
+MIXED(iq4_nl_q5_k, IQ4_NL, Q5_K)
+MIXED(iq4_xs_q5_k, IQ4_XS, Q5_K)
