@@ -1,3 +1,4 @@
+use crate::plan::argmax;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use std::collections::{HashMap, VecDeque};
 use thiserror::Error;
@@ -92,7 +93,7 @@ impl Sampler {
         check_logits(logits)?;
         self.penalize(logits);
         if self.options.temperature == 0.0 {
-            return Ok(crate::backend::cpu::argmax(logits) as u32);
+            return Ok(argmax(logits) as u32);
         }
         let kept = self.candidates(logits);
         let mut at = self.rng.random_range(0.0..1.0) * kept.iter().map(|(_, p)| p).sum::<f64>();

@@ -3,11 +3,13 @@
 //! A plan never changes after a backend has loaded it. What varies from step to step (tokens, positions, KV slots, lengths)
 //! is the [`Step`], one small table that kernels read from device memory.
 
+mod argmax;
 mod cost;
 mod fuse;
 mod op;
 mod step;
 
+pub use argmax::argmax;
 pub use cost::{Cost, Load};
 pub use fuse::{fuse, fused_stems};
 pub use op::*;

@@ -55,14 +55,3 @@ pub fn add_bias(x: &mut [f32], b: &[f32]) {
         }
     }
 }
-
-/// The index of the largest element, the lowest among equals. NaN is never the largest.
-pub fn argmax(x: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, v) in x.iter().enumerate() {
-        if *v > x[best] || x[best].is_nan() {
-            best = i;
-        }
-    }
-    best
-}

@@ -6,8 +6,9 @@ mod elementwise;
 mod mat_mul;
 mod rms_norm;
 
+pub use crate::plan::argmax;
 pub use attention::attention;
-pub use elementwise::{add, add_bias, argmax, embed, rope, swi_glu};
+pub use elementwise::{add, add_bias, embed, rope, swi_glu};
 pub use mat_mul::mat_mul;
 pub use rms_norm::rms_norm;
 
