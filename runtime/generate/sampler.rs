@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// Logits that nothing can be chosen from, or that no likelihood can be computed of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("the model's logits are not finite (--check-tensors looks for the cause)")]
+#[error("the model's logits are not finite")]
 pub struct NotFinite;
 
 /// Errors: every logit is NaN or infinitely small.
