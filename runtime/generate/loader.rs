@@ -220,9 +220,8 @@ mod tests {
     #[test]
     fn the_next_device_takes_over() {
         let options = LoadOptions { n_ctx: Some(16), ..LoadOptions::default() };
-        let try_on = |devices: &[DeviceChoice], options: &LoadOptions| {
-            load_on_first(devices, tiny(), options, &mut |_| {})
-        };
+        let try_on =
+            |devices: &[DeviceChoice], options: &LoadOptions| load_on_first(devices, tiny(), options, &mut |_| {});
         let load = |devices: &[DeviceChoice]| try_on(devices, &options);
         let loaded = load(&[ABSENT, ABSENT, DeviceChoice::Cpu]).expect("the CPU runs it");
         assert_eq!(loaded.session.device(), "cpu");
