@@ -1,5 +1,9 @@
 use super::score::{Perplexity, Text};
-use super::{Chat, Error, GenerateOptions, Generator, LoadError, LoadEvent, LoadNotice, LoadOptions, Loaded, Session};
+use super::{
+    Chat, Error, GenerateOptions, Generator, LoadError, LoadEvent, LoadNotice, LoadOptions, Loaded, Session,
+    load_model, load_model_on,
+};
+use crate::backend::Backend;
 use crate::gguf::Gguf;
 use crate::model::Model;
 use crate::text::{self, ChatTemplate, EncodeOptions, Tokenizer, Vocab};
@@ -34,10 +38,21 @@ impl LanguageModel {
         options: &LoadOptions,
         on_event: &mut dyn FnMut(LoadEvent),
     ) -> Result<LanguageModel, Error> {
-        let gguf = Gguf::open(path.as_ref()).map_err(LoadError::from)?;
-        let model = Model::new(gguf.clone()).map_err(LoadError::from)?;
-        let tokenizer = tokenizer(&gguf, &model)?;
-        Ok(LanguageModel::new(super::load_model(model, options, on_event)?, tokenizer))
+        let (model, tokenizer) = read(path.as_ref())?;
+        Ok(LanguageModel::new(load_model(model, options, on_event)?, tokenizer))
+    }
+
+    /// Loads a model file onto a backend of the caller's own, in place of [`LoadOptions::device`].
+    ///
+    /// Errors: those of [`LanguageModel::load`].
+    pub fn load_on(
+        backend: Box<dyn Backend>,
+        path: impl AsRef<Path>,
+        options: &LoadOptions,
+        on_event: &mut dyn FnMut(LoadEvent),
+    ) -> Result<LanguageModel, Error> {
+        let (model, tokenizer) = read(path.as_ref())?;
+        Ok(LanguageModel::new(load_model_on(backend, model, options, on_event)?, tokenizer))
     }
 
     /// A model that is loaded, with its tokenizer: that of [`tokenizer`] or one with the same tokens.
@@ -146,6 +161,14 @@ impl LanguageModel {
     pub(super) fn text_error(&self, error: text::Error) -> Error {
         Error::Text { name: self.model.name().to_string(), error }
     }
+}
+
+/// A model file, and its tokenizer.
+fn read(path: &Path) -> Result<(Model, Tokenizer), LoadError> {
+    let gguf = Gguf::open(path)?;
+    let model = Model::new(gguf.clone())?;
+    let tokenizer = tokenizer(&gguf, &model)?;
+    Ok((model, tokenizer))
 }
 
 /// The token that texts begin with, where the model expects one.

@@ -32,6 +32,7 @@ pub struct SamplerOptions {
     pub presence_penalty: f32,
     /// Subtracted once per occurrence among the recent tokens; 0 is neutral.
     pub frequency_penalty: f32,
+    /// Makes the choices repeatable.
     pub seed: u64,
 }
 
@@ -59,6 +60,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
+    /// A sampler that has seen no text.
     pub fn new(options: SamplerOptions) -> Sampler {
         let rng = ChaCha12Rng::seed_from_u64(options.seed);
         Sampler { options, recent: VecDeque::new(), rng }
