@@ -85,7 +85,7 @@ fn decode_step(c: &mut Criterion) {
             let options =
                 LoadOptions { device: choice, n_ctx: Some(KV_LEN), chunk: 64, max_outputs: 1, ..Default::default() };
             let loaded =
-                load_model(Synth { shape: *shape, ty: GgmlType::Q4_0, seed: 1 }.model(), &options, &mut |_, _| {});
+                load_model(Synth { shape: *shape, ty: GgmlType::Q4_0, seed: 1 }.model(), &options, &mut |_| {});
             let mut session = loaded.unwrap_or_else(|e| panic!("{e}")).session;
             let load = StepSize { n_tokens: 1, n_outputs: 1, kv_len: KV_LEN as u64 };
             group.throughput(Throughput::Bytes(session.plan().cost(load).bytes()));

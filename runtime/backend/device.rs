@@ -3,7 +3,7 @@
 use super::{Backend, Error, cpu::Cpu};
 use thiserror::Error as ThisError;
 
-/// What `--device` asks for.
+/// What a user asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeviceChoice {
     /// The first real GPU, else the CPU.
@@ -41,7 +41,7 @@ impl std::str::FromStr for DeviceChoice {
 /// What a device is, for lists.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DeviceInfo {
-    /// What `--device` calls it.
+    /// What [`DeviceChoice`] calls it.
     pub id: String,
     pub name: String,
     /// `cpu`, `software`, `integrated GPU`, `discrete GPU`, ...
@@ -112,7 +112,7 @@ fn listing() -> String {
 #[cfg(not(all(feature = "sim", feature = "wgpu")))]
 fn left_out(device: &str, feature: &str) -> Result<Box<dyn Backend>, Error> {
     let what = format!("this build of pronk has no {feature} backend (feature {feature})");
-    Err(Error::Device { device: format!("--device {device}"), what })
+    Err(Error::Absent { device: device.to_string(), what })
 }
 
 /// Opens the chosen device. The error says what was looked for and what there is.
@@ -129,7 +129,7 @@ pub fn open(choice: DeviceChoice) -> Result<Box<dyn Backend>, Error> {
             Err(what) => {
                 let n = ordinal.map_or(String::new(), |n| format!(":{n}"));
                 let what = format!("{what}; available: {}", listing());
-                Err(Error::Device { device: format!("--device cuda{n}"), what })
+                Err(Error::Absent { device: format!("cuda{n}"), what })
             }
         },
         #[cfg(feature = "sim")]

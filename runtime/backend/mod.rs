@@ -28,6 +28,9 @@ pub enum Error {
     /// A step outside the plan's limits.
     #[error("{0}")]
     Step(String),
+    /// A device that was asked for by name is not here.
+    #[error("{device}: {what}")]
+    Absent { device: String, what: String },
     #[error("{device}: {what}")]
     Device { device: String, what: String },
 }

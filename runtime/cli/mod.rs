@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0, 1 for an error (one line), 2 for a wrong command line,
 //! 3 for an unsafe message if that is asked for, 130 after Ctrl-C.
 
+mod advice;
 mod args;
 mod bench;
 mod chat;
@@ -14,7 +15,6 @@ mod guard;
 mod hash;
 mod info;
 mod interrupt;
-mod kl;
 mod logits;
 mod man;
 mod ops;
@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
     match done {
         Err(e) if is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            output::notice(format!("{e:#}"));
+            output::notice(advice::line(&e));
             if e.is::<interrupt::Interrupted>() { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::FAILURE }
         }
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! Arguments of the commands that make text.
 
 use clap::Args;
-use pronk::generate::SamplerOptions;
+use pronk::generate::{ContextEnd, GenerateOptions, SamplerOptions};
 use std::str::FromStr;
 
 /// How tokens are chosen and when the text ends.
@@ -10,7 +10,7 @@ pub struct SamplingArgs {
     /// Most tokens of a reply; -1: until the model ends it
     #[arg(short, long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
-    pub n_predict: i64,
+    n_predict: i64,
     /// Temperature; 0 takes the likeliest token
     #[arg(long, value_name = "T", default_value = "0.8", allow_negative_numbers = true, value_parser = at_least_zero)]
     temp: f32,
@@ -42,15 +42,27 @@ pub struct SamplingArgs {
     seed: i64,
     /// Never choose a token that ends the text
     #[arg(long)]
-    pub ignore_eos: bool,
+    ignore_eos: bool,
     /// End the text where this appears, and leave it out; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub stop: Vec<String>,
+    stop: Vec<String>,
 }
 
 impl SamplingArgs {
+    /// How replies are generated.
+    pub fn options(&self, context_end: ContextEnd) -> GenerateOptions {
+        GenerateOptions {
+            sampler: self.sampler(),
+            max_tokens: usize::try_from(self.n_predict).unwrap_or(usize::MAX),
+            ignore_ends: self.ignore_eos,
+            stops: self.stop.clone(),
+            context_end,
+            log_probs: false,
+        }
+    }
+
     /// The sampler's options. A random seed is drawn here, of 32 bits: short enough to type again.
-    pub fn options(&self) -> SamplerOptions {
+    fn sampler(&self) -> SamplerOptions {
         SamplerOptions {
             temperature: self.temp,
             top_k: self.top_k,
@@ -63,6 +75,11 @@ impl SamplingArgs {
             seed: u64::try_from(self.seed).unwrap_or_else(|_| rand::random::<u32>().into()),
         }
     }
+}
+
+/// The seed; None where no choice is left to chance.
+pub fn seed(options: &SamplerOptions) -> Option<u64> {
+    (options.temperature > 0.0).then_some(options.seed)
 }
 
 fn number(text: &str, expected: &str, accepts: impl Fn(f32) -> bool) -> Result<f32, String> {

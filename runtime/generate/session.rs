@@ -38,10 +38,12 @@ impl Session {
         Session { backend, plan, watch, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
     }
 
+    /// What the session runs on: `cpu`, `cuda:0`, ...
     pub fn device(&self) -> String {
         self.backend.name()
     }
 
+    /// The plan that the backend executes.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -56,6 +58,7 @@ impl Session {
         self.plan.kv.slots - self.n_past
     }
 
+    /// The length of the vocabulary.
     pub fn n_vocab(&self) -> u32 {
         self.n_vocab
     }

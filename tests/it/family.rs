@@ -31,7 +31,7 @@ fn compare(name: &str, (gguf, want): &Known, device: DeviceChoice, kv: KvType, c
     let tokens = PLAIN.tokens(N_TOKENS);
     let options = LoadOptions { device, n_ctx: Some(64), kv, chunk, max_outputs: 64 };
     let model = Model::new(gguf.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let mut session = load_model(model, &options, &mut |_, _| {}).unwrap_or_else(|e| panic!("{name}: {e}")).session;
+    let mut session = load_model(model, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{name}: {e}")).session;
     let mut got = vec![];
     let fed = session.feed(&tokens, Outputs::All, |_, rows| {
         got.extend_from_slice(rows);

@@ -3,7 +3,7 @@
 use crate::common;
 use crate::common::program::{fails, finish, pronk};
 use pronk::backend::DeviceChoice;
-use pronk::generate::{LoadOptions, Loaded, Outputs, load};
+use pronk::generate::{LoadEvent, LoadOptions, Loaded, Outputs, load};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -17,9 +17,9 @@ fn copy() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-fn load_on_cpu(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, String> {
+fn load_on_cpu(path: &Path, on_event: &mut dyn FnMut(LoadEvent)) -> Result<Loaded, String> {
     let options = LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(8), ..LoadOptions::default() };
-    load(path, &options, progress).map_err(|e| e.to_string())
+    load(path, &options, on_event).map_err(|e| e.to_string())
 }
 
 fn writable(path: &Path) -> File {
@@ -37,7 +37,8 @@ fn shorten(path: &Path) -> u64 {
 fn a_file_that_changes_while_loading_is_an_error() {
     let (_folder, path) = copy();
     let mut len = None;
-    let mut cut = |_, _| {
+    let mut cut = |event| {
+        assert!(matches!(event, LoadEvent::Weights { .. }), "{event}");
         len.get_or_insert_with(|| shorten(&path));
     };
     let refused = load_on_cpu(&path, &mut cut).err();
@@ -49,7 +50,7 @@ fn a_file_that_changes_while_loading_is_an_error() {
 #[test]
 fn a_file_that_changes_between_steps_is_an_error() {
     let (_folder, path) = copy();
-    let mut session = load_on_cpu(&path, &mut |_, _| {}).expect("a model").session;
+    let mut session = load_on_cpu(&path, &mut |_| {}).expect("a model").session;
     session.feed(&[1], Outputs::Last, |_, _| true).expect("a token");
     let written = SystemTime::now() + Duration::from_secs(60);
     writable(&path).set_modified(written).expect("a writable file");
@@ -60,7 +61,7 @@ fn a_file_that_changes_between_steps_is_an_error() {
 #[test]
 fn a_file_may_be_replaced_by_renaming() {
     let (folder, path) = copy();
-    let mut session = load_on_cpu(&path, &mut |_, _| {}).expect("a model").session;
+    let mut session = load_on_cpu(&path, &mut |_| {}).expect("a model").session;
     let other = folder.path().join("other");
     fs::write(&other, b"not a model").expect("a writable folder");
     fs::rename(&other, &path).expect("a writable folder");

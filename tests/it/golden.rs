@@ -45,7 +45,7 @@ fn models() -> BTreeMap<String, Golden> {
 fn logits(name: &str, golden: &Golden, device: DeviceChoice, kv: KvType, chunk: u32) -> Option<Vec<f32>> {
     let options = LoadOptions { device, n_ctx: Some(64), kv, chunk, max_outputs: 64 };
     // A refusal that another device would not repeat is about the same thing.
-    let loaded = load(&folder().join(name), &options, &mut |_, _| {}).map_err(|e| match e {
+    let loaded = load(&folder().join(name), &options, &mut |_| {}).map_err(|e| match e {
         LoadError::Refused(e) => *e,
         e => e,
     });
@@ -167,7 +167,7 @@ fn tokens_may_stay_on_the_device() {
     for device in devices.into_iter().chain(wgpu) {
         let options = LoadOptions { device, n_ctx: Some(64), kv: KvType::F32, chunk: 8, max_outputs: 1 };
         let path = common::data("models/tiny-llama3.q4_0.gguf");
-        let mut session = load(&path, &options, &mut |_, _| {}).unwrap_or_else(|e| panic!("{e}")).session;
+        let mut session = load(&path, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}")).session;
         let mut text = |through_host: bool| -> Vec<u32> {
             session.truncate(0);
             session.feed(&[405, 42, 89], Outputs::Last, |_, _| true).expect("a prompt");

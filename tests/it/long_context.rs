@@ -5,12 +5,11 @@ use pronk::backend::cpu::Cpu;
 use pronk::backend::cuda::{Cuda, Driver};
 use pronk::backend::wgpu::{Options, Wgpu};
 use pronk::backend::{Backend, DeviceChoice};
-use pronk::generate::{LoadOptions, Outputs, Report, load, load_model_stating};
+use pronk::generate::{LoadEvent, LoadOptions, Outputs, load, load_model};
 use pronk::gguf::Gguf;
 use pronk::model::{Model, PlanOptions, RopeScaling, Yarn};
 use pronk::plan::*;
 use pronk::quant::Random;
-use std::cell::{Cell, RefCell};
 
 /// Llama 3.1's context.
 const LONG: u32 = 131_072;
@@ -219,16 +218,16 @@ fn memory_is_what_was_said() {
 #[test]
 fn a_large_context_is_stated_first() {
     let options = LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(1 << 20), ..LoadOptions::default() };
-    let (stated, done) = (RefCell::new(vec![]), Cell::new(false));
-    let mut state = |what: &str| {
-        assert!(!done.get(), "before the weights");
-        stated.borrow_mut().push(what.to_string());
-    };
-    let mut report = Report { state: &mut state, progress: &mut |_, _| done.set(true) };
-    let loaded = load_model_stating(model("tiny-llama3.q4_0.gguf"), &options, &mut report);
-    loaded.map(drop).map_err(|e| e.to_string()).expect("loads");
-    assert!(done.get());
-    let stated = stated.into_inner();
+    let (mut stated, mut done) = (vec![], false);
+    let loaded = load_model(model("tiny-llama3.q4_0.gguf"), &options, &mut |event| match event {
+        LoadEvent::Weights { .. } => done = true,
+        LoadEvent::LargeContext { .. } => {
+            assert!(!done, "before the weights");
+            stated.push(event.to_string());
+        }
+    });
+    loaded.map(drop).unwrap_or_else(|e| panic!("{e}"));
+    assert!(done);
     assert!(stated.len() == 1 && stated[0].starts_with("a context of 1048576 tokens takes 1.3 GiB ("), "{stated:?}");
     assert!(stated[0].contains(" + 1.0 GiB KV cache + ") && stated[0].ends_with(" free on cpu"), "{stated:?}");
 }
@@ -241,7 +240,7 @@ fn a_shifted_context_is_a_fresh_one_of_what_was_kept() {
     for device in [Some(DeviceChoice::Cpu), sim, wgpu].into_iter().flatten() {
         let options = LoadOptions { device, n_ctx: Some(16), kv: KvType::F16, chunk: 16, max_outputs: 1 };
         let path = common::data("models/tiny-llama3.q4_0.gguf");
-        let session = || load(&path, &options, &mut |_, _| {}).unwrap_or_else(|e| panic!("{e}")).session;
+        let session = || load(&path, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}")).session;
         let feed = |session: &mut pronk::generate::Session, tokens: &[u32]| {
             session.feed(tokens, Outputs::Last, |_, _| true).unwrap_or_else(|e| panic!("{e}"));
         };

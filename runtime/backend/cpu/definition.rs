@@ -1,7 +1,7 @@
 //! Every operation as plain loops over f32, and how a step runs each.
 
 use super::{Machine, attention, mat_mul};
-use crate::plan::{NEXT_TOKEN, Op, Pairing, StepRow};
+use crate::plan::{NEXT_TOKEN, Op, Pairing, StepRow, argmax};
 use crate::quant::{self, GgmlType};
 
 impl Machine<'_> {
@@ -146,15 +146,4 @@ pub fn add_bias(x: &mut [f32], b: &[f32]) {
             *x += b;
         }
     }
-}
-
-/// The index of the largest element, the lowest among equals. NaN is never the largest.
-pub fn argmax(x: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, v) in x.iter().enumerate() {
-        if *v > x[best] || x[best].is_nan() {
-            best = i;
-        }
-    }
-    best
 }

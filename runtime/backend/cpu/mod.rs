@@ -6,8 +6,9 @@ mod definition;
 mod kv;
 mod mat_mul;
 
+pub use crate::plan::argmax;
 pub use attention::attention;
-pub use definition::{add, add_bias, argmax, embed, rms_norm, rope, swi_glu};
+pub use definition::{add, add_bias, embed, rms_norm, rope, swi_glu};
 pub use kv::KvRows;
 pub use mat_mul::mat_mul;
 

@@ -15,7 +15,7 @@ mod swi_glu;
 
 pub use add::Add;
 pub use add_bias::AddBias;
-pub use argmax::Argmax;
+pub use argmax::{Argmax, argmax};
 pub use attention::Attention;
 pub use embed::Embed;
 pub use gather::Gather;
