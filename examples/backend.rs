@@ -34,8 +34,8 @@ impl Backend for Counting {
 
     fn run(&mut self, step: &Step) -> Result<(), Error> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        for op in self.plan.iter().flat_map(|plan| plan.ops(plan.phase(step.n_tokens()))) {
-            *counts.entry(op.stem()).or_default() += 1;
+        for op in self.plan.iter().flat_map(|plan| step.ops(plan).1) {
+            *counts.entry(op.kind().stem()).or_default() += 1;
         }
         self.reference.run(step)
     }

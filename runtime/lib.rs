@@ -22,7 +22,7 @@
 //! use pronk::{DeviceChoice, End, GenerateOptions, LanguageModel, LoadOptions};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let path = "tests/data/models/tiny-llama3.q4_0.gguf";
-//! let on_cpu = LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(256), ..LoadOptions::default() };
+//! let on_cpu = LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(256), ..LoadOptions::default() };
 //! let mut model = LanguageModel::load(path, &on_cpu, &mut |_| {})?;
 //! let mut chat = model.chat()?;
 //! chat.options = GenerateOptions { max_tokens: 16, stops: vec!["\n\n".to_string()], ..GenerateOptions::default() };

@@ -101,7 +101,7 @@ fn steps(args: &Args) -> Result<Vec<Step>> {
     let d = &args.device;
     let mut steps =
         vec![step("devices", "devices", 30), step("ops-test", &format!("ops test --device {d} --json"), 120)];
-    if backend::open(DeviceChoice::Wgpu(None)).is_ok() && d != "wgpu" {
+    if backend::open("wgpu".parse()?).is_ok() && d != "wgpu" {
         steps.push(step("ops-test-wgpu", "ops test --device wgpu --json", 120));
     }
     if cfg!(feature = "sim") {

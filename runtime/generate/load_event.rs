@@ -1,5 +1,6 @@
 use super::{DoesNotFit, LoadError};
 use crate::backend::{DeviceChoice, Footprint, gib};
+use crate::plan::OpKind;
 use std::fmt;
 
 /// What happens during a load, in order.
@@ -47,6 +48,13 @@ pub enum LoadNotice {
         /// The next device.
         next: DeviceChoice,
     },
+    /// The backend lacks operations, which the reference runs.
+    OnReference {
+        /// The device's name.
+        device: String,
+        /// The operations.
+        ops: Vec<OpKind>,
+    },
     /// The context is larger than what the model was trained for.
     BeyondTraining {
         /// The context, in tokens.
@@ -66,8 +74,14 @@ pub enum LoadNotice {
 impl fmt::Display for LoadNotice {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            LoadNotice::DeviceRefused { error, next: DeviceChoice::Cpu } => write!(f, "{error}: using the CPU"),
+            LoadNotice::DeviceRefused { error, next } if *next == DeviceChoice::CPU => {
+                write!(f, "{error}: using the CPU")
+            }
             LoadNotice::DeviceRefused { error, .. } => write!(f, "{error}: trying the next device"),
+            LoadNotice::OnReference { device, ops } => {
+                let ops: Vec<&str> = ops.iter().map(|op| op.stem()).collect();
+                write!(f, "{device}: the reference runs {}", ops.join(", "))
+            }
             LoadNotice::BeyondTraining { n_ctx, n_ctx_train } => write!(
                 f,
                 "a context of {n_ctx} tokens: the model was trained for {n_ctx_train} positions, quality drops beyond"

@@ -67,12 +67,12 @@ pub fn load_model(
         DeviceChoice::Auto => {
             let gpus = backend::available().into_iter().filter(|device| device.is_gpu);
             let gpus = gpus.filter_map(|gpu| gpu.id.parse().ok());
-            load_on_first(&gpus.chain([DeviceChoice::Cpu]).collect::<Vec<_>>(), model, options, on_event)
+            load_on_first(&gpus.chain([DeviceChoice::CPU]).collect::<Vec<_>>(), model, options, on_event)
         }
         device => {
             let mut notices = vec![];
             let session = load_on(device, &model, options, &mut notices, on_event).map_err(|e| {
-                let helps = device != DeviceChoice::Cpu && e.is_refusal();
+                let helps = device != DeviceChoice::CPU && e.is_refusal();
                 let helps = helps && backend::check_supported(&Cpu::default(), &smallest).is_ok();
                 if helps { LoadError::Refused(Box::new(e)) } else { e }
             })?;
@@ -91,8 +91,7 @@ pub fn load_model_on(
     on_event: &mut dyn FnMut(LoadEvent),
 ) -> Result<Loaded, LoadError> {
     let mut notices = vec![];
-    // The backend may read the mapped file at every step.
-    let session = load_into(backend, true, &model, options, &mut notices, on_event)?;
+    let session = load_into(backend, &model, options, &mut notices, on_event)?;
     Ok(Loaded { model, session, notices })
 }
 
@@ -125,13 +124,11 @@ fn load_on(
     notices: &mut Vec<LoadNotice>,
     on_event: &mut dyn FnMut(LoadEvent),
 ) -> Result<Session, LoadError> {
-    load_into(backend::open(choice)?, choice == DeviceChoice::Cpu, model, options, notices, on_event)
+    load_into(backend::open(choice)?, model, options, notices, on_event)
 }
 
-/// `in_place`: the device reads the weights in the mapped file, at every step.
 fn load_into(
     mut device: Box<dyn Backend>,
-    in_place: bool,
     model: &Model,
     options: &LoadOptions,
     notices: &mut Vec<LoadNotice>,
@@ -151,7 +148,12 @@ fn load_into(
     device.load(&plan, &weights, &mut |done| on_event(LoadEvent::Weights { done, total }))?;
     let watch = model.gguf().map(|gguf| gguf.watch().clone()).unwrap_or_default();
     watch.check()?; // what was loaded may not be what was checked
-    Ok(Session::new(device, plan, if in_place { watch } else { Watch::default() }))
+    let watch = if device.reads_mapped_weights() { watch } else { Watch::default() };
+    let ops = device.on_reference();
+    if !ops.is_empty() {
+        notices.push(LoadNotice::OnReference { device: device.name(), ops });
+    }
+    Ok(Session::new(device, plan, watch))
 }
 
 fn planned(model: &Model, options: &LoadOptions, n_ctx: u32) -> Result<Plan, LoadError> {
@@ -208,7 +210,9 @@ mod tests {
     use crate::quant::GgmlType;
 
     /// No machine has that many adapters.
-    const ABSENT: DeviceChoice = DeviceChoice::Wgpu(Some(9999));
+    fn absent() -> DeviceChoice {
+        "wgpu:9999".parse().expect("a name")
+    }
 
     fn tiny() -> Model {
         let shape = Shape::find("smollm2-135m").expect("a known shape");
@@ -223,16 +227,16 @@ mod tests {
         let try_on =
             |devices: &[DeviceChoice], options: &LoadOptions| load_on_first(devices, tiny(), options, &mut |_| {});
         let load = |devices: &[DeviceChoice]| try_on(devices, &options);
-        let loaded = load(&[ABSENT, ABSENT, DeviceChoice::Cpu]).expect("the CPU runs it");
+        let loaded = load(&[absent(), absent(), DeviceChoice::CPU]).expect("the CPU runs it");
         assert_eq!(loaded.session.device(), "cpu");
         assert_eq!(loaded.notices.len(), 2);
         let notices: Vec<String> = loaded.notices.iter().map(LoadNotice::to_string).collect();
         assert!(notices[0].contains("wgpu") && notices[0].ends_with(": trying the next device"), "{notices:?}");
         assert!(notices[1].ends_with(": using the CPU"), "{notices:?}");
-        assert!(load(&[DeviceChoice::Cpu, ABSENT]).expect("the CPU runs it").notices.is_empty());
-        assert!(load(&[ABSENT]).is_err());
+        assert!(load(&[DeviceChoice::CPU, absent()]).expect("the CPU runs it").notices.is_empty());
+        assert!(load(&[absent()]).is_err());
         // A context that is too large is the user's choice: no other device makes up for it.
-        let refused = try_on(&[DeviceChoice::Cpu, ABSENT], &LoadOptions { n_ctx: Some(0), ..options.clone() });
+        let refused = try_on(&[DeviceChoice::CPU, absent()], &LoadOptions { n_ctx: Some(0), ..options.clone() });
         assert!(matches!(refused, Err(LoadError::Context { .. })));
     }
 }

@@ -30,7 +30,7 @@ const OWNERS: [(&str, &str); 9] = [
 ];
 
 /// The only places with unsafe code, each behind a safe interface.
-const UNSAFE: [&str; 5] = ["platform.rs", "gguf/map.rs", "backend/wgpu", "backend/cuda/driver"];
+const UNSAFE: [&str; 4] = ["platform.rs", "gguf/map.rs", "backend/wgpu", "backend/cuda/driver"];
 
 fn runtime() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime")

@@ -36,10 +36,11 @@ fn fused(mut plan: Plan, device: &dyn Backend) -> Plan {
 
 #[test]
 fn names_are_parsed() {
-    assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(None)));
-    assert_eq!("cuda:3".parse(), Ok(DeviceChoice::Cuda(Some(3))));
-    assert_eq!("sim".parse(), Ok(DeviceChoice::Sim));
-    for wrong in ["cuda:", "cuda:-1", "cuda:x", "sim:0", "CUDA"] {
+    for name in ["cuda", "cuda:3", "sim", "cuda:1+ref"] {
+        let Ok(DeviceChoice::Named(parsed)) = name.parse() else { panic!("{name} is a device's name") };
+        assert_eq!(parsed.to_string(), name);
+    }
+    for wrong in ["cuda:", "cuda:-1", "cuda:x", "sim:0", "CUDA", "+ref", "cuda+", "cuda+ref:1"] {
         let error = wrong.parse::<DeviceChoice>().expect_err(wrong).to_string();
         assert!(error.starts_with(wrong) && error.contains("cuda:N"), "{error}");
     }
@@ -47,7 +48,7 @@ fn names_are_parsed() {
 
 #[test]
 fn a_missing_driver_is_one_line_that_says_what_was_looked_for() {
-    if let Ok(gpu) = open(DeviceChoice::Cuda(None)) {
+    if let Ok(gpu) = open(common::device("cuda")) {
         return println!("skipped: this machine has a CUDA driver and {}", gpu.name());
     }
     let with = |device: &str, parts: &[&str]| {

@@ -45,22 +45,22 @@ fn compare(name: &str, (gguf, want): &Known, device: DeviceChoice, kv: KvType, c
 
 /// Prefill and decode on the CPU. The limits are tighter than those of golden.rs: the models are smaller.
 fn compare_on_cpu(name: &str, known: &Known) {
-    compare(name, known, DeviceChoice::Cpu, KvType::F32, 64, 1e-10);
-    compare(name, known, DeviceChoice::Cpu, KvType::F32, 1, 1e-10);
-    compare(name, known, DeviceChoice::Cpu, KvType::F16, 16, 1e-5);
+    compare(name, known, DeviceChoice::CPU, KvType::F32, 64, 1e-10);
+    compare(name, known, DeviceChoice::CPU, KvType::F32, 1, 1e-10);
+    compare(name, known, DeviceChoice::CPU, KvType::F16, 16, 1e-5);
 }
 
 /// On the CPU, and on the others where they are: one kind of cache in prefill, the other in decode.
 fn compare_everywhere(name: &str, file: &GgufBuilder) {
     let known = known(file);
     compare_on_cpu(name, &known);
-    let wgpu = DeviceChoice::Wgpu(None);
+    let wgpu = common::device("wgpu");
     if common::is_here("wgpu", pronk::backend::open(wgpu)).is_some() {
         compare(name, &known, wgpu, KvType::F32, 64, 1e-6);
         compare(name, &known, wgpu, KvType::F16, 7, 1e-5);
     }
-    compare(name, &known, DeviceChoice::Sim, KvType::F32, 7, 1e-6);
-    compare(name, &known, DeviceChoice::Sim, KvType::F16, 64, 1e-5);
+    compare(name, &known, common::device("sim"), KvType::F32, 7, 1e-6);
+    compare(name, &known, common::device("sim"), KvType::F16, 64, 1e-5);
 }
 
 /// SmolLM2's three query heads per KV head, Yi's seven; heads of another width than their share, or rotated in part.

@@ -18,7 +18,7 @@ fn copy() -> (TempDir, PathBuf) {
 }
 
 fn load_on_cpu(path: &Path, on_event: &mut dyn FnMut(LoadEvent)) -> Result<Loaded, String> {
-    let options = LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(8), ..LoadOptions::default() };
+    let options = LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(8), ..LoadOptions::default() };
     load(path, &options, on_event).map_err(|e| e.to_string())
 }
 

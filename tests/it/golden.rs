@@ -89,7 +89,7 @@ fn compare_with_cpu(device: DeviceChoice, chunk: u32, limit: f64) -> usize {
     let mut compared = 0;
     for (name, golden) in &models() {
         let Some(got) = logits(name, golden, device, KvType::Q8_0, chunk) else { continue };
-        let want = logits(name, golden, DeviceChoice::Cpu, KvType::Q8_0, chunk).expect("the CPU runs every model");
+        let want = logits(name, golden, DeviceChoice::CPU, KvType::Q8_0, chunk).expect("the CPU runs every model");
         let error = nmse(&got, &want);
         println!("{name} {device:?} q8_0 chunk {chunk}, against the CPU: {error:.1e}");
         assert!(error <= limit, "{name} on {device:?}, q8_0 cache, chunk {chunk}: {error:.2e}, limit {limit:.0e}");
@@ -100,31 +100,31 @@ fn compare_with_cpu(device: DeviceChoice, chunk: u32, limit: f64) -> usize {
 
 #[test]
 fn cpu_f32_cache() {
-    assert!(compare_all(DeviceChoice::Cpu, KvType::F32, 64, limit(KvType::F32)) >= 7);
+    assert!(compare_all(DeviceChoice::CPU, KvType::F32, 64, limit(KvType::F32)) >= 7);
 }
 
 #[test]
 fn cpu_f16_cache() {
-    assert!(compare_all(DeviceChoice::Cpu, KvType::F16, 64, limit(KvType::F16)) >= 7);
+    assert!(compare_all(DeviceChoice::CPU, KvType::F16, 64, limit(KvType::F16)) >= 7);
 }
 
 #[test]
 fn cpu_q8_0_cache() {
     for chunk in [64, 1] {
-        assert!(compare_all(DeviceChoice::Cpu, KvType::Q8_0, chunk, limit(KvType::Q8_0)) >= 7);
+        assert!(compare_all(DeviceChoice::CPU, KvType::Q8_0, chunk, limit(KvType::Q8_0)) >= 7);
     }
 }
 
 /// Token by token: the decode list of operations.
 #[test]
 fn cpu_one_at_a_time() {
-    assert!(compare_all(DeviceChoice::Cpu, KvType::F32, 1, limit(KvType::F32)) >= 7);
+    assert!(compare_all(DeviceChoice::CPU, KvType::F32, 1, limit(KvType::F32)) >= 7);
 }
 
 /// The WGSL kernels in both phases: prefill in one step of all tokens, decode token by token.
 #[test]
 fn wgpu() {
-    let device = DeviceChoice::Wgpu(None);
+    let device = common::device("wgpu");
     if common::is_here("wgpu", pronk::backend::open(device)).is_some() {
         for (kv, chunk) in [(KvType::F32, 64), (KvType::F16, 64), (KvType::F16, 1), (KvType::F16, 7)] {
             assert!(compare_all(device, kv, chunk, 1e-5) >= 4);
@@ -148,22 +148,21 @@ fn compare_cuda(device: DeviceChoice) {
 
 #[test]
 fn sim() {
-    compare_cuda(DeviceChoice::Sim);
+    compare_cuda(common::device("sim"));
 }
 
 #[test]
 fn cuda() {
-    if common::is_here("cuda", pronk::backend::open(DeviceChoice::Cuda(None))).is_some() {
-        compare_cuda(DeviceChoice::Cuda(None));
+    if common::is_here("cuda", pronk::backend::open(common::device("cuda"))).is_some() {
+        compare_cuda(common::device("cuda"));
     }
 }
 
 /// Greedy text is the same whether each token passes through the host or the device hands it on.
 #[test]
 fn tokens_may_stay_on_the_device() {
-    let wgpu =
-        common::is_here("wgpu", pronk::backend::open(DeviceChoice::Wgpu(None))).map(|_| DeviceChoice::Wgpu(None));
-    let devices = [DeviceChoice::Cpu, DeviceChoice::Sim];
+    let wgpu = common::is_here("wgpu", pronk::backend::open(common::device("wgpu"))).map(|_| common::device("wgpu"));
+    let devices = [DeviceChoice::CPU, common::device("sim")];
     for device in devices.into_iter().chain(wgpu) {
         let options = LoadOptions { device, n_ctx: Some(64), kv: KvType::F32, chunk: 8, max_outputs: 1 };
         let path = common::data("models/tiny-llama3.q4_0.gguf");

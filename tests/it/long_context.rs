@@ -217,7 +217,7 @@ fn memory_is_what_was_said() {
 /// A context of a GiB is announced before anything of it is there. Pages that nobody touches cost nothing.
 #[test]
 fn a_large_context_is_stated_first() {
-    let options = LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(1 << 20), ..LoadOptions::default() };
+    let options = LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(1 << 20), ..LoadOptions::default() };
     let (mut stated, mut done) = (vec![], false);
     let loaded = load_model(model("tiny-llama3.q4_0.gguf"), &options, &mut |event| match event {
         LoadEvent::Weights { .. } => done = true,
@@ -234,10 +234,10 @@ fn a_large_context_is_stated_first() {
 
 #[test]
 fn a_shifted_context_is_a_fresh_one_of_what_was_kept() {
-    let wgpu = DeviceChoice::Wgpu(None);
+    let wgpu = common::device("wgpu");
     let wgpu = common::is_here("wgpu", pronk::backend::open(wgpu)).map(|_| wgpu);
-    let sim = Some(DeviceChoice::Sim);
-    for device in [Some(DeviceChoice::Cpu), sim, wgpu].into_iter().flatten() {
+    let sim = Some(common::device("sim"));
+    for device in [Some(DeviceChoice::CPU), sim, wgpu].into_iter().flatten() {
         let options = LoadOptions { device, n_ctx: Some(16), kv: KvType::F16, chunk: 16, max_outputs: 1 };
         let path = common::data("models/tiny-llama3.q4_0.gguf");
         let session = || load(&path, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}")).session;

@@ -30,3 +30,4 @@ mod tokenizer;
 mod top_k;
 mod types;
 mod wgpu;
+mod with_reference;

@@ -166,7 +166,7 @@ fn a_split_model_has_the_logits_of_the_whole() {
     }
     let logits = |path: &Path| {
         let options =
-            LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(8), kv: KvType::F32, ..LoadOptions::default() };
+            LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(8), kv: KvType::F32, ..LoadOptions::default() };
         let mut session = load(path, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}")).session;
         session.feed(&[405, 42, 89], Outputs::Last, |_, _| true).expect("a prompt");
         let mut logits = vec![];

@@ -134,7 +134,7 @@ fn activations_stay_in_range_through_126_layers() {
     let shape =
         Shape { n_layers: 126, n_embd: 256, n_ff: 256, n_vocab: 512, n_ctx: 64, ..head_geometry("llama3.2-1b") };
     for ty in [GgmlType::Q4_0, GgmlType::Q2_K] {
-        let logits = logits(shape, ty, DeviceChoice::Cpu, 4);
+        let logits = logits(shape, ty, DeviceChoice::CPU, 4);
         let rms = (logits.iter().map(|v| v * v).sum::<f32>() / logits.len() as f32).sqrt();
         assert!((0.5..2.0).contains(&rms), "{ty}: logits of {rms}");
     }
@@ -167,7 +167,7 @@ fn logits(shape: Shape, ty: GgmlType, device: DeviceChoice, chunk: u32) -> Vec<f
 fn agrees_with_the_cpu(device: DeviceChoice) {
     for (name, ty) in [("llama3.1-405b", GgmlType::Q4_0), ("llama3.2-1b", GgmlType::Q8_0)] {
         let shape = head_geometry(name);
-        let want = logits(shape, ty, DeviceChoice::Cpu, 12);
+        let want = logits(shape, ty, DeviceChoice::CPU, 12);
         // Prefill may multiply in f16, decode does not.
         for (chunk, limit) in [(12, 1e-5), (7, 1e-9)] {
             let error = nmse(&logits(shape, ty, device, chunk), &want);
@@ -179,20 +179,20 @@ fn agrees_with_the_cpu(device: DeviceChoice) {
 
 #[test]
 fn sim_runs_the_heads_of_large_models() {
-    agrees_with_the_cpu(DeviceChoice::Sim);
+    agrees_with_the_cpu(common::device("sim"));
 }
 
 #[test]
 fn cuda_runs_the_heads_of_large_models() {
-    if common::is_here("cuda", pronk::backend::open(DeviceChoice::Cuda(None))).is_some() {
-        agrees_with_the_cpu(DeviceChoice::Cuda(None));
+    if common::is_here("cuda", pronk::backend::open(common::device("cuda"))).is_some() {
+        agrees_with_the_cpu(common::device("cuda"));
     }
 }
 
 #[test]
 fn wgpu_runs_the_heads_of_large_models() {
-    if common::is_here("wgpu", pronk::backend::open(DeviceChoice::Wgpu(None))).is_some() {
-        agrees_with_the_cpu(DeviceChoice::Wgpu(None));
+    if common::is_here("wgpu", pronk::backend::open(common::device("wgpu"))).is_some() {
+        agrees_with_the_cpu(common::device("wgpu"));
     }
 }
 

@@ -12,10 +12,29 @@ pub use definition::{add, add_bias, embed, rms_norm, rope, swi_glu};
 pub use kv::KvRows;
 pub use mat_mul::mat_mul;
 
-use super::{Backend, Error, Footprint, Memory, Unsupported};
+use super::{Backend, DeviceInfo, Error, Footprint, Memory, Registered, Unsupported, system_memory};
 use crate::plan::{Buf, Op, Phase, Plan, Step, Weight, Weights};
 use crate::quant;
 
+/// The reference, among the other backends.
+pub static REGISTERED: Registered = Registered {
+    name: "cpu",
+    has_index: false,
+    devices: || {
+        vec![DeviceInfo {
+            id: "cpu".to_string(),
+            name: format!("{} threads, the reference", rayon::current_num_threads()),
+            kind: "cpu".to_string(),
+            is_gpu: false,
+            memory: system_memory(),
+            limits: vec![],
+            features: vec![],
+        }]
+    },
+    open: |_| Ok(Box::new(Cpu::default())),
+};
+
+/// The reference: the definition of every operation.
 #[derive(Default)]
 pub struct Cpu {
     loaded: Option<Loaded>,
@@ -48,7 +67,7 @@ impl Backend for Cpu {
     }
 
     fn memory(&self) -> Option<Memory> {
-        super::device::system_memory()
+        system_memory()
     }
 
     /// Weights stay in the mapped file; only the tables that the model computed take memory.

@@ -20,7 +20,7 @@ pub use kernels::{SOURCES, Source, entries};
 pub use ptx_sim::Gpu as GpuModel;
 
 use super::params::Step as StepHead;
-use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Unsupported, check_supported};
+use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, check_supported};
 use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, Phase, Plan, Step, StepRow, Weights};
 use driver::{Graph, Launch, Ptr};
 use kernels::Kernels;
@@ -46,14 +46,28 @@ struct Loaded {
     step_bytes: Vec<u8>,
 }
 
-/// The GPUs that the CUDA driver lists.
-pub fn available() -> Vec<DeviceInfo> {
-    driver::gpus()
-}
+/// NVIDIA GPUs, among the other backends.
+pub static REGISTERED: Registered = Registered {
+    name: "cuda",
+    has_index: true,
+    devices: driver::gpus,
+    open: |ordinal| match Cuda::open(ordinal) {
+        Ok(gpu) => Ok(Box::new(gpu)),
+        Err(what) => {
+            let n = ordinal.map_or(String::new(), |n| format!(":{n}"));
+            Err(Error::Absent { device: format!("cuda{n}"), what })
+        }
+    },
+};
+
+/// The simulator, among the other backends.
+#[cfg(feature = "sim")]
+pub static SIMULATOR: Registered =
+    Registered { name: "sim", has_index: false, devices: || vec![simulator()], open: |_| Ok(Box::new(Cuda::sim())) };
 
 /// What the simulator is, for lists.
 #[cfg(feature = "sim")]
-pub fn simulator() -> DeviceInfo {
+fn simulator() -> DeviceInfo {
     let sim = Sim::new(kernels::SM_90);
     DeviceInfo {
         id: "sim".to_string(),
@@ -249,6 +263,10 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn memory(&self) -> Option<Memory> {
         self.driver.memory()
+    }
+
+    fn reads_mapped_weights(&self) -> bool {
+        false
     }
 
     /// The most that is held at a time: the piece of the file that is repacked goes before the rest comes.

@@ -65,7 +65,7 @@ fn plan_and_run(model: Model) {
     // Every tensor of the plan is in the file, so what is allocated from here on is bounded by the file's size.
     let last = model.config.n_vocab - 1;
     let options =
-        LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(trained.min(2)), chunk: 2, ..LoadOptions::default() };
+        LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(trained.min(2)), chunk: 2, ..LoadOptions::default() };
     let mut session = match load_model(model, &options, &mut |_| {}) {
         Ok(loaded) => loaded.session,
         Err(e) => return check_error(e),

@@ -5,6 +5,7 @@ pub mod gguf_checked;
 pub mod program;
 pub mod tiny_llama;
 
+use pronk::backend::DeviceChoice;
 use std::path::{Path, PathBuf};
 
 /// A file under `tests/data`.
@@ -18,6 +19,11 @@ pub fn npy(path: &Path) -> (Vec<f32>, usize) {
     let file = npyz::NpyFile::new(&bytes[..]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let cols = *file.shape().last().expect("a shape") as usize;
     (file.into_vec().unwrap_or_else(|e| panic!("{}: {e}", path.display())), cols)
+}
+
+/// A device by its name.
+pub fn device(name: &str) -> DeviceChoice {
+    name.parse().unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Whether a device is here, from the error of opening it. A missing one is reported, and fails the test where the environment
