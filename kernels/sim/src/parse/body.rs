@@ -2,8 +2,8 @@
 
 use crate::error::At;
 use crate::parse::ast::{Arg, AstInst, Stmt};
+use crate::parse::cursor::{Parser, number};
 use crate::parse::lex::Tok;
-use crate::parse::{Parser, number};
 use crate::ty::Ty;
 
 impl Parser<'_> {
