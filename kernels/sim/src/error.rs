@@ -41,6 +41,8 @@ pub enum HostError {
 pub enum Fault {
     #[error("{kernel}: {what} {value}, the limit is {limit}")]
     Limit { kernel: String, what: &'static str, value: u64, limit: u64 },
+    #[error("{kernel}: the grid or the block is empty")]
+    Empty { kernel: String },
     #[error("{kernel}: parameters are {given} bytes, the kernel takes {expected}")]
     Params { kernel: String, given: usize, expected: usize },
     #[error("{kernel}: a cooperative grid of {ctas} blocks does not fit, {resident} can be resident")]

@@ -7,6 +7,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod check;
+mod config;
 mod count;
 mod device;
 mod error;
@@ -19,9 +20,10 @@ mod parse;
 mod ty;
 
 pub use check::finding::{Check, Checks, Finding};
+pub use config::{LaunchConfig, Limits};
 pub use count::counters::Counters;
 pub use count::roofline::{GPUS, Gpu, Roofline};
-pub use device::{Device, LaunchConfig, Limits, Report};
+pub use device::{Device, Report};
 pub use error::{Fault, HostError, LoadError};
 pub use ir::{Class, Param};
 pub use module::{Kernel, Module};

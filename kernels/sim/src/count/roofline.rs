@@ -1,7 +1,7 @@
 //! An estimate of a launch's time on a named GPU: the largest of the times that its limits allow.
 
+use crate::config::LaunchConfig;
 use crate::count::counters::Counters;
-use crate::device::LaunchConfig;
 use crate::ir::Class;
 use crate::module::Kernel;
 

@@ -1,6 +1,6 @@
 //! Arrival of a warp at a barrier of its block. The block completes it: see `cta`.
 
-use super::cta::Arrival;
+use super::block::Arrival;
 use super::warp::State;
 use super::{Exec, Flow};
 use crate::check::finding::Check;

@@ -1,21 +1,24 @@
 //! Runs a warp: picks one of its parts, executes instructions, handles divergence.
 
 mod barrier;
+mod block;
 mod compute;
 mod cta;
 mod exchange;
+mod grid;
 pub(crate) mod launch;
 pub(crate) mod memory;
 mod mma;
 mod printf;
 mod ready;
+pub(crate) mod shape;
 mod step;
 pub(crate) mod warp;
 
 use crate::check::finding::{Check, Finding, Sink};
 use crate::count::counters::Stats;
 use crate::error::Fault;
-use crate::exec::cta::{Barrier, CtaState};
+use crate::exec::block::{Barrier, CtaState};
 use crate::exec::launch::Launch;
 use crate::exec::warp::{Part, State, Warp};
 use crate::ir::*;

@@ -153,12 +153,12 @@ impl Exec<'_> {
         self.cta.epoch += u64::from(first);
         o.epochs[self.cta.id as usize] = self.cta.epoch as u32;
         o.version += 1;
-        self.launch.released.store(true, Relaxed);
+        self.launch.progress.released.store(true, Relaxed);
     }
 
     /// Takes over what others published there.
     pub(super) fn acquire(&mut self, address: u64) {
-        if !self.launch.released.load(Relaxed) {
+        if !self.launch.progress.released.load(Relaxed) {
             return;
         }
         let Ok(sync) = self.launch.mem.sync.lock() else {

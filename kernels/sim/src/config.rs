@@ -1,0 +1,57 @@
+//! What a device can hold, and how a kernel is launched.
+
+/// What the simulated device can hold, and how it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of global memory. The host needs about 5.3 times what is allocated, for the checks.
+    pub global_bytes: u64,
+    /// Bytes of shared memory per block, static and dynamic (H100: 227 KiB).
+    pub shared_bytes: u32,
+    pub threads_per_block: u32,
+    /// Blocks of a cooperative grid.
+    pub cooperative_blocks: u32,
+    /// Warp instructions of one block before it counts as endless.
+    pub instructions_per_block: u64,
+    /// Host threads; 0 takes all cores. One makes float atomics reproducible.
+    pub host_threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            global_bytes: 4 << 30,
+            shared_bytes: 227 << 10,
+            threads_per_block: 1024,
+            cooperative_blocks: 132 * 8,
+            instructions_per_block: 4_000_000_000,
+            host_threads: 0,
+        }
+    }
+}
+
+/// How a kernel is launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaunchConfig {
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    /// Bytes of dynamic shared memory.
+    pub dynamic_shared: u32,
+    /// All blocks are resident at once and may wait for each other.
+    pub cooperative: bool,
+    /// Programmatic dependent launch: the kernel may start before its predecessor has ended, and must execute
+    /// `griddepcontrol.wait` before it touches what that one writes, or writes what it touches.
+    pub dependent: bool,
+}
+
+impl LaunchConfig {
+    /// One-dimensional grid and block.
+    pub fn linear(blocks: u32, threads: u32) -> LaunchConfig {
+        LaunchConfig {
+            grid: [blocks, 1, 1],
+            block: [threads, 1, 1],
+            dynamic_shared: 0,
+            cooperative: false,
+            dependent: false,
+        }
+    }
+}
