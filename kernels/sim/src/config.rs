@@ -7,10 +7,11 @@ pub struct Limits {
     pub global_bytes: u64,
     /// Bytes of shared memory per block, static and dynamic (H100: 227 KiB).
     pub shared_bytes: u32,
+    /// Threads of a block, at most 1024.
     pub threads_per_block: u32,
-    /// Blocks of a cooperative grid.
+    /// Blocks of a cooperative grid: all are resident at once.
     pub cooperative_blocks: u32,
-    /// Warp instructions of one block before it counts as endless.
+    /// Warp instructions that one block may execute; a block that needs more counts as endless.
     pub instructions_per_block: u64,
     /// Host threads; 0 takes all cores. One makes float atomics reproducible.
     pub host_threads: usize,
@@ -32,19 +33,21 @@ impl Default for Limits {
 /// How a kernel is launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaunchConfig {
+    /// Blocks: x, y, z.
     pub grid: [u32; 3],
+    /// Threads of a block: x, y, z.
     pub block: [u32; 3],
-    /// Bytes of dynamic shared memory.
+    /// Bytes of dynamic shared memory per block.
     pub dynamic_shared: u32,
     /// All blocks are resident at once and may wait for each other.
     pub cooperative: bool,
-    /// Programmatic dependent launch: the kernel may start before its predecessor has ended, and must execute
-    /// `griddepcontrol.wait` before it touches what that one writes, or writes what it touches.
+    /// Programmatic dependent launch: the kernel may start before its predecessor has ended. It must execute
+    /// `griddepcontrol.wait` before it accesses what the predecessor writes, or writes what the predecessor reads.
     pub dependent: bool,
 }
 
 impl LaunchConfig {
-    /// One-dimensional grid and block.
+    /// One-dimensional grid and block, no dynamic shared memory.
     pub fn linear(blocks: u32, threads: u32) -> LaunchConfig {
         LaunchConfig {
             grid: [blocks, 1, 1],

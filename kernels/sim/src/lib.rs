@@ -3,6 +3,7 @@
 //! [`Module::load`] decodes PTX text and refuses what it does not know, with the line. [`Device::launch`] runs a grid of
 //! blocks, warp by warp in lockstep with reconvergence, and returns a [`Report`]: counters and findings.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 // Loops over lanes index several rows at once.
 #![allow(clippy::needless_range_loop)]
 

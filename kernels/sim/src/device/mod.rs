@@ -30,6 +30,7 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device without memory in use, with all checks on.
     pub fn new(limits: Limits) -> Device {
         Device {
             limits,
@@ -42,49 +43,57 @@ impl Device {
         }
     }
 
-    /// Uninitialized global memory. Allocations are far apart: no index out of one reaches another.
+    /// Allocates uninitialized global memory; its address. Allocations are far apart: an index out of one does not land in
+    /// another.
+    ///
+    /// Errors: less than `bytes` is left of the limit.
     pub fn alloc(&mut self, bytes: u64) -> Result<u64, HostError> {
         self.mem.alloc(bytes, self.limits.global_bytes)
     }
 
-    /// Allocates and writes.
+    /// Allocates memory and writes `data` to it; its address.
     pub fn upload(&mut self, data: &[u8]) -> Result<u64, HostError> {
         let address = self.alloc(data.len() as u64)?;
         self.write(address, data)?;
         Ok(address)
     }
 
+    /// Frees an allocation. Errors: the address is not the start of one.
     pub fn free(&mut self, address: u64) -> Result<(), HostError> {
         self.mem.free(address)
     }
 
-    /// Host to device, in stream order: the earlier kernels have ended.
+    /// Host to device, in stream order: the earlier kernels have ended. Errors: the range is not inside one allocation.
     pub fn write(&mut self, address: u64, data: &[u8]) -> Result<(), HostError> {
         self.synchronize();
         self.mem.host_write(address, data)
     }
 
-    /// Device to host, in stream order. Reading what nobody wrote is an error.
+    /// Device to host, in stream order. Errors: the range is not inside one allocation, or was not written as a whole.
     pub fn read(&mut self, address: u64, out: &mut [u8]) -> Result<(), HostError> {
         self.synchronize();
         self.mem.host_read(address, out, self.checks.uninitialized_memory)
     }
 
+    /// Sets `bytes` bytes to `value`.
     pub fn fill(&mut self, address: u64, value: u8, bytes: u64) -> Result<(), HostError> {
         self.write(address, &vec![value; bytes as usize])
     }
 
+    /// Copies inside the device. Errors: those of [`Device::read`] and [`Device::write`].
     pub fn copy(&mut self, to: u64, from: u64, bytes: u64) -> Result<(), HostError> {
         let mut data = vec![0; bytes as usize];
         self.read(from, &mut data)?;
         self.write(to, &data)
     }
 
+    /// [`Device::write`] of numbers.
     pub fn write_f32(&mut self, address: u64, data: &[f32]) -> Result<(), HostError> {
         let bytes: Vec<u8> = data.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.write(address, &bytes)
     }
 
+    /// [`Device::read`] of `n` numbers.
     pub fn read_f32(&mut self, address: u64, n: usize) -> Result<Vec<f32>, HostError> {
         let mut bytes = vec![0; 4 * n];
         self.read(address, &mut bytes)?;
@@ -101,7 +110,8 @@ impl Device {
         self.mem.allocated
     }
 
-    /// The address of a module's variable; allocates and initializes the module's variables at first use.
+    /// The address of a variable of a module, if it has one of this name. The first use of a module allocates and initializes
+    /// its variables.
     pub fn global(&mut self, module: &Module, name: &str) -> Result<Option<u64>, HostError> {
         let addresses = self.module_globals(&module.0)?;
         Ok(module.0.globals.iter().position(|g| g.name == name).map(|i| addresses[i]))
