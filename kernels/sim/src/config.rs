@@ -3,7 +3,7 @@
 /// What the simulated device can hold, and how it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of global memory. The host needs about 5.3 times what is allocated, for the checks.
+    /// Bytes of global memory. The host needs 5.25 times what is allocated, for the checks.
     pub global_bytes: u64,
     /// Bytes of shared memory per block, static and dynamic (H100: 227 KiB).
     pub shared_bytes: u32,

@@ -29,7 +29,7 @@ pub(crate) struct ModuleData {
     kernels: Vec<Arc<Program>>,
 }
 
-/// PTX text, checked and decoded. Cheap to clone.
+/// PTX text, decoded. A clone shares the module.
 #[derive(Debug, Clone)]
 pub struct Module(pub(crate) Arc<ModuleData>);
 

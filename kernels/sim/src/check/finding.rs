@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-/// The checks, each of which [`Checks`] can turn off.
+/// The checks. [`Checks`] can turn off each of them but the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
     /// An access outside of the allocation, the shared memory of the block, the frame of the thread or the parameters.
@@ -131,7 +131,7 @@ impl fmt::Display for Finding {
 }
 
 /// Distinct findings that one host thread keeps, at most.
-const KEEP: usize = 256;
+const MAX_FINDINGS: usize = 256;
 
 /// Findings of one host thread.
 pub(crate) struct Sink {
@@ -151,7 +151,7 @@ impl Sink {
         }
         if let Some(f) = self.found.get_mut(&(check, line)) {
             f.count += 1;
-        } else if self.found.len() < KEEP {
+        } else if self.found.len() < MAX_FINDINGS {
             self.found.insert((check, line), make());
         }
     }

@@ -29,7 +29,7 @@ pub struct Counters {
     pub shared_wavefronts: u64,
     /// Passes beyond the fewest possible.
     pub shared_conflicts: u64,
-    /// Times a warp used a value of global memory that belongs to the oldest load in flight.
+    /// Times a warp used a value of global memory that was still in flight.
     pub first_uses: u64,
     /// Bytes that the warp had in flight at those times, summed.
     pub in_flight_sum: u64,

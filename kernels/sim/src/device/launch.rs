@@ -1,4 +1,4 @@
-//! Launches: the limits that they must keep to, and the run.
+//! Launches: their limits, and the run.
 
 use super::{Device, Report};
 use crate::config::LaunchConfig;
@@ -104,7 +104,7 @@ impl Device {
         Ok((threads as u32, ctas as u32, shared as u32))
     }
 
-    /// What `cooperative_groups` expects behind `%envreg1` and `%envreg2`: zeroed words for the grid's barrier.
+    /// What `cooperative_groups` expects at the address in `%envreg1` and `%envreg2`: zeroed words for the grid's barrier.
     fn workspace(&mut self) -> Result<u64, Fault> {
         const BYTES: u64 = 64;
         let full = |_| Fault::Limit { kernel: "workspace".into(), what: "bytes:", value: BYTES, limit: 0 };

@@ -11,6 +11,7 @@ use crate::exec::warp::{State, Warp};
 use crate::exec::{Exec, Stop};
 use crate::ir::{Bool, Op, Program};
 
+/// A block on a host thread.
 #[derive(Debug)]
 pub(crate) struct Cta {
     pub state: CtaState,
@@ -19,7 +20,7 @@ pub(crate) struct Cta {
     next: usize,
 }
 
-/// Instructions a warp runs before the next one has its turn.
+/// Instructions that a warp runs before the next warp has its turn; unmeasured.
 const TURN: u64 = 20_000;
 
 impl Cta {
@@ -110,7 +111,7 @@ impl Cta {
         Ok(false)
     }
 
-    /// Completes barriers: those whose warps have all arrived, or (`forced`) any that somebody waits at.
+    /// Completes barriers: those whose warps have all arrived, or (`forced`) every barrier at which a warp waits. True if one was completed.
     fn complete(&mut self, prog: &Program, forced: bool) -> bool {
         let all = self.warps.len() as u32;
         let mut any = false;
@@ -146,7 +147,7 @@ impl Cta {
                     p.pc += 1;
                 }
             }
-            // One thread that waited for earlier kernels has waited for the block.
+            // If one thread waited for earlier kernels, all threads that pass the barrier have waited.
             if arrivals.iter().any(|a| self.warps[a.warp as usize].waited) {
                 arrivals.iter().for_each(|a| self.warps[a.warp as usize].waited = true);
             }
@@ -167,7 +168,7 @@ impl Cta {
         let arrived = self.barriers[id].warps;
         let expected = self.barriers[id].expected.unwrap_or(self.warps.len() as u32);
         let message = format!(
-            "barrier {id}: {arrived} of {expected} warps have arrived, {ended} have exited, nobody else can come"
+            "barrier {id}: {arrived} of {expected} warps have arrived, {ended} have exited, no other warp can arrive"
         );
         if ended > 0 && waiting.len() == 1 {
             report(launch, &self.state, sink, &first, message);

@@ -2,7 +2,7 @@
 
 use crate::ir::Special;
 
-/// What a launch and its blocks look like.
+/// Grid, blocks and shared memory of a launch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     /// Blocks, and threads of a block.

@@ -32,7 +32,7 @@ pub(crate) struct Part {
 pub(crate) struct Pending {
     pub reg: Reg,
     pub lanes: u32,
-    /// Bytes the warp had asked for when this load was issued, itself included.
+    /// Bytes that the warp had requested when it issued this load, those of the load included.
     pub issued: u64,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Warp {
     pub pending: Vec<Pending>,
     pub issued: u64,
     pub completed: u64,
-    /// Local memory: word `i` of all lanes is row `i`; initialized bytes likewise.
+    /// Local memory: row `i` is word `i` of all lanes. Initialized bytes have the same layout.
     pub local: Vec<Row>,
     pub local_init: Vec<[u8; LANES]>,
     pub carry: u32,
@@ -73,7 +73,7 @@ pub(crate) struct Warp {
     pub waited: bool,
     pub copies: Vec<Copy>,
     pub committed: [u32; LANES],
-    /// Stamps up to which this warp has synchronized with each warp of the block.
+    /// For each warp of the block, the stamp up to which this warp has synchronized with it.
     pub seen: Vec<u32>,
     pub switches: u32,
 }
@@ -116,7 +116,7 @@ impl Warp {
         w
     }
 
-    /// Ready for a new block of `threads` threads.
+    /// Makes the warp ready for a new block.
     pub fn reset(&mut self, p: &Program, launch: &Shape, block: [u32; 3], symbols: &[u64], warps: usize) {
         self.ready_w.fill(0);
         self.ready_d.fill(0);
@@ -149,7 +149,7 @@ impl Warp {
         self.seen.resize(warps, 0);
     }
 
-    /// One lane of any register, widened.
+    /// The value of a register in one lane, zero-extended.
     pub fn get(&self, r: Reg, lane: usize) -> u64 {
         match r {
             Reg::W(r) => u64::from(self.w[usize::from(r)][lane]),

@@ -51,7 +51,7 @@ pub(crate) fn rcp_f32(a: u64, b: u64, c: u64, imm: u32) -> u64 {
     div_f32(1f32.to_bits().into(), a, c, imm)
 }
 
-/// The neighbour of `s` that directed rounding of `s + err` asks for.
+/// `s + err` in the rounding mode; `s` is rounded to nearest.
 fn directed(s: f64, err: f64, rnd: Rnd) -> u64 {
     let r = match rnd {
         Rnd::Rm if err < 0.0 => s.next_down(),

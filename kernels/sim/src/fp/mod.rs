@@ -32,6 +32,7 @@ impl Rnd {
 /// The NaN that f32 arithmetic yields.
 pub(crate) const NAN32: u32 = 0x7fff_ffff;
 
+/// The bits of a number; a NaN becomes the canonical one.
 pub(crate) fn canon(x: f32) -> u32 {
     if x.is_nan() { NAN32 } else { x.to_bits() }
 }
@@ -45,7 +46,7 @@ pub(crate) fn f(x: u32) -> f32 {
     f32::from_bits(x)
 }
 
-/// `s` is the sum rounded to nearest, `err` what it is short of the exact one: makes the last bit a sticky bit.
+/// Rounds to odd: `s` is a result rounded to nearest, `err` the exact result minus `s`, of which the sign counts.
 fn to_odd(s: f64, err: f64) -> f64 {
     let bits = s.to_bits();
     let away = (err > 0.0) == (s > 0.0);
@@ -54,6 +55,7 @@ fn to_odd(s: f64, err: f64) -> f64 {
     if err.abs() > 0.0 && bits & 1 == 0 { f64::from_bits(odd) } else { s }
 }
 
+/// The exact `a + b` minus `s`, which is the sum rounded to nearest (Knuth's TwoSum).
 fn sum_error(a: f64, b: f64, s: f64) -> f64 {
     let bb = s - a;
     (a - (s - bb)) + (b - bb)

@@ -19,7 +19,7 @@ impl<'a> Parser<'a> {
         self.tokens[self.at].tok
     }
 
-    /// The token that many places ahead.
+    /// The token `ahead` places after the next one.
     pub fn peek_at(&self, ahead: usize) -> Tok<'a> {
         self.tokens[(self.at + ahead).min(self.tokens.len() - 1)].tok
     }

@@ -6,6 +6,9 @@ use super::lex::Tok;
 use crate::error::At;
 use crate::ty::{Space, Ty};
 
+/// Bytes of one variable.
+const MAX_BYTES: u32 = 1 << 30;
+
 impl Parser<'_> {
     /// `.space [.align n] .type name[n] [= init] {, ...};`
     pub fn vars(&mut self) -> Result<Vec<Var>, At> {
@@ -73,8 +76,10 @@ impl Parser<'_> {
             size = init.len() as u64 * u64::from(elem);
         }
         let size = match u32::try_from(size) {
-            Ok(n) if n <= 1 << 30 => n,
-            _ => return Err(At::new(line, format!("variable {name}: {size} bytes are too many"))),
+            Ok(n) if n <= MAX_BYTES => n,
+            _ => {
+                return Err(At::new(line, format!("variable {name}: {size} bytes, at most {MAX_BYTES} are supported")));
+            }
         };
         if !align.is_power_of_two() || align > 4096 {
             return Err(At::new(line, format!("variable {name}: alignment {align} is not a power of two up to 4096")));
@@ -87,7 +92,7 @@ impl Parser<'_> {
 
     fn init(&mut self, out: &mut Vec<Init>, depth: u32) -> Result<(), At> {
         if depth > 16 {
-            return self.fail("fewer braces");
+            return self.fail("at most 16 nested braces");
         }
         if self.eat('{') {
             while !self.eat('}') {
