@@ -21,6 +21,7 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// Index of a thread in its block to coordinates.
+    #[inline]
     pub fn thread(&self, flat: u32) -> [u32; 3] {
         let [x, y, _] = self.block;
         [flat % x, flat / x % y, flat / (x * y)]
@@ -37,6 +38,7 @@ impl Shape {
 const SMS: u32 = 132;
 
 /// The value of a special register in one lane.
+#[inline]
 pub(super) fn special(s: Special, launch: &Shape, block: [u32; 3], warp: u32, lane: u32) -> u32 {
     let axis = |v: [u32; 3], a: u8| v[usize::from(a)];
     let flat = block[0] + launch.grid[0] * (block[1] + launch.grid[1] * block[2]);
