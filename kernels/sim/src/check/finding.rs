@@ -1,28 +1,34 @@
-//! What the checks found.
+//! What the checks report.
 
 use std::collections::HashMap;
 use std::fmt;
 
-/// The checks, each of which [`Checks`] can turn off.
+/// The checks. [`Checks`] can turn off each of them but the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
+    /// An access outside of the allocation, the shared memory of the block, the frame of the thread or the parameters.
     OutOfBounds,
+    /// An access at an address that is not a multiple of its size.
     Misaligned,
+    /// A read of global memory that was never written.
     UninitializedGlobal,
+    /// A read of shared memory that the block has not written.
     UninitializedShared,
+    /// A read of local memory that the thread has not written.
     UninitializedLocal,
+    /// A read of a register that the lane has not written.
     UninitializedRegister,
-    /// Two threads of a block touch the same shared memory, one of them writes, and nothing orders them.
+    /// Two threads of a block access one word of shared memory, one of them writes, and nothing orders them.
     SharedRace,
-    /// The same for two blocks and global memory.
+    /// Two blocks access one word of global memory, one of them writes, and nothing orders them.
     GlobalRace,
     /// A barrier that some threads of a warp, or some warps of the block, do not reach.
     DivergentBarrier,
     /// A `.sync` instruction whose mask does not match the lanes that execute it.
     DivergentMask,
-    /// Memory of an earlier kernel of the stream touched before `griddepcontrol.wait`.
+    /// An access to memory of an earlier kernel of the stream before `griddepcontrol.wait`.
     DependentAccess,
-    /// Shared memory touched while a `cp.async` into it may still run.
+    /// An access to shared memory while a `cp.async` into it may still run.
     AsyncCopy,
     /// `ld.global.nc` from memory that the same kernel writes.
     ReadOnlyWritten,
@@ -31,18 +37,26 @@ pub enum Check {
 /// Which checks run. All do by default; out-of-bounds accesses are always reported and never carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checks {
+    /// [`Check::Misaligned`]
     pub misaligned: bool,
     /// Uninitialized global, shared and local memory
     pub uninitialized_memory: bool,
+    /// [`Check::UninitializedRegister`]
     pub uninitialized_registers: bool,
+    /// [`Check::SharedRace`]
     pub shared_races: bool,
+    /// [`Check::GlobalRace`] and [`Check::ReadOnlyWritten`]
     pub global_races: bool,
+    /// [`Check::DivergentBarrier`] and [`Check::DivergentMask`]
     pub divergence: bool,
+    /// [`Check::DependentAccess`]
     pub dependent_launches: bool,
+    /// [`Check::AsyncCopy`]
     pub async_copies: bool,
 }
 
 impl Checks {
+    /// All checks.
     pub const ALL: Checks = Checks {
         misaligned: true,
         uninitialized_memory: true,
@@ -54,6 +68,7 @@ impl Checks {
         async_copies: true,
     };
 
+    /// Out-of-bounds accesses only.
     pub const NONE: Checks = Checks {
         misaligned: false,
         uninitialized_memory: false,
@@ -88,17 +103,22 @@ impl Default for Checks {
     }
 }
 
-/// One defect, at its first occurrence; later ones of the same check and line only count.
+/// One defect, at its first occurrence. Later occurrences of the same check at the same line are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    /// What is wrong.
     pub check: Check,
+    /// Name of the kernel.
     pub kernel: String,
     /// Line of the PTX text, from 1.
     pub line: u32,
+    /// Index of the block in its grid: x, y, z.
     pub block: [u32; 3],
+    /// Index of the thread in its block: x, y, z.
     pub thread: [u32; 3],
+    /// The addresses and the other threads that take part.
     pub message: String,
-    /// Lanes or words that showed it.
+    /// Lanes or words in which the defect occurred.
     pub count: u64,
 }
 
@@ -110,8 +130,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Most distinct findings a launch keeps.
-const KEEP: usize = 256;
+/// Distinct findings that one host thread keeps, at most.
+const MAX_FINDINGS: usize = 256;
 
 /// Findings of one host thread.
 pub(crate) struct Sink {
@@ -131,12 +151,12 @@ impl Sink {
         }
         if let Some(f) = self.found.get_mut(&(check, line)) {
             f.count += 1;
-        } else if self.found.len() < KEEP {
+        } else if self.found.len() < MAX_FINDINGS {
             self.found.insert((check, line), make());
         }
     }
 
-    /// Of two first occurrences the one in the lower block is kept, so that reports do not depend on the host's threads.
+    /// Of two first occurrences, the one in the lower block is kept: reports do not depend on the host's threads.
     pub fn merge(&mut self, other: Sink) {
         for (key, f) in other.found {
             match self.found.get_mut(&key) {

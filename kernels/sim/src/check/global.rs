@@ -1,9 +1,9 @@
-//! Global memory with its shadow.
+//! Global memory, and a shadow: the last writer and the readers of each 4-byte word.
 //!
-//! Words are relaxed atomics: blocks run on several host threads and share them without locks, at the price of plain
-//! loads and stores. Every 4-byte word has two shadow words, for its last writer and its readers:
+//! Words are relaxed atomics: blocks run on several host threads and share them without locks, and a relaxed load or
+//! store costs as much as a plain one. The two shadow words of a word have the same layout:
 //!
-//!   bits 0..4 bytes initialized (writer only), 4..8 bytes touched, 8..30 block, 30..47 epoch, 47 strong, 48..64 launch
+//! - bits 0..4 bytes initialized (writer only), 4..8 bytes accessed, 8..30 block, 30..47 epoch, 47 strong, 48..64 launch
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -23,7 +23,7 @@ pub(crate) const LAUNCH_BITS: u64 = 0xffff << LAUNCH_SHIFT;
 pub(crate) const MULTI: u64 = CTA_BITS;
 pub(crate) const SECTOR: u64 = 32;
 
-/// Allocations start at multiples of 4 GiB, so that an index far out of one does not land in another.
+/// Allocations start at multiples of 4 GiB (slots), so that an index far out of one does not land in another.
 const SLOT_BITS: u32 = 32;
 const SLOTS: u64 = 0x7000;
 
@@ -38,7 +38,7 @@ pub(crate) struct Alloc {
     pub written_sectors: Box<[AtomicU32]>,
 }
 
-/// What blocks have published at a synchronizing address: per block the highest epoch.
+/// What blocks have published at an address that synchronizes them: the highest epoch of each block.
 #[derive(Default, Clone)]
 pub(crate) struct SyncObject {
     pub version: u64,
@@ -47,7 +47,7 @@ pub(crate) struct SyncObject {
 
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// Slot to allocation plus one.
+    /// Index of the allocation of each slot plus one, or 0.
     slots: Vec<u32>,
     pub allocs: Vec<Option<Alloc>>,
     pub allocated: u64,
@@ -132,7 +132,7 @@ impl Memory {
         (off <= a.bytes && bytes <= a.bytes - off).then_some((a, off))
     }
 
-    /// For messages: where an address lies that is in no allocation.
+    /// For messages: where an address lies that is out of bounds.
     pub fn describe(&self, address: u64) -> String {
         match self.index(address).and_then(|i| self.allocs[i].as_ref()) {
             Some(a) => format!("offset {} of an allocation of {} bytes", address - a.base, a.bytes),
@@ -177,7 +177,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Forgets who wrote and read what; what is initialized stays so. Needed when launch numbers wrap.
+    /// Forgets the writers and readers; what is initialized stays initialized. Needed when launch numbers start again.
     pub fn forget_launches(&self) {
         for a in self.allocs.iter().flatten() {
             a.writer.iter().for_each(|w| w.store(w.load(Relaxed) & 15, Relaxed));

@@ -1,4 +1,4 @@
-//! What looks for defects: findings, and memory that records who touched it.
+//! What finds defects: the findings, and memory that records which threads accessed it.
 
 pub(crate) mod finding;
 pub(crate) mod global;

@@ -1,8 +1,10 @@
-//! Shared memory of a block with its shadow.
+//! Shared memory of a block, and a shadow: the last writer and the readers of each 4-byte word.
 //!
-//! Per 4-byte word, the last writer: bits 0..4 bytes initialized, 4..8 bytes touched, 8..18 thread, 18 asynchronous copy
-//! pending, 19 atomic, 32..64 stamp. And its readers: bits 0..32 one per warp, 32..37 a lane, 37 several lanes, 40..64
-//! stamp. A stamp is the number of synchronizations the block had seen.
+//! - Writer: bits 0..4 bytes initialized, 4..8 bytes of the last write, 8..18 thread, 18 asynchronous copy pending, 19
+//!   atomic, 32..64 stamp.
+//! - Readers: bits 0..32 one per warp, 32..37 a lane, 37 several lanes, 40..64 stamp.
+//!
+//! A stamp is the number of synchronizations that the block has seen: its clock.
 
 pub(crate) const ASYNC: u64 = 1 << 18;
 pub(crate) const ATOMIC: u64 = 1 << 19;

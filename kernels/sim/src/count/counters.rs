@@ -1,4 +1,4 @@
-//! What a launch did, counted.
+//! Counters of a launch.
 
 use std::collections::BTreeMap;
 
@@ -17,30 +17,37 @@ pub struct Counters {
     pub global_requests: u64,
     /// Distinct 32-byte sectors of each request, summed.
     pub sectors_asked: u64,
-    /// Sectors that the same bytes would fill if they lay side by side; equal to `sectors_asked` when coalesced.
+    /// Sectors that the same bytes would fill side by side; equal to `sectors_asked` for a coalesced request.
     pub sectors_needed: u64,
     /// Distinct sectors the launch read from global memory, in bytes: what a cold, unlimited cache would fetch.
     pub dram_read_bytes: u64,
+    /// Distinct sectors that the launch wrote, in bytes.
     pub dram_write_bytes: u64,
+    /// Warp-wide requests to shared memory.
     pub shared_requests: u64,
     /// Passes over the banks that the requests took.
     pub shared_wavefronts: u64,
     /// Passes beyond the fewest possible.
     pub shared_conflicts: u64,
-    /// Times a warp used a value it had loaded from global memory while that load was the oldest unused one.
+    /// Times a warp used a value of global memory that was still in flight.
     pub first_uses: u64,
-    /// Bytes that the warp had in flight at those times, summed and at most.
+    /// Bytes that the warp had in flight at those times, summed.
     pub in_flight_sum: u64,
+    /// The most bytes that a warp had in flight at such a time.
     pub in_flight_max: u64,
+    /// Arrivals of warps at barriers of their blocks.
     pub barriers: u64,
+    /// Warps that ran.
     pub warps: u64,
 }
 
 impl Counters {
+    /// Warp instructions of all classes.
     pub fn total_instructions(&self) -> u64 {
         self.instructions.values().sum()
     }
 
+    /// Lane instructions of all classes.
     pub fn total_lane_instructions(&self) -> u64 {
         self.lane_instructions.values().sum()
     }
@@ -55,7 +62,7 @@ impl Counters {
         self.in_flight_sum as f64 / self.first_uses.max(1) as f64
     }
 
-    /// Adds what another launch did. Lines mean something only if both are of the same kernel.
+    /// Adds the counters of another launch. `lines` has a meaning only if both launches are of one kernel.
     pub fn add(&mut self, other: &Counters) {
         for (class, n) in &other.instructions {
             *self.instructions.entry(*class).or_default() += n;
@@ -83,13 +90,15 @@ impl Counters {
         self.warps += other.warps;
     }
 
+    /// Distinct bytes read and written.
     pub fn dram_bytes(&self) -> u64 {
         self.dram_read_bytes + self.dram_write_bytes
     }
 }
 
-/// The same while running, indexed by code position.
+/// The counters of one host thread while blocks run.
 pub(crate) struct Stats {
+    /// Warp instructions and lane instructions, by code position.
     pub executed: Vec<(u64, u64)>,
     pub c: Counters,
 }

@@ -1,14 +1,17 @@
-//! An estimate of a launch's time on a named GPU: the largest of the times that its limits allow.
+//! A lower bound on a launch's time on a named GPU: the longest of the times that the limits of the GPU need (the roofline
+//! model: Williams, Waterman and Patterson, 2009).
 
+use crate::config::LaunchConfig;
 use crate::count::counters::Counters;
-use crate::device::LaunchConfig;
 use crate::ir::Class;
 use crate::module::Kernel;
 
 /// Public figures of one GPU.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gpu {
+    /// As [`Gpu::named`] finds it.
     pub name: &'static str,
+    /// Streaming multiprocessors (SMs)
     pub sms: u32,
     /// Boost clock, GHz
     pub clock: f64,
@@ -20,20 +23,25 @@ pub struct Gpu {
     pub latency: f64,
     /// 32-bit registers per SM
     pub registers: u32,
+    /// Warps that are resident on an SM, at most
     pub warps_per_sm: u32,
+    /// Blocks that are resident on an SM, at most
     pub blocks_per_sm: u32,
-    /// Shared memory per SM, bytes, and what the system takes per block
+    /// Shared memory per SM, bytes
     pub shared_per_sm: u32,
+    /// Shared memory that the system takes per block, bytes
     pub shared_per_block: u32,
-    /// Lane instructions per clock of one SM, per class
+    /// Integer lane instructions per clock of one SM
     pub int_rate: f64,
+    /// Lane instructions on floats and halves per clock of one SM
     pub float_rate: f64,
+    /// Conversions and special functions, lane instructions per clock of one SM
     pub special_rate: f64,
     /// Dense tensor operations (multiply and add are two) of f16 inputs, per clock of one SM
     pub tensor_rate: f64,
 }
 
-/// Data sheets (H100 SXM5, A100 SXM4 80 GB, RTX 4090) and the arithmetic throughput table of the CUDA C++ Programming Guide;
+/// The GPUs whose figures are known: data sheets (H100 SXM5, A100 SXM4 80 GB, RTX 4090) and the arithmetic throughput table of the CUDA C++ Programming Guide;
 /// latencies are rounded from public microbenchmarks.
 pub const GPUS: [Gpu; 3] = [
     Gpu {
@@ -90,16 +98,18 @@ pub const GPUS: [Gpu; 3] = [
 ];
 
 impl Gpu {
+    /// The GPU of this name, in any case of letters.
     pub fn named(name: &str) -> Option<&'static Gpu> {
         GPUS.iter().find(|g| g.name.eq_ignore_ascii_case(name))
     }
 }
 
-/// Times in seconds; the estimate is the largest.
+/// The times that each limit of a GPU needs, in seconds. The longest is the estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Roofline {
-    /// Blocks and warps resident per SM, given registers and shared memory
+    /// Blocks resident per SM, given registers and shared memory
     pub blocks_per_sm: u32,
+    /// Warps resident per SM
     pub warps_per_sm: u32,
     /// Resident warps over the most possible
     pub occupancy: f64,
@@ -111,13 +121,14 @@ pub struct Roofline {
     pub l2: f64,
     /// Lane instructions over the issue and unit rates
     pub compute: f64,
+    /// Matrix instructions over the rate of the tensor cores
     pub tensor: f64,
     /// Passes over shared memory, one per clock
     pub shared: f64,
 }
 
 impl Roofline {
-    /// `registers` per thread: from `ptxas -v` or the compiled kernel, as PTX has only virtual ones.
+    /// `registers` per thread come from `ptxas -v` or the compiled kernel: PTX has virtual registers only.
     pub fn estimate(
         gpu: &Gpu,
         kernel: &Kernel,
@@ -128,7 +139,7 @@ impl Roofline {
         let threads: u32 = config.block.iter().product();
         let blocks: f64 = config.grid.iter().map(|&g| f64::from(g)).product();
         let warps = threads.div_ceil(32).max(1);
-        // Registers are given out per warp in units of 256.
+        // Registers are allocated per warp in units of 256.
         let per_warp = (registers.max(1) * 32).next_multiple_of(256);
         let shared = kernel.static_shared() + config.dynamic_shared + gpu.shared_per_block;
         let resident = [
@@ -173,12 +184,12 @@ impl Roofline {
         }
     }
 
-    /// Seconds.
+    /// Seconds: the longest of the times.
     pub fn time(&self) -> f64 {
         self.limits().into_iter().map(|(_, t)| t).fold(0.0, f64::max)
     }
 
-    /// What the estimate is bound by.
+    /// The limit whose time is the longest.
     pub fn bound(&self) -> &'static str {
         self.limits().into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or("nothing", |(name, _)| name)
     }

@@ -1,18 +1,18 @@
 //! Arrival of a warp at a barrier of its block. The block completes it: see `cta`.
 
-use super::cta::Arrival;
+use super::block::Arrival;
 use super::warp::State;
 use super::{Exec, Flow};
 use crate::check::finding::Check;
 use crate::ir::*;
 
 impl Exec<'_> {
-    /// `bar` and `barrier`: arrival of this warp. The block completes the barrier (see `cta`).
+    /// `bar` and `barrier`.
     pub fn barrier(&mut self, bar: &Bar, m: u32, active: u32, forced: bool) -> Flow {
         let alive = self.warp.lanes & !self.warp.exited;
         let lane = m.trailing_zeros();
         if m != alive {
-            // A barrier counts whole warps, so the rest of the warp is waited for; it is a defect if it does not come here.
+            // A barrier counts whole warps, so this part waits for the rest of the warp. It is a defect if the rest does not come.
             if !forced && active == m {
                 return Flow::Hold(State::Gather);
             }
@@ -32,7 +32,7 @@ impl Exec<'_> {
         self.use_w(bar.id, m);
         let id = self.warp.w[usize::from(bar.id)][lane as usize];
         let Some(b) = self.barriers.get_mut(id as usize) else {
-            return self.deadlock(format!("barrier {id} of {}", self.barriers.len()));
+            return self.deadlock(format!("barrier {id}: a block has {} barriers", self.barriers.len()));
         };
         let mut arrival = Arrival {
             warp: self.warp.index,
@@ -48,7 +48,7 @@ impl Exec<'_> {
         {
             return self.deadlock(format!("barrier {id}: {n} threads is not a multiple of the warp size"));
         }
-        // A second part of a warp that is divided at the barrier joins its first.
+        // A warp may arrive in several parts; it counts once.
         let again = b.arrivals.iter().any(|a| a.warp == arrival.warp && a.waits);
         if let Some((_, _, p, negate)) = bar.red {
             let v = self.warp.p[usize::from(p)] ^ if negate { u32::MAX } else { 0 };

@@ -4,64 +4,14 @@ use crate::check::finding::{Check, Finding, Sink};
 use crate::check::shared::Shared;
 use crate::count::counters::Stats;
 use crate::error::Fault;
+use crate::exec::block::{Arrival, Barrier, CtaState};
 use crate::exec::launch::Launch;
 use crate::exec::memory::lanes;
 use crate::exec::warp::{State, Warp};
 use crate::exec::{Exec, Stop};
 use crate::ir::{Bool, Op, Program};
 
-/// A warp at a barrier.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival {
-    pub warp: u32,
-    pub pc: usize,
-    /// What it did up to here is ordered before what the others do after the barrier.
-    pub stamp: u32,
-    /// False for `bar.arrive`.
-    pub waits: bool,
-    pub lanes: u32,
-    /// Predicate of `bar.red`.
-    pub votes: u32,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Barrier {
-    pub arrivals: Vec<Arrival>,
-    /// Distinct warps among them.
-    pub warps: u32,
-    /// Warps that take part; `None` is all of the block.
-    pub expected: Option<u32>,
-}
-
-/// What the warps of a block share.
-#[derive(Debug)]
-pub(crate) struct CtaState {
-    pub id: u32,
-    pub block: [u32; 3],
-    pub shared: Shared,
-    /// Synchronizations so far: time, for the shadow of shared memory.
-    pub stamp: u32,
-    /// Releases to other blocks so far: time, for the shadow of global memory.
-    pub epoch: u64,
-    /// Per block, releases that this one has seen.
-    pub seen: Vec<u32>,
-    pub acquired: (u64, u64),
-    pub clock: u64,
-    pub instructions: u64,
-}
-
-impl CtaState {
-    /// Does what another block did in its epoch come before now?
-    pub fn ordered(&self, other: u32, epoch: u64) -> bool {
-        self.seen.get(other as usize).is_some_and(|&s| u64::from(s) > epoch)
-    }
-
-    /// The same for whichever blocks did something up to that epoch.
-    pub fn ordered_after_all(&self, epoch: u64, ctas: u32) -> bool {
-        (0..ctas).filter(|&i| i != self.id).all(|i| self.ordered(i, epoch))
-    }
-}
-
+/// A block on a host thread.
 #[derive(Debug)]
 pub(crate) struct Cta {
     pub state: CtaState,
@@ -70,7 +20,7 @@ pub(crate) struct Cta {
     next: usize,
 }
 
-/// Instructions a warp runs before the next one has its turn.
+/// Instructions that a warp runs before the next warp has its turn; unmeasured.
 const TURN: u64 = 20_000;
 
 impl Cta {
@@ -161,7 +111,7 @@ impl Cta {
         Ok(false)
     }
 
-    /// Completes barriers: those whose warps have all arrived, or (`forced`) any that somebody waits at.
+    /// Completes barriers: those whose warps have all arrived, or (`forced`) every barrier at which a warp waits. True if one was completed.
     fn complete(&mut self, prog: &Program, forced: bool) -> bool {
         let all = self.warps.len() as u32;
         let mut any = false;
@@ -197,7 +147,7 @@ impl Cta {
                     p.pc += 1;
                 }
             }
-            // One thread that waited for earlier kernels has waited for the block.
+            // If one thread waited for earlier kernels, all threads that pass the barrier have waited.
             if arrivals.iter().any(|a| self.warps[a.warp as usize].waited) {
                 arrivals.iter().for_each(|a| self.warps[a.warp as usize].waited = true);
             }
@@ -218,7 +168,7 @@ impl Cta {
         let arrived = self.barriers[id].warps;
         let expected = self.barriers[id].expected.unwrap_or(self.warps.len() as u32);
         let message = format!(
-            "barrier {id}: {arrived} of {expected} warps have arrived, {ended} have exited, nobody else can come"
+            "barrier {id}: {arrived} of {expected} warps have arrived, {ended} have exited, no other warp can arrive"
         );
         if ended > 0 && waiting.len() == 1 {
             report(launch, &self.state, sink, &first, message);

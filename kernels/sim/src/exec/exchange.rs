@@ -7,8 +7,8 @@ use crate::exec::{Exec, Flow};
 use crate::ir::*;
 
 impl Exec<'_> {
-    /// A `.sync` instruction needs all lanes of `wanted` here: waits for those that are elsewhere, and reports those that
-    /// cannot come. `None`: go on.
+    /// A `.sync` instruction is executed by all lanes of `wanted` at once. `Some`: wait for lanes that are elsewhere. `None`:
+    /// go on; lanes that do not come are reported.
     pub fn converge(&mut self, m: u32, wanted: u32, forced: bool) -> Option<Flow> {
         let exist = wanted & self.warp.lanes;
         if exist & !m == 0 {
@@ -25,7 +25,8 @@ impl Exec<'_> {
         None
     }
 
-    /// The masks of a `.sync` instruction: every lane's own must name it, and its lanes must come.
+    /// The masks of a `.sync` instruction, of each lane. A lane must be in its own mask, and all lanes of the masks must execute
+    /// the instruction.
     fn member_masks(&mut self, mask: R, m: u32, forced: bool) -> (Row, Option<Flow>) {
         self.use_w(mask, m);
         let masks = self.warp.w[usize::from(mask)];
@@ -35,7 +36,7 @@ impl Exec<'_> {
         }
         for l in lanes(m).filter(|&l| masks[l] >> l & 1 == 0) {
             self.report(Check::DivergentMask, l as u32, || {
-                format!("the mask {:#010x} does not name the lane that executes it", masks[l])
+                format!("the mask {:#010x} does not have the lane that executes it", masks[l])
             });
         }
         (masks, None)
@@ -57,7 +58,7 @@ impl Exec<'_> {
             let max = (lane & seg) | (clamp & !seg);
             let min = lane & seg;
             let (j, ok) = match s.mode {
-                // The bound of `up` is the segment's first lane.
+                // `up` is bounded by the first lane of the segment.
                 ShflMode::Up => (lane - b, lane - b >= max),
                 ShflMode::Down => (lane + b, lane + b <= max),
                 ShflMode::Bfly => (lane ^ b, (lane ^ b) <= max),

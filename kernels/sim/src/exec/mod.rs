@@ -1,26 +1,29 @@
 //! Runs a warp: picks one of its parts, executes instructions, handles divergence.
 
 mod barrier;
+mod block;
 mod compute;
 mod cta;
 mod exchange;
+mod grid;
 pub(crate) mod launch;
 pub(crate) mod memory;
 mod mma;
 mod printf;
 mod ready;
+pub(crate) mod shape;
 mod step;
 pub(crate) mod warp;
 
 use crate::check::finding::{Check, Finding, Sink};
 use crate::count::counters::Stats;
 use crate::error::Fault;
-use crate::exec::cta::{Barrier, CtaState};
+use crate::exec::block::{Barrier, CtaState};
 use crate::exec::launch::Launch;
 use crate::exec::warp::{Part, State, Warp};
 use crate::ir::*;
 
-/// Everything one warp touches while it runs.
+/// What one warp uses while it runs.
 pub(crate) struct Exec<'a> {
     pub launch: &'a Launch<'a>,
     pub prog: &'a Program,
@@ -35,7 +38,7 @@ pub(crate) struct Exec<'a> {
 /// What an instruction does to the part that executes it.
 pub(crate) enum Flow {
     Next,
-    /// Taken by these lanes; the others fall through.
+    /// Target, and the lanes that jump there; the others go on.
     Jump(u32, u32),
     /// Wait in this state, and execute the instruction again.
     Hold(State),
@@ -43,9 +46,9 @@ pub(crate) enum Flow {
     Arrived,
     /// These lanes are done.
     Exit(u32),
-    /// These lanes went elsewhere; the others execute the instruction again.
+    /// These lanes have jumped; the others execute the instruction again.
     Split(u32),
-    /// Give others a turn.
+    /// Lets other parts and warps run.
     Yield,
     Fault(Box<Fault>),
 }
@@ -57,7 +60,8 @@ pub(crate) enum Stop {
     Budget,
 }
 
-/// A part that keeps running this many blocks while others wait lets them run (a lane may wait for another).
+/// Choices of the part with the lowest order before another part has a turn: a lane may wait for a lane of another part.
+/// Unmeasured.
 const PATIENCE: u32 = 4096;
 
 impl Exec<'_> {

@@ -135,7 +135,7 @@ impl Exec<'_> {
         Flow::Fault(Fault::Deadlock { kernel, line, block: self.cta.block, message }.into())
     }
 
-    /// Is the mask the whole warp, as far as it exists?
+    /// True if the mask has all lanes of the warp that exist.
     pub fn whole(&self, m: u32) -> bool {
         m == FULL || m == self.warp.lanes
     }

@@ -1,7 +1,9 @@
 //! The state of one warp.
 
+use super::shape::{Shape, special};
 use crate::ir::*;
 
+/// All lanes.
 pub(crate) const FULL: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +13,7 @@ pub(crate) enum State {
     Sync,
     /// At an aligned barrier, for the other lanes of the warp.
     Gather,
-    /// Nobody else can come: executes with the lanes that are here.
+    /// No other lane can come: executes with the lanes that are here.
     Forced,
     /// Arrived at a barrier, which has not completed.
     Barrier,
@@ -25,12 +27,12 @@ pub(crate) struct Part {
     pub state: State,
 }
 
-/// A load whose value nobody has used yet.
+/// A load whose value has not been used yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pending {
     pub reg: Reg,
     pub lanes: u32,
-    /// Bytes the warp had asked for when this load was issued, itself included.
+    /// Bytes that the warp had requested when it issued this load, those of the load included.
     pub issued: u64,
 }
 
@@ -57,7 +59,7 @@ pub(crate) struct Warp {
     pub pending: Vec<Pending>,
     pub issued: u64,
     pub completed: u64,
-    /// Local memory: word `i` of all lanes is row `i`; initialized bytes likewise.
+    /// Local memory: row `i` is word `i` of all lanes. Initialized bytes have the same layout.
     pub local: Vec<Row>,
     pub local_init: Vec<[u8; LANES]>,
     pub carry: u32,
@@ -71,7 +73,7 @@ pub(crate) struct Warp {
     pub waited: bool,
     pub copies: Vec<Copy>,
     pub committed: [u32; LANES],
-    /// Stamps up to which this warp has synchronized with each warp of the block.
+    /// For each warp of the block, the stamp up to which this warp has synchronized with it.
     pub seen: Vec<u32>,
     pub switches: u32,
 }
@@ -114,7 +116,7 @@ impl Warp {
         w
     }
 
-    /// Ready for a new block of `threads` threads.
+    /// Makes the warp ready for a new block.
     pub fn reset(&mut self, p: &Program, launch: &Shape, block: [u32; 3], symbols: &[u64], warps: usize) {
         self.ready_w.fill(0);
         self.ready_d.fill(0);
@@ -147,7 +149,7 @@ impl Warp {
         self.seen.resize(warps, 0);
     }
 
-    /// One lane of any register, widened.
+    /// The value of a register in one lane, zero-extended.
     pub fn get(&self, r: Reg, lane: usize) -> u64 {
         match r {
             Reg::W(r) => u64::from(self.w[usize::from(r)][lane]),
@@ -214,62 +216,5 @@ impl Warp {
 
     pub fn done(&self) -> bool {
         self.parts.is_empty()
-    }
-}
-
-/// What a launch and its blocks look like.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    pub grid: [u32; 3],
-    pub block: [u32; 3],
-    pub threads: u32,
-    pub dynamic_shared: u32,
-    pub total_shared: u32,
-    pub serial: u32,
-    /// Address of a cooperative grid's workspace (its barrier), or 0.
-    pub workspace: u64,
-}
-
-impl Shape {
-    /// Index of a thread in its block to coordinates.
-    pub fn thread(&self, flat: u32) -> [u32; 3] {
-        let [x, y, _] = self.block;
-        [flat % x, flat / x % y, flat / (x * y)]
-    }
-
-    pub fn cta(&self, flat: u32) -> [u32; 3] {
-        let [x, y, _] = self.grid;
-        [flat % x, flat / x % y, flat / x / y]
-    }
-}
-
-/// The number of streaming multiprocessors that `%nsmid` shows.
-const SMS: u32 = 132;
-
-fn special(s: Special, launch: &Shape, block: [u32; 3], warp: u32, lane: u32) -> u32 {
-    let axis = |v: [u32; 3], a: u8| v[usize::from(a)];
-    let flat = block[0] + launch.grid[0] * (block[1] + launch.grid[1] * block[2]);
-    match s {
-        Special::Tid(a) => axis(launch.thread(warp * 32 + lane), a),
-        Special::Ntid(a) => axis(launch.block, a),
-        Special::Ctaid(a) => axis(block, a),
-        Special::Nctaid(a) => axis(launch.grid, a),
-        Special::LaneId => lane,
-        Special::WarpId => warp,
-        Special::NWarpId => launch.threads.div_ceil(32),
-        Special::SmId => flat % SMS,
-        Special::NSmId => SMS,
-        Special::GridId => launch.serial,
-        Special::MaskEq => 1 << lane,
-        Special::MaskLt => (1 << lane) - 1,
-        Special::MaskLe => u32::MAX >> (31 - lane),
-        Special::MaskGt => !(u32::MAX >> (31 - lane)),
-        Special::MaskGe => !((1 << lane) - 1),
-        Special::DynamicShared => launch.dynamic_shared,
-        Special::TotalShared => launch.total_shared,
-        Special::WorkspaceHigh => (launch.workspace >> 32) as u32,
-        Special::WorkspaceLow => launch.workspace as u32,
-        Special::Zero => 0,
-        Special::One => 1,
     }
 }

@@ -1,4 +1,4 @@
-//! A kernel's statements to a [`Program`].
+//! A kernel's statements to a [`Program`]: names to registers, instructions to operations, calls inlined.
 
 mod calls;
 mod context;
@@ -20,8 +20,9 @@ use crate::parse::ast::{Ast, AstInst, Func, Stmt};
 use crate::ty::Space;
 
 /// Bytes of parameters of one kernel (CUDA 12.1 and later).
-const MOST_PARAMS: u32 = 32_764;
+const MAX_PARAM_BYTES: u32 = 32_764;
 
+/// `globals`: index of each variable in global or constant space.
 pub(crate) fn lower(ast: &Ast, func: &Func, globals: &HashMap<String, usize>) -> Result<Program, At> {
     let mut params = Vec::new();
     let mut bytes = 0u32;
@@ -31,8 +32,11 @@ pub(crate) fn lower(ast: &Ast, func: &Func, globals: &HashMap<String, usize>) ->
         params.push(Param { name: p.name.clone(), offset: bytes, bytes: p.size, align: p.align });
         scope.insert(p.name.clone(), Item::Param(u64::from(bytes)));
         bytes += p.size;
-        if bytes > MOST_PARAMS {
-            return Err(At::new(p.line, format!("kernel {}: more than {MOST_PARAMS} bytes of parameters", func.name)));
+        if bytes > MAX_PARAM_BYTES {
+            return Err(At::new(
+                p.line,
+                format!("kernel {}: more than {MAX_PARAM_BYTES} bytes of parameters", func.name),
+            ));
         }
     }
     let prog = Program {
@@ -143,7 +147,7 @@ impl<'a> Lower<'a> {
             || self.warp(i, &mut m)?
             || self.matrix(i, &mut m)?;
         self.guard = (NO_GUARD, false);
-        // An instruction made of several steps counts as one; a call's body was counted by itself.
+        // An instruction of several steps counts as one. The body of a call is counted by itself.
         if i.op[0] != "call" {
             let steps = self.prog.helpers.len() - first;
             self.prog.helpers[first..].iter_mut().take(steps.saturating_sub(1)).for_each(|h| *h = true);

@@ -31,7 +31,7 @@ impl Lower<'_> {
         self.symbols.register((variable, off), || self.registers.take(File::D, 1, self.line))
     }
 
-    /// The value of a name that is an address, as a constant, or as a register that the launch fills.
+    /// The address of a variable plus an offset: a constant, or a register that the launch fills.
     fn address(&mut self, name: &str, off: i64) -> Result<Reg, At> {
         let v = match self.lookup(name) {
             Some(Item::Shared(at)) => u64::from(at),
@@ -107,7 +107,7 @@ impl Lower<'_> {
     pub fn w(&mut self, arg: &Arg, ty: Ty) -> Result<R, At> {
         match self.src(arg, ty)? {
             Reg::W(r) => Ok(r),
-            // A 32-bit view of an address in shared memory.
+            // An address in shared memory fits 32 bits.
             Reg::D(r) => match self.const_d.list.iter().find(|(row, _)| *row == r) {
                 Some(&(_, v)) if v <= u64::from(u32::MAX) => self.intern_w(v as u32),
                 _ => self.err(format!("operand {arg:?} has 64 bits, 32 expected")),

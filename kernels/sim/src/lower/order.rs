@@ -1,9 +1,9 @@
 //! The order in which the divergent parts of a warp run.
 //!
-//! A warp that diverges is a set of parts, each a program counter with a mask; the part with the lowest order runs first
-//! and parts that meet at one block merge. With an order in which every block comes before its post-dominator (loop
-//! bodies before loop exits), this reconverges where a stack of immediate post-dominators would, and needs none: parts
-//! that wait for each other at a `.sync` instruction simply let the others run, as independent thread scheduling does
+//! A warp that diverges is a set of parts; each has a program counter and a mask of lanes. The part with the lowest order
+//! runs first, and parts that meet at one block merge. In an order in which every block comes before its post-dominator
+//! (loop bodies before loop exits), parts merge where a stack of immediate post-dominators would merge them, and no stack
+//! is needed. A part that waits for others at a `.sync` instruction lets them run, as independent thread scheduling does
 //! (Diamos et al., "SIMD Re-convergence at Thread Frontiers", 2011).
 
 use crate::ir::{NO_GUARD, Op, Program};

@@ -20,8 +20,8 @@ pub(crate) struct Registers {
     pub rows: [usize; 3],
 }
 
-/// The last index means "no guard".
-const MOST: usize = R::MAX as usize - 1;
+/// Registers of one file. The last index means "no guard".
+const MAX_REGISTERS: usize = R::MAX as usize - 1;
 
 impl Registers {
     /// Takes `n` new registers; the index of the first.
@@ -29,8 +29,8 @@ impl Registers {
         let rows = &mut self.rows[file as usize];
         let first = *rows;
         *rows += n as usize;
-        if *rows > MOST {
-            return Err(At::new(line, format!("more than {MOST} registers of one kind")));
+        if *rows > MAX_REGISTERS {
+            return Err(At::new(line, format!("more than {MAX_REGISTERS} registers of one kind")));
         }
         Ok(first as R)
     }

@@ -7,10 +7,10 @@ use crate::parse::ast::{Stmt, Var};
 use crate::ty::Space;
 
 /// Bytes of shared or local variables of one kernel.
-const MOST_BYTES: u32 = 1 << 24;
+const MAX_SPACE_BYTES: u32 = 1 << 24;
 
 impl Lower<'_> {
-    /// Places a variable of shared, local or parameter space.
+    /// Places a variable and binds its name.
     pub fn declare(&mut self, v: &Var) -> Result<(), At> {
         let item = match v.space {
             Space::Shared => {
@@ -38,12 +38,12 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// Offset of a variable that follows `used` bytes, aligned as it asks.
+    /// Offset of a variable that follows `used` bytes, with its alignment.
     fn place(&self, used: u32, v: &Var) -> Result<u32, At> {
         let at = used.next_multiple_of(v.align);
         match at.checked_add(v.size) {
-            Some(end) if end <= MOST_BYTES => Ok(at),
-            _ => self.err(format!("variable {}: more than {MOST_BYTES} bytes in its space", v.name)),
+            Some(end) if end <= MAX_SPACE_BYTES => Ok(at),
+            _ => self.err(format!("variable {}: more than {MAX_SPACE_BYTES} bytes in its space", v.name)),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use crate::error::At;
 use crate::parse::ast::{Arg, AstInst, Stmt};
+use crate::parse::cursor::{Parser, number};
 use crate::parse::lex::Tok;
-use crate::parse::{Parser, number};
 use crate::ty::Ty;
 
 impl Parser<'_> {
@@ -18,7 +18,7 @@ impl Parser<'_> {
                     self.next();
                     depth += 1;
                     if depth > 64 {
-                        return self.fail("fewer nested blocks");
+                        return self.fail("at most 64 nested blocks");
                     }
                     out.push(Stmt::Open);
                 }
@@ -57,7 +57,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A label stands for an instruction, a `.branchtargets` list or a `.callprototype` (which says nothing we need).
+    /// A label precedes an instruction, a `.branchtargets` list or a `.callprototype`, which is refused.
     fn after_label(&mut self, name: &str, out: &mut Vec<Stmt>) -> Result<(), At> {
         match self.peek() {
             Tok::Word(".branchtargets") => {

@@ -28,7 +28,7 @@ impl Exec<'_> {
         let good = self.aligned(&dst, c.bytes, m) & self.aligned(&src, c.bytes, m);
         let good = self.fits_shared(&dst, c.bytes, good);
         let mut words: Words = [[0; LANES]; 8];
-        // Lanes that read fewer bytes get zeros behind them.
+        // Lanes that read fewer bytes get zeros after them.
         let whole = lanes(good).filter(|&l| sizes[l] == c.bytes).fold(0, |acc, l| acc | 1 << l);
         let mem = Mem {
             space: Space::Global,

@@ -93,7 +93,7 @@ impl Exec<'_> {
                 let mask = if bytes < 4 { byte_mask(touched as u8) } else { FULL };
                 let old = if bytes == 8 {
                     // Pairs of words have no atomic type: 64-bit atomics exclude each other.
-                    let _lock = x.launch.wide_atomics.lock();
+                    let _lock = x.launch.progress.wide_atomics.lock();
                     let old =
                         u64::from(alloc.data[at].load(Relaxed)) | u64::from(alloc.data[at + 1].load(Relaxed)) << 32;
                     let new = op(old);

@@ -12,7 +12,7 @@ use crate::ir::*;
 use crate::ty::Space;
 
 impl<'a> Exec<'a> {
-    /// Groups the lanes by allocation; those outside any are reported and dropped.
+    /// Calls `go` once per allocation with its lanes and their offsets. Lanes outside of all allocations are reported.
     pub(super) fn by_alloc(
         &mut self,
         a: &Row64,
@@ -95,7 +95,7 @@ impl<'a> Exec<'a> {
             }
             let strong = if mem.strong { STRONG } else { 0 };
             let first = offs[m.trailing_zeros() as usize];
-            // One lane stands for all where all read the same.
+            // If all lanes read one address, one of them is checked and read for all.
             let same = lanes(m).all(|l| offs[l] == first);
             for l in lanes(if same { m & m.wrapping_neg() } else { m }) {
                 let (at, shift) = ((offs[l] / 4) as usize, (offs[l] % 4) as u32);
@@ -110,7 +110,7 @@ impl<'a> Exec<'a> {
                         x.check_read(alloc, at + k, touched, l, mem);
                     }
                     let mine = me | touched << 4 | strong;
-                    // What an earlier kernel may still read stays on record.
+                    // The record of an earlier kernel that may still run is kept.
                     if r != mine && (r >> LAUNCH_SHIFT).wrapping_sub(quick.dep_first) > quick.dep_span {
                         reader[k].store(new_reader(r, mine), Relaxed);
                     }
@@ -130,7 +130,7 @@ impl<'a> Exec<'a> {
         });
     }
 
-    /// The common case: lanes side by side, and nothing to report (else false, with nothing done that repeating harms).
+    /// The common case: lanes side by side and nothing to report. False: something may be wrong, and nothing was recorded.
     fn load_run(&self, alloc: &Alloc, off: u64, n: usize, words: &mut Words, quick: Quick, read_only: bool) -> bool {
         let at = (off / 4) as usize;
         let end = at + LANES * n;
@@ -203,7 +203,7 @@ impl<'a> Exec<'a> {
             // `fetch_update` of a function that always yields a value cannot fail.
             let _ = alloc.data[word].fetch_update(Relaxed, Relaxed, merge);
             let _ = alloc.writer[word].fetch_update(Relaxed, Relaxed, |old| {
-                // Two parts of a word written by one block in one go are one write.
+                // Two parts of a word that one block writes in one epoch are one write.
                 let same = old & !0xff == tag & !0xff;
                 Some(tag | old & 15 | touched | if same { old & 0xf0 } else { 0 })
             });

@@ -8,7 +8,7 @@ use crate::check::global::*;
 use crate::exec::Exec;
 use crate::ir::*;
 
-/// What decides, without a branch into details, that a word may be accessed.
+/// What the fast test of an access compares shadow words with.
 #[derive(Clone, Copy)]
 pub(super) struct Quick {
     pub launch: u64,
@@ -18,7 +18,7 @@ pub(super) struct Quick {
 }
 
 impl Quick {
-    /// The last writer is fine: this block, or no block of this launch, or a launch that is over.
+    /// The bytes are initialized, and the last writer is this block, the host, or a launch that has ended.
     #[inline]
     pub fn ok(self, w: u64, touched: u64) -> bool {
         let l = w >> LAUNCH_SHIFT;
@@ -34,7 +34,7 @@ impl Exec<'_> {
         Quick { launch: self.launch.id, cta: u64::from(self.cta.id) << CTA_SHIFT, dep_first, dep_span }
     }
 
-    /// Launches that may still run, from this warp's point of view: first, and how many more.
+    /// Launches that may still run beside this warp: the first, and the number of launches after it.
     fn owned(&self) -> (u64, u64) {
         let range = if self.warp.waited { self.launch.owned_after } else { self.launch.owned_before };
         range.map_or((u64::MAX >> 1, 0), |(first, last)| (first, last - first))
@@ -48,7 +48,7 @@ impl Exec<'_> {
             | u64::from(self.cta.id) << CTA_SHIFT
     }
 
-    /// The details of a read that is not obviously fine.
+    /// Reports a read that does not pass the fast test, if it is a defect.
     #[cold]
     pub(super) fn check_read(&mut self, alloc: &Alloc, word: usize, touched: u64, lane: usize, mem: &Mem) {
         let w = alloc.writer[word].load(Relaxed);
@@ -85,7 +85,7 @@ impl Exec<'_> {
         }
     }
 
-    /// Lanes of one instruction that write different values to one address.
+    /// Reports lanes of one instruction that write different values to one address.
     pub fn check_same_instruction(&mut self, a: &Row64, bytes: u32, m: u32, words: &Words, check: Check) {
         for l in lanes(m) {
             for j in lanes(m).take_while(|&j| j < l).filter(|&j| a[j] == a[l]) {
@@ -135,7 +135,7 @@ impl Exec<'_> {
         }
     }
 
-    /// Publishes what this block did so far at a synchronizing address, if a fence (or `.release`) allows it.
+    /// Publishes at an address what this block did so far, if a fence (or `.release`) precedes.
     ///
     /// The lanes of one instruction publish the same point in time: only the first advances it.
     pub(super) fn release(&mut self, address: u64, release: bool, first: bool) {
@@ -153,12 +153,12 @@ impl Exec<'_> {
         self.cta.epoch += u64::from(first);
         o.epochs[self.cta.id as usize] = self.cta.epoch as u32;
         o.version += 1;
-        self.launch.released.store(true, Relaxed);
+        self.launch.progress.released.store(true, Relaxed);
     }
 
-    /// Takes over what others published there.
+    /// Orders what this block does next after what others published at the address.
     pub(super) fn acquire(&mut self, address: u64) {
-        if !self.launch.released.load(Relaxed) {
+        if !self.launch.progress.released.load(Relaxed) {
             return;
         }
         let Ok(sync) = self.launch.mem.sync.lock() else {
@@ -177,7 +177,7 @@ impl Exec<'_> {
     }
 }
 
-/// The reader field after one more reader.
+/// The readers after one more.
 #[inline]
 pub(super) fn new_reader(old: u64, mine: u64) -> u64 {
     if old & LAUNCH_BITS != mine & LAUNCH_BITS {

@@ -1,4 +1,4 @@
-//! Loads and stores: addresses to spaces, registers to words. One file per space; `*_order` looks for races.
+//! Loads and stores: addresses to spaces, registers to words. One file per space; `*_order` finds races.
 
 mod async_copy;
 mod atomics;
@@ -33,7 +33,7 @@ impl Exec<'_> {
         }
     }
 
-    /// Turns generic addresses into ones of a space, one group of lanes after the other.
+    /// Calls `go` once per space with the lanes whose addresses lie in it, and their addresses inside the space.
     pub fn by_space(&mut self, space: Space, a: &mut Row64, m: u32, mut go: impl FnMut(&mut Self, Space, &Row64, u32)) {
         if space != Space::Generic {
             return go(self, space, a, m);
@@ -52,9 +52,9 @@ impl Exec<'_> {
         }
     }
 
-    /// Drops lanes whose address is not a multiple of the access.
+    /// The lanes whose address is a multiple of `bytes`; the others are reported.
     pub fn aligned(&mut self, a: &Row64, bytes: u32, m: u32) -> u32 {
-        // Accesses have a power of two of bytes.
+        // The size of an access is a power of two.
         let low = u64::from(bytes) - 1;
         if a.iter().fold(0, |acc, a| acc | a) & low == 0 {
             return m;
@@ -92,7 +92,7 @@ impl Exec<'_> {
         }
     }
 
-    /// Words to the destination registers, extended to their width.
+    /// Stores words to the destination registers, extended to the width of these.
     fn distribute(&mut self, mem: &Mem, m: u32, words: &Words) {
         for k in 0..usize::from(mem.n) {
             match (mem.size, mem.regs[k]) {
@@ -124,7 +124,7 @@ impl Exec<'_> {
         }
     }
 
-    /// Source registers to words.
+    /// The source registers as words.
     fn collect(&mut self, mem: &Mem, m: u32) -> Words {
         let mut words: Words = [[0; LANES]; 8];
         for k in 0..usize::from(mem.n) {

@@ -43,7 +43,7 @@ impl Exec<'_> {
         } else if r == 0 || self.readers_done(r) {
             mine
         } else {
-            // Older readers that nothing orders before a later writer: keep them and their stamp.
+            // Older readers are not ordered before a later writer: they stay, with their stamp.
             r | bit | MANY_LANES
         };
     }
@@ -79,7 +79,7 @@ impl Exec<'_> {
         }
     }
 
-    /// May this lane write the word? All lanes of an instruction ask before any of them is recorded.
+    /// Checks that this lane may write the word. All lanes of an instruction are checked before the first is recorded.
     #[inline]
     pub(super) fn shared_may_write(&mut self, word: usize, touched: u64, lane: usize, kind: Kind) {
         let me = u64::from(self.warp.index) << 5 | lane as u64;
@@ -136,9 +136,9 @@ impl Exec<'_> {
             let own = i == self.warp.index;
             let alone = own && r & MANY_LANES == 0 && r >> 32 & 31 == lane as u64;
             if self.warp.seen[i as usize] < stamp && !alone {
-                let who = if own { "another lane of the warp".to_string() } else { format!("warp {i}") };
+                let reader = if own { "another lane of the warp".to_string() } else { format!("warp {i}") };
                 self.report(Check::SharedRace, lane as u32, || {
-                    format!("write to shared address {address:#x}, read by {who} with no barrier between")
+                    format!("write to shared address {address:#x}, read by {reader} with no barrier between")
                 });
             }
         }

@@ -1,6 +1,6 @@
 //! Comparisons: `setp` and `set`.
 
-// "Less or unordered" is "not greater or equal", and says so.
+// `!(a >= b)` holds also where an operand is a NaN: "less or unordered".
 #![allow(clippy::neg_cmp_op_on_partial_ord)]
 
 use crate::error::At;
@@ -12,7 +12,7 @@ use crate::lower::rows::*;
 use crate::parse::ast::{Arg, AstInst};
 use crate::ty::Ty;
 
-/// The function of two rows that compares what `$of` makes of each lane. `x != x` holds for a NaN.
+/// A function that compares two rows; `$of` converts the value of a lane. `x != x` holds for a NaN.
 macro_rules! comparisons {
     ($cmp:expr, $row:ident, $of:expr) => {
         match $cmp {

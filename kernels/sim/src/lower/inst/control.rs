@@ -1,4 +1,4 @@
-//! Branches, calls, returns, and what waits for other kernels.
+//! Branches, calls, returns, and the start and end of dependent kernels.
 
 use crate::error::At;
 use crate::ir::*;

@@ -93,11 +93,12 @@ impl Lower<'_> {
             _ if carry => self.carry(i, m, carry),
             "dp4a" | "dp2a" => self.dot(i, m),
             "mul" | "mad" | "mul24" | "mad24" => self.multiply(i, m),
-            _ => self.add_and_the_like(i, m),
+            _ => self.basic(i, m),
         }
     }
 
-    fn add_and_the_like(&mut self, i: &AstInst, m: &mut Mods) -> Result<bool, At> {
+    /// Arithmetic without carry, by the type of the operands.
+    fn basic(&mut self, i: &AstInst, m: &mut Mods) -> Result<bool, At> {
         let name = i.op[0].as_str();
         let sat = m.take("sat");
         let ty = m.ty()?;

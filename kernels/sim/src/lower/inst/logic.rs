@@ -8,7 +8,7 @@ use crate::lower::rows::*;
 use crate::parse::ast::{Arg, AstInst};
 use crate::ty::Ty;
 
-/// `b` above `a`, which funnel shifts take their 32 bits from.
+/// `b` above `a`: the 64 bits from which a funnel shift takes 32.
 fn joined(a: u32, b: u32) -> u64 {
     u64::from(b) << 32 | u64::from(a)
 }
@@ -68,7 +68,7 @@ impl Lower<'_> {
             return m.unknown();
         }
         let [d, a, b, c, Arg::Int(lut @ 0..=255)] = self.args(i)? else {
-            return self.err("lop3 without a table");
+            return self.err("lop3 without a table from 0 to 255");
         };
         let (d, a, b, c) = (self.wd(d)?, self.w(a, Ty::B32)?, self.w(b, Ty::B32)?, self.w(c, Ty::B32)?);
         let f: Option<W3> = match *lut as u8 {

@@ -18,6 +18,20 @@ const SPACES: [(&str, Space); 7] = [
     ("param::entry", Space::Param),
 ];
 
+/// Operations of `atom` and `red`; the first six are those of `redux` too.
+pub(super) const ATOM_OPS: [(&str, AtomOp); 10] = [
+    ("add", AtomOp::Add),
+    ("min", AtomOp::Min),
+    ("max", AtomOp::Max),
+    ("and", AtomOp::And),
+    ("or", AtomOp::Or),
+    ("xor", AtomOp::Xor),
+    ("exch", AtomOp::Exch),
+    ("cas", AtomOp::Cas),
+    ("inc", AtomOp::Inc),
+    ("dec", AtomOp::Dec),
+];
+
 impl Mods<'_> {
     /// Cache hints change no value.
     fn cache_hints(&mut self) {
@@ -163,18 +177,7 @@ impl Lower<'_> {
         m.cache_hints();
         m.take("noftz");
         let space = m.one_of(&SPACES).unwrap_or(Space::Generic);
-        let op = m.one_of(&[
-            ("add", AtomOp::Add),
-            ("min", AtomOp::Min),
-            ("max", AtomOp::Max),
-            ("and", AtomOp::And),
-            ("or", AtomOp::Or),
-            ("xor", AtomOp::Xor),
-            ("exch", AtomOp::Exch),
-            ("cas", AtomOp::Cas),
-            ("inc", AtomOp::Inc),
-            ("dec", AtomOp::Dec),
-        ]);
+        let op = m.one_of(&ATOM_OPS);
         let Some(op) = op else { return m.unknown() };
         let ty = m.ty()?;
         let red = i.op[0] == "red";

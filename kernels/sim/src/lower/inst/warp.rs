@@ -1,5 +1,6 @@
 //! Exchanges between the lanes of a warp: `shfl`, `vote`, `match`, `redux`, `elect`.
 
+use super::memory::ATOM_OPS;
 use crate::error::At;
 use crate::ir::*;
 use crate::lower::context::Lower;
@@ -69,14 +70,7 @@ impl Lower<'_> {
         if !m.take("sync") {
             return m.unknown();
         }
-        let op = m.one_of(&[
-            ("add", AtomOp::Add),
-            ("min", AtomOp::Min),
-            ("max", AtomOp::Max),
-            ("and", AtomOp::And),
-            ("or", AtomOp::Or),
-            ("xor", AtomOp::Xor),
-        ]);
+        let op = m.one_of(&ATOM_OPS);
         let f: fn(u32, u32) -> u32 = match (op, m.ty()?) {
             (Some(AtomOp::Add), Ty::U32 | Ty::S32) => u32::wrapping_add,
             (Some(AtomOp::Min), Ty::U32) => |a, b| a.min(b),
