@@ -4,7 +4,7 @@ MODEL := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 export NODEVICE_SELECT := 1
 MINUTES := 10
 
-.PHONY: demo test lint ptx model setup gpu-report bench fuzz clean
+.PHONY: demo test lint deny advisories cargo-deny ptx model setup gpu-report bench fuzz clean
 
 ## A real model answers, on this machine.
 demo: setup model
@@ -21,6 +21,17 @@ lint:
 	cargo fmt --all --check
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+## Licenses, sources and duplicates of the dependencies; installs cargo-deny if it is missing.
+deny: cargo-deny
+	cargo deny --all-features check --hide-inclusion-graph licenses bans sources
+
+## Their known vulnerabilities, by the RustSec database, which needs the internet.
+advisories: cargo-deny
+	cargo deny --all-features check advisories
+
+cargo-deny:
+	command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
 
 ## Compiles the CUDA kernels to the PTX that is checked in.
 ptx: setup

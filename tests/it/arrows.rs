@@ -174,3 +174,13 @@ fn every_test_file_is_compiled() {
     let stray: Vec<PathBuf> = stray.filter(|path| path.extension().is_some_and(|e| e == "rs")).collect();
     assert_eq!(stray, [] as [PathBuf; 0], "tests go into tests/it, which links the library once");
 }
+
+/// Test data comes from elsewhere in part: the page of each folder says what is in it, how it was made and its license.
+#[test]
+fn test_data_names_its_license() {
+    let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")).expect("tests/data");
+    for folder in folders.map(|entry| entry.expect("an entry").path()) {
+        let page = fs::read_to_string(folder.join("README.md")).unwrap_or_default();
+        assert!(page.contains("\nLicense: "), "{}: no README.md with a line `License: `", folder.display());
+    }
+}
