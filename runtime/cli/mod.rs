@@ -5,6 +5,7 @@
 
 mod advice;
 mod args;
+mod bandwidth;
 mod bench;
 mod chat;
 mod compare;
@@ -15,6 +16,7 @@ mod hash;
 mod info;
 mod interrupt;
 mod logits;
+mod numbers;
 mod ops;
 mod output;
 mod overrides;
@@ -22,7 +24,6 @@ mod perplexity;
 mod reply;
 mod run;
 mod sampling;
-mod stream;
 mod synth;
 mod text;
 mod tokenize;
