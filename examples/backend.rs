@@ -1,7 +1,7 @@
 //! A backend of one's own: it leaves all work to the reference, and counts the operations.
 //! `cargo run --release --example backend -- MODEL.gguf "Once upon a time"`
 
-use pronk::backend::{Backend, Error, Memory, Unsupported, cpu::Cpu};
+use pronk::backend::{Backend, Error, Footprint, Memory, Unsupported, cpu::Cpu};
 use pronk::plan::{Buf, Op, Phase, Plan, Step, Weights};
 use pronk::{LanguageModel, LoadOptions};
 use std::collections::BTreeMap;
@@ -25,6 +25,10 @@ impl Backend for Counting {
 
     fn memory(&self) -> Option<Memory> {
         self.reference.memory()
+    }
+
+    fn footprint(&self, plan: &Plan) -> Footprint {
+        self.reference.footprint(plan)
     }
 
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {

@@ -7,5 +7,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for piece in model.generate(&args.collect::<Vec<_>>().join(" "))?.take(32) {
         print!("{}", piece?.text);
     }
-    Ok(println!())
+    println!();
+    Ok(())
 }

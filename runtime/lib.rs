@@ -65,3 +65,4 @@ pub use generate::{
     Chat, ContextEnd, End, Error, GenerateEvent, GenerateOptions, Generator, LanguageModel, LoadError, LoadEvent,
     LoadNotice, LoadOptions, Piece, SamplerOptions, Stats, Turn,
 };
+pub use text::Message;

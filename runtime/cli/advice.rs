@@ -51,8 +51,7 @@ fn of_backend(e: &backend::Error) -> Option<String> {
 
 fn of_guard(e: &GuardError) -> Option<String> {
     match e {
-        GuardError::Backend(e) => of_backend(e),
-        GuardError::NotFinite(e) => Some(not_finite(e)),
+        GuardError::Generate(e) => of_generate(e),
         GuardError::TooLong { .. } => Some(format!("{e} (-c)")),
         GuardError::Cut(_) => Some(format!("{e}: -c gives more room")),
         _ => None,

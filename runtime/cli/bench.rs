@@ -1,7 +1,7 @@
 use super::args::DeviceArgs;
+use super::bandwidth;
 use super::output::{notice, stdout};
 use super::overrides::OverrideArgs;
-use super::stream;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use clap::error::ErrorKind;
@@ -121,7 +121,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let Loaded { model, mut session, .. } = args.on.load(model, &options)?;
     let device = session.device();
-    let stream = if device == "cpu" { stream::read_bandwidth() } else { None };
+    let stream = if device == "cpu" { bandwidth::read_bandwidth() } else { None };
 
     if let Some(stream) = stream.filter(|_| !args.on.quiet) {
         notice(format!("memory: {:.1} GB/s read by {} threads", stream / 1e9, rayon::current_num_threads()));

@@ -5,6 +5,7 @@
 
 mod advice;
 mod args;
+mod bandwidth;
 mod bench;
 mod chat;
 mod compare;
@@ -17,6 +18,7 @@ mod info;
 mod interrupt;
 mod logits;
 mod man;
+mod numbers;
 mod ops;
 mod output;
 mod overrides;
@@ -24,7 +26,6 @@ mod perplexity;
 mod reply;
 mod run;
 mod sampling;
-mod stream;
 mod synth;
 mod text;
 mod tokenize;

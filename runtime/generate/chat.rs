@@ -8,7 +8,8 @@ use crate::text::{ChatTemplate, EncodeOptions, Message};
 pub struct Chat<'m> {
     model: &'m mut LanguageModel,
     template: ChatTemplate,
-    /// How replies are generated. With [`ContextEnd::Shift`] the oldest turns are forgotten where a message needs room.
+    /// How replies are generated: reply `n`, counted from 0, with the sampler's seed plus `n`. With [`ContextEnd::Shift`] the
+    /// oldest turns are forgotten where a message needs room.
     pub options: GenerateOptions,
     system: Option<Message>,
     turns: Vec<Message>,

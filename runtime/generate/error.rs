@@ -1,5 +1,5 @@
 use super::{LoadError, NotFinite, n_tokens};
-use crate::{backend, text};
+use crate::{backend, gguf, text};
 use thiserror::Error as ThisError;
 
 /// Why a model does not generate. One line each.
@@ -33,6 +33,17 @@ pub enum Error {
         /// Tokens that the context holds.
         n_ctx: usize,
     },
+    /// More tokens than the context holds.
+    #[error("{n_tokens} tokens, the context holds {n_ctx}")]
+    ContextFull {
+        /// Tokens of all.
+        n_tokens: usize,
+        /// Tokens that the context holds.
+        n_ctx: usize,
+    },
+    /// The model's file is not what it was when it was opened, and weights are read from it.
+    #[error(transparent)]
+    Changed(gguf::Error),
     /// The text has no token that another one could predict.
     #[error("the text has {}, nothing to predict", n_tokens(*.tokens))]
     NothingToScore {

@@ -128,8 +128,8 @@ impl<'m> Generator<'m> {
     }
 
     fn feed_prompt(&mut self) -> Result<(), Error> {
-        let (tokens, total) = (std::mem::take(&mut self.prompt), self.prompt.len());
-        let mut fed = 0;
+        let tokens = std::mem::take(&mut self.prompt);
+        let (total, mut fed) = (tokens.len(), 0);
         (self.on_event)(GenerateEvent::Prompt { done: 0, total });
         self.model.session.feed(&tokens, Outputs::Last, |done, _| {
             fed = done;

@@ -1,5 +1,5 @@
 use super::{DoesNotFit, LoadError, LoadEvent, LoadNotice, Session};
-use crate::backend::{self, Backend, DeviceChoice, Error, cpu::Cpu};
+use crate::backend::{self, Backend, DeviceChoice, cpu::Cpu};
 use crate::gguf::{Gguf, Watch};
 use crate::model::{Model, PlanOptions};
 use crate::plan::{DECODE_TOKENS, KvType, Plan, fuse};
@@ -67,7 +67,7 @@ pub fn load_model(
         DeviceChoice::Auto => {
             let gpus = backend::available().into_iter().filter(|device| device.is_gpu);
             let gpus = gpus.filter_map(|gpu| gpu.id.parse().ok());
-            load_on_first(&gpus.chain([DeviceChoice::CPU]).collect::<Vec<_>>(), model, options, on_event)
+            load_on_first(&gpus.collect::<Vec<_>>(), DeviceChoice::CPU, model, options, on_event)
         }
         device => {
             let mut notices = vec![];
@@ -95,26 +95,31 @@ pub fn load_model_on(
     Ok(Loaded { model, session, notices })
 }
 
-/// Loads the model on the first of `devices` that can run it.
+/// Loads the model on the first of `devices` that can run it, or on the last one.
 fn load_on_first(
     devices: &[DeviceChoice],
+    last: DeviceChoice,
     model: Model,
     options: &LoadOptions,
     on_event: &mut dyn FnMut(LoadEvent),
 ) -> Result<Loaded, LoadError> {
-    let mut notices = vec![];
+    let mut refusals = vec![];
     for (i, device) in devices.iter().enumerate() {
-        let refusals = notices.len();
-        match (load_on(*device, &model, options, &mut notices, on_event), devices.get(i + 1)) {
-            (Ok(session), _) => return Ok(Loaded { model, session, notices }),
-            (Err(error), Some(next)) if error.is_refusal() => {
-                notices.truncate(refusals); // those of a device that was given up do not matter any more
-                notices.push(LoadNotice::DeviceRefused { error, next: *next });
+        let mut notices = vec![];
+        match load_on(*device, &model, options, &mut notices, on_event) {
+            Ok(session) => {
+                refusals.extend(notices);
+                return Ok(Loaded { model, session, notices: refusals });
             }
-            (Err(error), _) => return Err(error),
+            Err(error) if error.is_refusal() => {
+                let next = devices.get(i + 1).copied().unwrap_or(last);
+                refusals.push(LoadNotice::DeviceRefused { error, next });
+            }
+            Err(error) => return Err(error),
         }
     }
-    Err(Error::Step("no device to load the model on".to_string()).into())
+    let session = load_on(last, &model, options, &mut refusals, on_event)?;
+    Ok(Loaded { model, session, notices: refusals })
 }
 
 fn load_on(
@@ -224,8 +229,10 @@ mod tests {
     #[test]
     fn the_next_device_takes_over() {
         let options = LoadOptions { n_ctx: Some(16), ..LoadOptions::default() };
-        let try_on =
-            |devices: &[DeviceChoice], options: &LoadOptions| load_on_first(devices, tiny(), options, &mut |_| {});
+        let try_on = |devices: &[DeviceChoice], options: &LoadOptions| {
+            let (last, first) = devices.split_last().expect("a device");
+            load_on_first(first, *last, tiny(), options, &mut |_| {})
+        };
         let load = |devices: &[DeviceChoice]| try_on(devices, &options);
         let loaded = load(&[absent(), absent(), DeviceChoice::CPU]).expect("the CPU runs it");
         assert_eq!(loaded.session.device(), "cpu");

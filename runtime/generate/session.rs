@@ -1,4 +1,5 @@
-use crate::backend::{Backend, Error};
+use super::Error;
+use crate::backend::Backend;
 use crate::gguf::Watch;
 use crate::plan::{Buf, NEXT_TOKEN, Plan, Step};
 
@@ -71,6 +72,8 @@ impl Session {
     /// Appends `tokens` to the sequence in steps as large as the plan allows. After each step `on_step` is told how many of
     /// them are done, and gets the step's logits, one row of `n_vocab` per token, if `outputs` is [`Outputs::All`]
     /// (else an empty slice). It may stop the work by returning false.
+    ///
+    /// Errors: more tokens than fit; a token outside the vocabulary; the device's; a model file that has changed.
     pub fn feed(
         &mut self,
         tokens: &[u32],
@@ -78,8 +81,8 @@ impl Session {
         mut on_step: impl FnMut(usize, &[f32]) -> bool,
     ) -> Result<(), Error> {
         if tokens.len() > self.room() as usize {
-            let all = self.n_past as usize + tokens.len();
-            return Err(Error::Step(format!("{all} tokens, the context holds {}", self.plan.kv.slots)));
+            let n_tokens = self.n_past as usize + tokens.len();
+            return Err(Error::ContextFull { n_tokens, n_ctx: self.plan.kv.slots as usize });
         }
         let most = match outputs {
             Outputs::Last => self.plan.max_tokens,
@@ -95,7 +98,7 @@ impl Session {
                 Outputs::Last => vec![n - 1],
                 Outputs::All => (0..n).collect(),
             };
-            self.watch.check().map_err(|e| Error::Step(e.to_string()))?;
+            self.watch.check().map_err(Error::Changed)?;
             let step = Step::sequence(chunk, self.n_past, &rows);
             self.backend.run(&step.within(self.plan.window.unwrap_or(u32::MAX)))?;
             self.n_past += n;

@@ -131,6 +131,53 @@ fn unsafe_code_is_confined_and_explained() {
     }
 }
 
+/// Sources of the library: all but the program's own.
+fn library() -> impl Iterator<Item = (String, String)> {
+    let program = ["cli/", "main.rs", "platform.rs"];
+    sources(&runtime()).into_iter().filter(move |(path, _)| !program.iter().any(|own| path.starts_with(own)))
+}
+
+/// The string literals of a line, as far as quotes tell.
+fn literals(line: &str) -> impl Iterator<Item = &str> {
+    line.split('"').skip(1).step_by(2)
+}
+
+/// Whether a text names a flag: `--device`, `-c 8`.
+fn names_a_flag(text: &str) -> bool {
+    let is_flag = |word: &str| {
+        let name = word.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '-').strip_prefix('-');
+        let letter = |name: &str| name.starts_with(|c: char| c.is_ascii_lowercase());
+        match name.map(|name| name.strip_prefix('-').ok_or(name)) {
+            Some(Ok(long)) => letter(long),
+            Some(Err(short)) => letter(short) && !short[1..].starts_with(|c: char| c.is_alphanumeric() || c == '_'),
+            None => false,
+        }
+    };
+    text.split_whitespace().any(is_flag)
+}
+
+#[test]
+fn the_library_prints_nothing_and_names_no_flag() {
+    let mut n = 0;
+    for (path, code) in library() {
+        for line in code.lines() {
+            for print in ["println!", "print!", "eprintln!", "eprint!", "dbg!"] {
+                assert!(!line.contains(print), "runtime/{path} prints: {line}");
+            }
+            let named = literals(line).find(|text| names_a_flag(text));
+            assert!(named.is_none(), "runtime/{path} names a flag of the program: {line}");
+        }
+        n += 1;
+    }
+    assert!(n > 50, "{n} sources");
+    for flag in ["--device cpu can run it", "the most is -c {fits}", "holds {n} (-c)", "(--check-tensors looks)"] {
+        assert!(names_a_flag(flag), "{flag}");
+    }
+    for text in ["a - b", "-1", "a-b", "x -- y"] {
+        assert!(!names_a_flag(text), "{text}");
+    }
+}
+
 /// Every dependency of Cargo.toml has its line in ARCHITECTURE.md.
 #[test]
 fn every_dependency_has_its_reason() {

@@ -1,6 +1,6 @@
 use super::{Selection, StepSize, shape};
+use crate::cli::bandwidth;
 use crate::cli::output::{notice, plain_table, print, stdout};
-use crate::cli::stream;
 use anyhow::{Context, Result};
 use comfy_table::CellAlignment;
 use pronk::backend::{self, DeviceChoice, Error};
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     let name = device.name();
     // The reference addition is one plain loop: what the CPU's memory delivers is measured apart.
     let stream = match name.as_str() {
-        "cpu" => stream::read_bandwidth().context("too little memory to measure the stream")?,
+        "cpu" => bandwidth::read_bandwidth().context("too little memory to measure the stream")?,
         _ => stream_bandwidth(&mut *device).context("stream addition")?,
     };
     let mut rows = vec![];

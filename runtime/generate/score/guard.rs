@@ -1,11 +1,10 @@
 use super::log_sum_exp;
-use crate::backend;
-use crate::generate::{LanguageModel, NotFinite, Outputs, check_logits, n_tokens};
+use crate::generate::{Error, LanguageModel, Outputs, check_logits, n_tokens};
 use crate::gguf::excerpt;
 use crate::plan::argmax;
 use crate::text::guard::{Verdict, prompt, unsafe_token};
 use crate::text::{EncodeOptions, Error as TextError, Tokenizer};
-use thiserror::Error;
+use thiserror::Error as ThisError;
 
 /// Most tokens of an answer: `unsafe`, and all codes with commas in between.
 const MOST_TOKENS: usize = 64;
@@ -27,14 +26,11 @@ pub struct Judgement {
 }
 
 /// Why there is no judgement.
-#[derive(Debug, Error)]
+#[derive(Debug, ThisError)]
 pub enum GuardError {
-    /// The device fails.
+    /// The model does not generate.
     #[error(transparent)]
-    Backend(#[from] backend::Error),
-    /// The model computes nonsense.
-    #[error(transparent)]
-    NotFinite(#[from] NotFinite),
+    Generate(#[from] Error),
     /// The context has no room for an answer.
     #[error("the prompt has {n_tokens} tokens, the context holds {n_ctx} with the answer")]
     TooLong {
@@ -104,7 +100,7 @@ impl GuardPrompt {
         let mut n = 0;
         loop {
             model.session.logits(&mut logits)?;
-            check_logits(&logits)?;
+            check_logits(&logits).map_err(Error::from)?;
             let next = argmax(&logits) as u32;
             let piece = model.tokenizer().token_bytes(next, false);
             // White space may come before the first word.

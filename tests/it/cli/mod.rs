@@ -213,7 +213,8 @@ fn errors_are_one_line() {
     fails(&["run", "-m", &tiny(), "-f", &this], &[&this, "cannot read"]);
     fails(&["run", "-m", &tiny(), "-p", "x", "-c", "16777217"], &["a context of 16777217 tokens", "16777216"]);
     fails(&["run", "-m", &tiny(), "-p", "Hello the world", "-c", "4"], &["prompt has 9 tokens", "holds 4"]);
-    fails(&["perplexity", "-m", &tiny(), "-p", ""], &["0 tokens"]);
+    fails(&["perplexity", "-m", &tiny(), "-p", ""], &["the text has 0 tokens, nothing to predict"]);
+    fails(&["perplexity", "-m", &tiny(), "-p", "x", "-c", "1"], &["windows of 1 (-c): expected at least 2"]);
     fails(&["run", "-m", &tiny(), "-p", "x", "--device", "wgpu:99"], &["wgpu", "--device cpu can run it"]);
     let missing = folder.path().join("no/such.gguf");
     for subcommand in [&["run", "-p", "x"][..], &["chat", "-p", "x"], &["info"], &["tokenize", "-p", "x"], &["bench"]] {
