@@ -17,12 +17,11 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that only one folder may name.
-const OWNERS: [(&str, &str); 7] = [
+const OWNERS: [(&str, &str); 6] = [
     ("wgpu::", "backend/wgpu"),
     ("cudarc::", "backend/cuda"),
     ("ptx_sim::", "backend/cuda"),
     ("memmap2::", "gguf"),
-    ("tokenizers::", "text"),
     ("minijinja::", "text"),
     ("clap::", "cli"),
 ];
