@@ -21,6 +21,7 @@ mod ptx;
 mod quality;
 mod quant;
 mod reference;
+#[cfg(feature = "wgpu")]
 mod shaders;
 mod smollm2;
 mod split;
@@ -29,4 +30,5 @@ mod templates;
 mod tokenizer;
 mod top_k;
 mod types;
+#[cfg(feature = "wgpu")]
 mod wgpu;
