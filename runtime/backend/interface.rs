@@ -25,8 +25,20 @@ pub enum Error {
     Device { device: String, what: String },
 }
 
+/// `Send`, except in browsers, whose handles belong to one thread.
+#[cfg(not(target_family = "wasm"))]
+pub trait MaybeSend: Send {}
+#[cfg(not(target_family = "wasm"))]
+impl<T: Send> MaybeSend for T {}
+
+/// `Send`, except in browsers, whose handles belong to one thread.
+#[cfg(target_family = "wasm")]
+pub trait MaybeSend {}
+#[cfg(target_family = "wasm")]
+impl<T> MaybeSend for T {}
+
 /// Executes the steps of one plan.
-pub trait Backend: Send {
+pub trait Backend: MaybeSend {
     /// `cpu`, `wgpu:0`, ...
     fn name(&self) -> String;
 

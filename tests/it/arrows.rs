@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Module, and the modules that it may name. `cli` and `main.rs` see all.
 const MAY_NAME: [(&str, &[&str]); 8] = [
@@ -17,12 +18,11 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that only one folder may name.
-const OWNERS: [(&str, &str); 9] = [
+const OWNERS: [(&str, &str); 8] = [
     ("wgpu::", "backend/wgpu"),
     ("cudarc::", "backend/cuda"),
     ("ptx_sim::", "backend/cuda"),
     ("memmap2::", "gguf"),
-    ("tokenizers::", "text"),
     ("minijinja::", "text"),
     ("clap::", "cli"),
     ("clap_complete::", "cli"),
@@ -229,5 +229,21 @@ fn test_data_names_its_license() {
     for folder in folders.map(|entry| entry.expect("an entry").path()) {
         let page = fs::read_to_string(folder.join("README.md")).unwrap_or_default();
         assert!(page.contains("\nLicense: "), "{}: no README.md with a line `License: `", folder.display());
+    }
+}
+
+/// The most crates that the library and what it needs on Linux may be, with these features: measured 2026-11-25, 95 and 54.
+const MOST_CRATES: [(&str, usize); 2] = [("wgpu", 110), ("cuda", 70)];
+
+#[test]
+fn a_library_needs_few_crates() {
+    for (features, most) in MOST_CRATES {
+        let options = ["tree", "--locked", "--edges", "normal", "--prefix", "none", "--no-dedupe"];
+        let target = ["--target", "x86_64-unknown-linux-gnu", "--no-default-features", "--features", features];
+        let done = Command::new(env!("CARGO")).args(options).args(target).output().expect("cargo runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let tree = String::from_utf8(done.stdout).expect("UTF-8");
+        let crates: BTreeSet<&str> = tree.lines().collect();
+        assert!(crates.len() > 10 && crates.len() <= most, "{features}: {} crates, at most {most}", crates.len());
     }
 }

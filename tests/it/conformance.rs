@@ -57,6 +57,7 @@ fn cpu() {
 }
 
 /// Shaders compiled with bounds checks.
+#[cfg(feature = "wgpu")]
 #[test]
 fn wgpu() {
     use pronk::backend::wgpu::{Options, Wgpu};

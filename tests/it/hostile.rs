@@ -6,8 +6,8 @@ use pronk::quant::Random;
 use std::fs;
 use std::path::Path;
 
-#[path = "../fuzz/src/lib.rs"]
-mod fuzz;
+#[path = "../fuzz/src/targets/mod.rs"]
+mod targets;
 
 /// Damaged copies of each seed.
 const DAMAGED: u32 = 40;
@@ -16,10 +16,10 @@ const DAMAGED: u32 = 40;
 type Body = fn(&[u8]);
 
 const TARGETS: [(&str, Body); 4] = [
-    ("gguf", fuzz::gguf::run),
-    ("split", fuzz::split::run),
-    ("template", fuzz::template::run),
-    ("tokenizer", fuzz::tokenizer::run),
+    ("gguf", targets::gguf::run),
+    ("split", targets::split::run),
+    ("template", targets::template::run),
+    ("tokenizer", targets::tokenizer::run),
 ];
 
 #[test]
@@ -27,7 +27,7 @@ fn seeds_are_survived_whole_and_damaged() {
     let mut random = Random::new(1);
     for (name, run) in TARGETS {
         let mut n = 0;
-        for (_, _, mut bytes) in fuzz::seeds::seeds().into_iter().filter(|(target, ..)| *target == name) {
+        for (_, _, mut bytes) in targets::seeds::seeds().into_iter().filter(|(target, ..)| *target == name) {
             run(&bytes);
             for _ in 0..DAMAGED {
                 let at = random.below(bytes.len() as u32) as usize;
@@ -60,7 +60,7 @@ fn seeds_are_written_on_request() {
     let Some(folder) = std::env::var_os("PRONK_SEEDS") else {
         return;
     };
-    for (target, name, bytes) in fuzz::seeds::seeds() {
+    for (target, name, bytes) in targets::seeds::seeds() {
         let folder = Path::new(&folder).join(target);
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join(format!("seed-{name}")), bytes).expect("a writable folder");

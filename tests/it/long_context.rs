@@ -3,6 +3,7 @@
 use crate::common;
 use pronk::backend::cpu::Cpu;
 use pronk::backend::cuda::{Cuda, Driver};
+#[cfg(feature = "wgpu")]
 use pronk::backend::wgpu::{Options, Wgpu};
 use pronk::backend::{Backend, DeviceChoice};
 use pronk::generate::{LoadEvent, LoadOptions, Outputs, load, load_model};
@@ -18,6 +19,7 @@ const LONG: u32 = 131_072;
 fn on_all(mut test: impl FnMut(&mut dyn Backend)) {
     test(&mut Cpu::default());
     test(&mut Cuda::sim());
+    #[cfg(feature = "wgpu")]
     if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None, Options::default())) {
         test(&mut device);
     }
@@ -207,6 +209,7 @@ fn memory_is_what_was_said() {
         let said = loaded(&mut sim);
         let memory = sim.driver().memory().expect("the simulator tells");
         agree("sim", said, memory.total - memory.free);
+        #[cfg(feature = "wgpu")]
         if let Some(mut wgpu) = common::is_here("wgpu", Wgpu::open(None, Options::default())) {
             let said = loaded(&mut wgpu);
             agree("wgpu", said, wgpu.allocated());

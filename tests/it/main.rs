@@ -21,6 +21,7 @@ mod ptx;
 mod quality;
 mod quant;
 mod reference;
+#[cfg(feature = "wgpu")]
 mod shaders;
 mod smollm2;
 mod split;
@@ -29,5 +30,6 @@ mod templates;
 mod tokenizer;
 mod top_k;
 mod types;
+#[cfg(feature = "wgpu")]
 mod wgpu;
 mod with_reference;

@@ -141,6 +141,7 @@ fn cpu() {
     check(&mut Cpu::default(), "CPU");
 }
 
+#[cfg(feature = "wgpu")]
 #[test]
 fn wgpu() {
     use pronk::backend::wgpu::{Options, Wgpu};

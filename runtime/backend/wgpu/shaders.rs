@@ -4,7 +4,6 @@ use crate::quant::GgmlType;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use wgpu::naga;
 
 macro_rules! pieces {
     ($($name:literal)*) => {

@@ -1,5 +1,4 @@
 //! Writes GGUF files for tests, broken ones included: every count, id and offset can be given a false value.
-#![allow(dead_code)] // tests/fuzz includes this file and does not use all of it
 
 use pronk::gguf::{GgmlType, Gguf, Value, entry};
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use pronk::gguf::Gguf;
 
 use super::check_error;
-use super::gguf_builder::GgufBuilder;
+use crate::common::gguf_builder::GgufBuilder;
 
 pub fn run(data: &[u8]) {
     // Input that ends early reads as zeros: never an error.

@@ -1,6 +1,6 @@
 //! What each target begins with.
 
-use super::gguf_builder::{GgufBuilder, array, id};
+use crate::common::gguf_builder::{GgufBuilder, array, id};
 use pronk::gguf::GgmlType;
 
 /// A target's name, a seed's name, the seed.

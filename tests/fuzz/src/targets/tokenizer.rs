@@ -6,7 +6,7 @@ use pronk::gguf::Gguf;
 use pronk::text::{Detokenizer, EncodeOptions, StopMatcher, Tokenizer};
 
 use super::check_error;
-use super::gguf_builder::GgufBuilder;
+use crate::common::gguf_builder::GgufBuilder;
 
 /// Pieces of text where tokenizers differ: spaces, digits, capitals, marks, other alphabets, control tokens, bytes.
 const PIECES: [&str; 40] = [
