@@ -1,6 +1,6 @@
 use crate::backend::{Backend, Error};
 use crate::gguf::Watch;
-use crate::model::llama::{LOGITS, NEXT};
+use crate::model::{LOGITS, NEXT};
 use crate::plan::{Buf, NEXT_TOKEN, Plan, Step};
 
 /// Which rows of logits [`Session::feed`] wants.
