@@ -25,8 +25,8 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         Op::Gather(op) => float4(plan, op.x),
         Op::RmsNorm(op) => {
             vector(plan, op.w)?;
-            refuse(plan[op.w].cols != plan[op.x].cols as u64, || "cannot normalize parts of a row".to_string())?;
-            float4(plan, op.x)
+            let n = plan[op.w].cols;
+            refuse(!n.is_multiple_of(4), || format!("cannot normalize {n} elements, only multiples of 4"))
         }
         Op::MatMul(op) => {
             matrix(plan, kernels, "mat_mul", op.w)?;
@@ -37,7 +37,6 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         }
         Op::Rope(op) => {
             vector(plan, op.table)?;
-            refuse(op.pairing != Pairing::Neighbours, || "cannot rotate halves of heads".to_string())?;
             refuse(!op.head_dim.is_multiple_of(2), || {
                 format!("cannot rotate heads of {} elements, which is odd", op.head_dim)
             })
@@ -62,6 +61,8 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         Op::Argmax(_) => Ok(()),
         Op::Fused(fused) => {
             fused.parts.iter().try_for_each(|part| supports(plan, kernels, part, phase))?;
+            let grouped = |op: &Op| matches!(op, Op::RmsNorm(op) if plan[op.w].cols != plan[op.x].cols as u64);
+            refuse(fused.parts.iter().any(grouped), || format!("({}) normalizes whole rows", fused.stem))?;
             let matched = mat_mul_add(fused).is_some() || gate_up(fused).is_some() || qkv(plan, fused).is_some();
             refuse(!matched, || format!("({}) is not fused in this form", fused.stem))?;
             let quantized = plan.kv.ty == KvType::Q8_0 && qkv(plan, fused).is_some();
@@ -234,7 +235,10 @@ pub fn qkv<'a>(plan: &Plan, fused: &'a Fused) -> Option<Qkv<'a>> {
     };
     let fed = [q, k, v].iter().all(|part| part.x == norm.out) && (rope_q.x, rope_k.x) == (q.out, k.out);
     let stored = (store.k, store.v) == (k.out, v.out) && q.out != k.out && q.out != v.out && k.out != v.out;
-    let heads = [rope_q, rope_k].iter().all(|rope| rope.head_dim == plan.kv.head_dim && rope.table == rope_q.table);
+    let heads = [rope_q, rope_k].iter().all(|rope| {
+        let pairs = rope.pairing == Pairing::Neighbours; // rows of a matrix that one thread has
+        pairs && rope.head_dim == plan.kv.head_dim && rope.table == rope_q.table
+    });
     (fed && stored && heads && q.out != norm.x).then_some(Qkv {
         norm,
         q,
