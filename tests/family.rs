@@ -13,6 +13,7 @@ use pronk::generate::{LoadOptions, Outputs, load_model};
 use pronk::gguf::{GgmlType, Gguf};
 use pronk::model::Model;
 use pronk::plan::KvType;
+use pronk::quant::{Random, random_blocks};
 use tiny_llama::{PLAIN, Tiny, logits, rotation};
 
 fn parse(file: &GgufBuilder) -> Gguf {
@@ -149,16 +150,58 @@ fn sliding_windows() {
     compare_everywhere("window 6", &within(6));
 }
 
+/// Q, K and V in one tensor; biases in one, in three, or none.
+#[test]
+fn q_k_and_v_in_one_tensor() {
+    let attention = ["attn_q", "attn_k", "attn_v"];
+    let whole = |file: GgufBuilder, ending: &str| PLAIN.with_one_qkv(file, ending);
+    compare_everywhere("one matrix", &whole(PLAIN.file(), "weight"));
+    let three = whole(PLAIN.biased(PLAIN.file(), &attention), "weight");
+    compare_on_cpu("one matrix, three biases", &known(&three));
+    compare_everywhere("one matrix, one bias", &whole(three, "bias"));
+    let quantized = (0..PLAIN.n_layers).fold(whole(PLAIN.file(), "weight"), |mut file, layer| {
+        let name = format!("blk.{layer}.attn_qkv.weight");
+        file.tensors.retain(|t| t.name != name.as_bytes());
+        let blocks = random_blocks(GgmlType::Q4_0, 64 * 128, &mut Random::new(layer.into()));
+        file.tensor(&name, GgmlType::Q4_0, &[64, 128], &blocks)
+    });
+    compare_on_cpu("one matrix of blocks", &known(&quantized));
+}
+
+fn refusal(file: &GgufBuilder) -> String {
+    let plan = |model: Model| {
+        let options = pronk::model::PlanOptions { n_ctx: 1, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
+        model.plan(&options).map(drop)
+    };
+    let error = Model::new(parse(file)).and_then(plan).expect_err("a refusal").to_string();
+    error.strip_prefix("m.gguf: ").expect("the file's name").to_string()
+}
+
+#[test]
+fn q_k_and_v_in_one_tensor_of_a_wrong_shape_are_refused() {
+    let whole = || PLAIN.with_one_qkv(PLAIN.file(), "weight");
+    let mut short = whole();
+    short.tensors.retain(|t| t.name != b"blk.1.attn_qkv.weight");
+    let short = short.tensor_f32("blk.1.attn_qkv.weight", &[64, 127], &[0.0; 64 * 127]);
+    let what = "shape [64, 128] expected from the metadata, [64, 127] found";
+    assert_eq!(refusal(&short), format!("tensor blk.1.attn_qkv.weight: {what}"));
+    let both = whole().tensor_f32("blk.1.attn_k.weight", &[64, 32], &[0.0; 64 * 32]);
+    assert_eq!(refusal(&both), "tensor blk.1.attn_k.weight: has no place beside blk.1.attn_qkv.weight");
+    let bias = PLAIN.file().tensor_f32("blk.0.attn_qkv.bias", &[128], &[0.0; 128]);
+    assert!(refusal(&bias).starts_with("tensor blk.0.attn_qkv.bias: has no place in the Llama architecture"));
+    // A block of 32 elements ends where neither Q nor K does.
+    let odd = Tiny { n_heads: 6, n_kv_heads: 1, head_dim: 8, rope_dim: 8, ..PLAIN };
+    let file = odd.with_one_qkv(odd.file(), "weight");
+    let blocks = file.tensor("blk.0.attn_qkv.bias", GgmlType::Q8_0, &[64], &[0; 2 * 34]);
+    let what = "type Q8_0: a block holds elements of two of Q, K and V";
+    assert_eq!(refusal(&blocks), format!("tensor blk.0.attn_qkv.bias: {what}"));
+}
+
 #[test]
 fn biases_of_a_wrong_length_and_others_are_refused() {
-    let refused = |file: GgufBuilder| {
-        let model = Model::new(parse(&file)).expect("hyperparameters");
-        let options = pronk::model::PlanOptions { n_ctx: 1, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
-        model.plan(&options).unwrap_err().to_string()
-    };
     let short = PLAIN.file().tensor_f32("blk.1.attn_k.bias", &[31], &[0.0; 31]);
     let what = "shape [32] expected from the metadata, [31] found";
-    assert_eq!(refused(short), format!("m.gguf: tensor blk.1.attn_k.bias: {what}"));
+    assert_eq!(refusal(&short), format!("tensor blk.1.attn_k.bias: {what}"));
     let unknown = PLAIN.file().tensor_f32("blk.1.attn_norm.bias", &[64], &[0.0; 64]);
-    assert!(refused(unknown).starts_with("m.gguf: tensor blk.1.attn_norm.bias: has no place"));
+    assert!(refusal(&unknown).starts_with("tensor blk.1.attn_norm.bias: has no place"));
 }

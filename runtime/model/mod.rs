@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod llama;
 mod planner;
+mod qkv;
 mod rope;
 mod shapes;
 mod synth;
@@ -21,6 +22,7 @@ use crate::quant;
 use bytes::Bytes;
 use config::Reader;
 use planner::ROPE_FREQS;
+use qkv::Slice;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -98,12 +100,10 @@ pub struct Model {
 /// Where the data of a model's tensors comes from.
 #[derive(Clone, Debug)]
 enum Source {
-    File(Box<Gguf>),
+    /// A file, and the tensors of the catalog that are rows of one of its own.
+    File(Box<Gguf>, BTreeMap<String, Slice>),
     /// Seeded random weights.
-    Random {
-        synth: Synth,
-        tensors: BTreeMap<String, SynthTensor>,
-    },
+    Random { synth: Synth, tensors: BTreeMap<String, SynthTensor> },
 }
 
 impl Model {
@@ -111,14 +111,15 @@ impl Model {
     pub fn new(gguf: Gguf) -> Result<Model, Error> {
         let arch = Architecture::of(&gguf)?;
         let config = (arch.config)(&Reader::new(&gguf, arch))?;
-        let catalog = gguf.tensors().iter().map(|t| (t.name.clone(), (t.ty, t.shape.clone()))).collect();
-        Ok(Model { arch, config, catalog, source: Source::File(Box::new(gguf)) })
+        let mut catalog = gguf.tensors().iter().map(|t| (t.name.clone(), (t.ty, t.shape.clone()))).collect();
+        let slices = qkv::split(&gguf, &config, &mut catalog)?;
+        Ok(Model { arch, config, catalog, source: Source::File(Box::new(gguf), slices) })
     }
 
     /// The file, if the model comes from one.
     pub fn gguf(&self) -> Option<&Gguf> {
         match &self.source {
-            Source::File(gguf) => Some(gguf),
+            Source::File(gguf, _) => Some(gguf),
             Source::Random { .. } => None,
         }
     }
@@ -130,7 +131,7 @@ impl Model {
 
     fn tensor_error(&self, tensor: &str, problem: impl Display) -> Error {
         let error = match &self.source {
-            Source::File(gguf) => gguf.tensor_error(tensor, problem),
+            Source::File(gguf, _) => gguf.tensor_error(tensor, problem),
             Source::Random { .. } => {
                 let (file, tensor) = (self.config.name.clone(), tensor.to_string());
                 gguf::Error::Tensor { file, tensor, problem: problem.to_string() }
@@ -160,7 +161,10 @@ impl Model {
 
     fn tensor_data(&self, name: &str) -> Result<Bytes, Error> {
         let data = match &self.source {
-            Source::File(gguf) => gguf.tensor(name).map(|tensor| tensor.data.clone()),
+            Source::File(gguf, slices) => match slices.get(name) {
+                Some(Slice { tensor, bytes }) => gguf.tensor(tensor).map(|t| t.data.slice(bytes.clone())),
+                None => gguf.tensor(name).map(|tensor| tensor.data.clone()),
+            },
             Source::Random { synth, tensors } => tensors.get(name).map(|tensor| synth.data(tensor).into()),
         };
         data.ok_or_else(|| self.tensor_error(name, "is missing"))
