@@ -5,6 +5,7 @@ mod config;
 mod llama;
 mod planner;
 mod qkv;
+mod qwen2;
 mod rope;
 mod shapes;
 mod synth;
@@ -44,7 +45,7 @@ pub struct Architecture {
 }
 
 /// The families that can be run.
-pub const ARCHITECTURES: [&Architecture; 1] = [&llama::LLAMA];
+pub const ARCHITECTURES: [&Architecture; 2] = [&llama::LLAMA, &qwen2::QWEN2];
 
 impl Architecture {
     /// The architecture of a file. Errors: one that cannot be run, listing those that can.
