@@ -6,6 +6,7 @@ mod llama;
 mod planner;
 mod qkv;
 mod qwen2;
+mod qwen3;
 mod rope;
 mod shapes;
 mod synth;
@@ -45,7 +46,7 @@ pub struct Architecture {
 }
 
 /// The families that can be run.
-pub const ARCHITECTURES: [&Architecture; 2] = [&llama::LLAMA, &qwen2::QWEN2];
+pub const ARCHITECTURES: [&Architecture; 3] = [&llama::LLAMA, &qwen2::QWEN2, &qwen3::QWEN3];
 
 impl Architecture {
     /// The architecture of a file. Errors: one that cannot be run, listing those that can.
