@@ -11,6 +11,7 @@ use pronk::plan::KvType;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -47,7 +48,7 @@ fn given_folder() -> Option<PathBuf> {
 }
 
 /// The golden models that can be run. In the repository all can; a larger set may have others, which are printed.
-fn models() -> BTreeMap<String, Golden> {
+static MODELS: LazyLock<BTreeMap<String, Golden>> = LazyLock::new(|| {
     let index = std::fs::read(folder().join("index.json")).expect("an index.json in the folder of golden models");
     let mut models: BTreeMap<String, Golden> = serde_json::from_slice(&index).expect("the index is JSON");
     let all = models.len();
@@ -70,7 +71,7 @@ fn models() -> BTreeMap<String, Golden> {
         assert!(all >= 11);
     }
     models
-}
+});
 
 /// The logits of all of a model's tokens on `device`, fed in chunks of `chunk` tokens: (tokens, n_vocab). None where the device
 /// has no kernel for the model. The device's own choice is the likeliest token.
@@ -105,7 +106,7 @@ fn logits(name: &str, golden: &Golden, device: DeviceChoice, kv: KvType, chunk: 
 /// Every golden model on `device`, fed in chunks of `chunk` tokens. Returns how many were compared: all of them on the CPU.
 fn compare_all(device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) -> usize {
     let mut compared = 0;
-    for (name, golden) in &models() {
+    for (name, golden) in &*MODELS {
         let Some(logits) = logits(name, golden, device, kv, chunk) else { continue };
         let (want, n_vocab) = common::npy(&folder().join(&golden.logits));
         assert_eq!(logits.len(), golden.tokens.len() * n_vocab, "{name}");
@@ -118,7 +119,7 @@ fn compare_all(device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) -> usiz
         compared += 1;
     }
     if device == DeviceChoice::Cpu {
-        assert_eq!(compared, models().len(), "the CPU runs every model");
+        assert_eq!(compared, MODELS.len(), "the CPU runs every model");
     }
     compared
 }
@@ -126,7 +127,7 @@ fn compare_all(device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) -> usiz
 /// The same with a q8_0 cache against the CPU with one: both round alike, and only the rest differs.
 fn compare_with_cpu(device: DeviceChoice, chunk: u32, limit: f64) -> usize {
     let mut compared = 0;
-    for (name, golden) in &models() {
+    for (name, golden) in &*MODELS {
         let Some(got) = logits(name, golden, device, KvType::Q8_0, chunk) else { continue };
         let want = logits(name, golden, DeviceChoice::Cpu, KvType::Q8_0, chunk).expect("the CPU runs every model");
         let error = nmse(&got, &want);
