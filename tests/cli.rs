@@ -34,7 +34,16 @@ fn file(folder: &TempDir, name: &str, bytes: &[u8]) -> String {
 #[test]
 fn info_shows_keys_tensors_and_memory() {
     let shown = run(&["info", "-m", &tiny()]).stdout;
-    for part in ["llama.context_length", "8192", "Q4_0", "KV cache f16", "RoPE table", "2 layers", "\nruns on: cpu"] {
+    for part in [
+        "llama.context_length",
+        "8192",
+        "Q4_0",
+        "KV cache f16",
+        "RoPE table",
+        "2 layers",
+        "architecture Llama",
+        "\nruns on: cpu",
+    ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     assert!(!shown.contains("blk.0.attn_q.weight"), "{shown}");
