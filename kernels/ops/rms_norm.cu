@@ -1,7 +1,7 @@
-// RMSNorm:  out[t, i] = x[t, i] / sqrt(mean_j(x[t, j]^2) + eps) * w[i]
+// RMSNorm:  out[t, g, i] = x[t, g, i] / sqrt(mean_j(x[t, g, j]^2) + eps) * w[i]
 //
-// Grid     one block per row
-// Layout   rows contiguous, n_embd % 4 == 0
+// Grid     one block per group of a row
+// Layout   rows contiguous, groups of a row contiguous, n % 4 == 0
 // Traffic  reads x once from DRAM (its second read hits L1), writes out once
 #include "shared/common.cuh"
 
@@ -9,14 +9,14 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
 rms_norm(const __grid_constant__ RmsNormParams p) {
     __shared__ float scratch[ROW_THREADS / WARP];
     wait_for_inputs();
-    const u32 row = blockIdx.x;
-    if (row >= rows_in_use(p.step, p.of_outputs)) return;
+    const u32 group = blockIdx.x;  // of all rows
+    if (group >= rows_in_use(p.step, p.of_outputs) * p.groups) return;
 
-    const u64 start = u64(row) * p.n_embd;
+    const u64 start = u64(group) * p.n;
     const float4* x   = (const float4*)(p.x + start);
     const float4* w   = (const float4*)p.w;
     float4*       out = (float4*)(p.out + start);
 
-    const float scale = rms_scale<ROW_THREADS>(x, p.n_embd, p.eps, scratch);
-    for (u32 i = threadIdx.x; i < p.n_embd / 4; i += ROW_THREADS) out[i] = normalized(x[i], scale, w[i]);
+    const float scale = rms_scale<ROW_THREADS>(x, p.n, p.eps, scratch);
+    for (u32 i = threadIdx.x; i < p.n / 4; i += ROW_THREADS) out[i] = normalized(x[i], scale, w[i]);
 }

@@ -80,14 +80,14 @@ struct GatherParams {
 };
 
 struct RmsNormParams {
-    float*       out;   // (rows, n_embd)
-    const float* x;     // (rows, n_embd)
-    const float* w;     // (n_embd)
+    float*       out;   // (rows, groups, n); may be x
+    const float* x;     // (rows, groups, n)
+    const float* w;     // (n)
     const Step*  step;  // 1
-    u32   n_embd;       // a multiple of 4
+    u32   n;            // elements of a group, a multiple of 4
+    u32   groups;       // of a row
     float eps;          // added to the mean square
     u32   of_outputs;   // 0: rows are the step's tokens; 1: its outputs
-    u32   reserved;
 };
 
 struct MatMulParams {
@@ -157,7 +157,7 @@ struct RopeParams {
     u32 n_heads;
     u32 head_dim;        // even
     u32 rope_dim;        // even, up to head_dim
-    u32 reserved;
+    u32 halves;          // 0: elements 2i and 2i + 1 of a head are a pair; 1: i and i + rope_dim / 2
 };
 
 struct KvStoreParams {

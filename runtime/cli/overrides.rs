@@ -53,7 +53,8 @@ enum Method {
 }
 
 impl OverrideArgs {
-    /// Opens a file, and gives the keys their values; those of arguments with a name of their own come last.
+    /// Opens a file, and gives the keys their values; those of arguments with a name of their own come last, under the prefix of
+    /// the file's architecture.
     pub fn open(&self, path: &Path) -> Result<Gguf, gguf::Error> {
         let mut gguf = Gguf::open(path)?;
         for (key, value) in &self.override_kv {
@@ -78,7 +79,8 @@ impl OverrideArgs {
         ];
         for (key, value) in named {
             if let Some(value) = value {
-                gguf.replace(&format!("llama.rope.{key}"), value);
+                let arch = gguf.required::<&str>("general.architecture")?.to_string();
+                gguf.replace(&format!("{arch}.rope.{key}"), value);
             }
         }
         Ok(gguf)

@@ -82,7 +82,30 @@ fn rms_norm() -> Vec<Case> {
             s.plain_step(tokens);
         })
     };
+    // Rows of `groups` groups of n elements, beside one another and in place.
+    let grouped = |rows: Rows, count: u32, groups: u32, n: u32| {
+        let name = format!("{} {count} groups={groups} n={n}", format!("{rows:?}").to_lowercase());
+        case(CoreKind::RmsNorm, name, None, SUMMED, move |s| {
+            s.size(no_kv(), count + 3, count);
+            let x = s.input("x", rows, groups * n, 1.0);
+            let w = s.weight(GgmlType::F32, 1, n as u64);
+            let out = s.output("out", rows, groups * n);
+            s.push(RmsNorm { out, x, w, eps: 1e-5 });
+            s.push(RmsNorm { out: x, x, w, eps: 1e-5 });
+            match rows {
+                Rows::Tokens => s.plain_step(count),
+                Rows::Outputs => {
+                    s.step(Step::sequence(&vec![0; count as usize + 3], 0, &vec![1; count as usize]));
+                }
+            }
+        })
+    };
     vec![
+        grouped(Rows::Tokens, 1, 16, 128), // queries of Qwen3
+        grouped(Rows::Tokens, 33, 3, 20),  // neither heads nor rows end where a block of 32 does
+        grouped(Rows::Tokens, 5, 1, 68),
+        grouped(Rows::Outputs, 3, 5, 4),
+        twice(grouped(Rows::Tokens, 3, 2, 64)),
         build(1, 4, 1.0),     // the smallest row
         build(1, 4096, 1.0),  // Llama 3 8B
         build(3, 576, 1.0),   // SmolLM2: not a multiple of a block
@@ -188,14 +211,16 @@ fn mat_mul() -> Vec<Case> {
 }
 
 fn rope() -> Vec<Case> {
-    let build = |heads: u32, head_dim: u32, rope_dim: u32, tokens: u32, positions: u32| {
+    use Pairing::*;
+    let build = |pairing: Pairing, heads: u32, head_dim: u32, rope_dim: u32, tokens: u32, positions: u32| {
+        let by = if pairing == Halves { " halves" } else { "" };
         let name =
-            format!("heads={heads} head_dim={head_dim} rope_dim={rope_dim} tokens={tokens} positions={positions}");
+            format!("heads={heads} head_dim={head_dim} rope_dim={rope_dim}{by} tokens={tokens} positions={positions}");
         case(CoreKind::Rope, name, None, ROUNDED, move |s| {
             s.size(no_kv(), tokens, 1);
             let x = s.input("x", Rows::Tokens, heads * head_dim, 1.0);
             let table = rope_table(s, positions, rope_dim);
-            s.push(Rope { x, table, head_dim, pairing: Pairing::Neighbours });
+            s.push(Rope { x, table, head_dim, pairing });
             let mut step = Step::sequence(&vec![0; tokens as usize], 0, &[]);
             for (t, row) in step.rows.iter_mut().enumerate() {
                 row.position = (t as u32 * 41 + positions - 1) % positions; // the last one first
@@ -204,13 +229,20 @@ fn rope() -> Vec<Case> {
         })
     };
     vec![
-        build(1, 64, 64, 1, 300),
-        build(9, 64, 64, 3, 300),
-        build(32, 128, 128, 2, 300),
-        build(3, 80, 32, 33, 300),
-        build(5, 6, 4, 7, 300),
-        build(2, 16, 16, 3, 131_072), // Llama 3.1's context
-        twice(build(2, 16, 8, 3, 300)),
+        build(Halves, 1, 64, 64, 1, 300),
+        build(Halves, 14, 64, 64, 3, 300), // Qwen2.5 0.5B
+        build(Halves, 3, 80, 32, 33, 300), // a part of each head
+        build(Halves, 5, 10, 6, 7, 300),   // an odd number of pairs
+        build(Halves, 1, 6, 2, 9, 300),    // one pair
+        build(Halves, 2, 16, 16, 3, 131_072),
+        twice(build(Halves, 2, 16, 8, 3, 300)),
+        build(Neighbours, 1, 64, 64, 1, 300),
+        build(Neighbours, 9, 64, 64, 3, 300),
+        build(Neighbours, 32, 128, 128, 2, 300),
+        build(Neighbours, 3, 80, 32, 33, 300),
+        build(Neighbours, 5, 6, 4, 7, 300),
+        build(Neighbours, 2, 16, 16, 3, 131_072), // Llama 3.1's context
+        twice(build(Neighbours, 2, 16, 8, 3, 300)),
     ]
 }
 

@@ -204,6 +204,27 @@ fn refusals_name_the_tensor_and_the_type() {
     assert!(error.contains("buffer x with rows of 33 elements"), "{error}");
 }
 
+/// Fused kernels normalize whole rows: a norm of groups before two products stays by itself.
+#[test]
+fn a_norm_of_groups_is_not_fused() {
+    let device = Cuda::sim();
+    let stems = |group: u64| -> Vec<&str> {
+        let mut plan = Plan::new(KvDecl { layers: 1, slots: 64, heads: 1, head_dim: 8, ty: KvType::F16 }, 16, 1);
+        let [x, h] = ["x", "h"].map(|name| plan.buf(name, Rows::Tokens, 64));
+        let [gate, up] = ["gate", "up"].map(|name| plan.buf(name, Rows::Tokens, 32));
+        let mut weight = |ty, rows, cols| plan.weight(WeightDecl { name: "w".to_string(), ty, rows, cols });
+        let norm = weight(GgmlType::F32, 1, group);
+        let w = [GgmlType::Q4_0; 2].map(|ty| weight(ty, 32, 64));
+        plan.push(RmsNorm { out: h, x, w: norm, eps: 1e-5 }).expect("shapes fit");
+        plan.push(MatMul { out: gate, x: h, w: w[0], first_row: 0 }).expect("shapes fit");
+        plan.push(MatMul { out: up, x: h, w: w[1], first_row: 0 }).expect("shapes fit");
+        plan.push(SwiGlu { out: gate, gate, up }).expect("shapes fit");
+        fused(plan, &device).decode.iter().map(|op| op.kind().stem()).collect()
+    };
+    assert_eq!(stems(64), ["norm_gate_up_swi_glu"]);
+    assert_eq!(stems(32), ["rms_norm", "mat_mul", "mat_mul", "swi_glu"]);
+}
+
 #[test]
 fn a_plan_that_does_not_fit_says_what_it_needs() {
     let mut device = Cuda::sim();

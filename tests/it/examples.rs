@@ -1,8 +1,7 @@
-//! The examples, run as a user runs them. `cargo test` builds them; before `cargo test --test examples` alone,
+//! The examples, run as a user runs them. `cargo test` builds them; before `cargo test --test it examples` alone,
 //! `cargo build --examples` does.
 
-mod common;
-
+use crate::common;
 use std::fs;
 use std::io::Write;
 use std::path::Path;

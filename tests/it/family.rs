@@ -9,6 +9,7 @@ use pronk::generate::{LoadOptions, Outputs, load_model};
 use pronk::gguf::{GgmlType, Gguf};
 use pronk::model::Model;
 use pronk::plan::KvType;
+use pronk::quant::{Random, random_blocks};
 
 fn parse(file: &GgufBuilder) -> Gguf {
     Gguf::parse("m.gguf", file.build().into()).unwrap_or_else(|e| panic!("{e}"))
@@ -16,6 +17,9 @@ fn parse(file: &GgufBuilder) -> Gguf {
 
 /// Tokens of a test: more than one step of prefill, and more than the sliding windows below.
 const N_TOKENS: u32 = 40;
+
+/// The products whose results go into attention.
+const ATTENTION: [&str; 3] = ["attn_q", "attn_k", "attn_v"];
 
 /// A model, and its logits.
 type Known = (Gguf, Vec<f32>);
@@ -124,11 +128,10 @@ fn rotations_are_exact_at_long_positions() {
     check_table(&yarn(Tiny { rope_dim: 96, ..wide }.file()));
 }
 
-/// Qwen-like biases of the projections into attention; and all that a layer can have.
+/// Biases of the products whose results go into attention; and all that a layer can have.
 #[test]
 fn biases() {
-    let attention = ["attn_q", "attn_k", "attn_v"];
-    compare_everywhere("q, k and v", &PLAIN.biased(PLAIN.file(), &attention));
+    compare_everywhere("q, k and v", &PLAIN.biased(PLAIN.file(), &ATTENTION));
     let all = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
     compare_everywhere("all biases", &PLAIN.biased(PLAIN.file(), &all));
 }
@@ -142,16 +145,122 @@ fn sliding_windows() {
     compare_everywhere("window 6", &within(6));
 }
 
+/// Q, K and V in one tensor; biases in one, in three, or none.
+#[test]
+fn q_k_and_v_in_one_tensor() {
+    let whole = |file: GgufBuilder, ending: &str| PLAIN.with_one_qkv(file, ending);
+    compare_everywhere("one matrix", &whole(PLAIN.file(), "weight"));
+    let three = whole(PLAIN.biased(PLAIN.file(), &ATTENTION), "weight");
+    compare_on_cpu("one matrix, three biases", &known(&three));
+    compare_everywhere("one matrix, one bias", &whole(three, "bias"));
+    let quantized = (0..PLAIN.n_layers).fold(whole(PLAIN.file(), "weight"), |mut file, layer| {
+        let name = format!("blk.{layer}.attn_qkv.weight");
+        file.tensors.retain(|t| t.name != name.as_bytes());
+        let blocks = random_blocks(GgmlType::Q4_0, 64 * 128, &mut Random::new(layer.into()));
+        file.tensor(&name, GgmlType::Q4_0, &[64, 128], &blocks)
+    });
+    compare_on_cpu("one matrix of blocks", &known(&quantized));
+}
+
+fn refusal(file: &GgufBuilder) -> String {
+    let plan = |model: Model| {
+        let options = pronk::model::PlanOptions { n_ctx: 1, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
+        model.plan(&options).map(drop)
+    };
+    let error = Model::new(parse(file)).and_then(plan).expect_err("a refusal").to_string();
+    error.strip_prefix("m.gguf: ").expect("the file's name").to_string()
+}
+
+#[test]
+fn q_k_and_v_in_one_tensor_of_a_wrong_shape_are_refused() {
+    let whole = || PLAIN.with_one_qkv(PLAIN.file(), "weight");
+    let mut short = whole();
+    short.tensors.retain(|t| t.name != b"blk.1.attn_qkv.weight");
+    let short = short.tensor_f32("blk.1.attn_qkv.weight", &[64, 127], &[0.0; 64 * 127]);
+    let what = "shape [64, 128] expected from the metadata, [64, 127] found";
+    assert_eq!(refusal(&short), format!("tensor blk.1.attn_qkv.weight: {what}"));
+    let both = whole().tensor_f32("blk.1.attn_k.weight", &[64, 32], &[0.0; 64 * 32]);
+    assert_eq!(refusal(&both), "tensor blk.1.attn_k.weight: has no place beside blk.1.attn_qkv.weight");
+    let bias = PLAIN.file().tensor_f32("blk.0.attn_qkv.bias", &[128], &[0.0; 128]);
+    assert!(refusal(&bias).starts_with("tensor blk.0.attn_qkv.bias: has no place in the Llama architecture"));
+    // A block of 32 elements ends where neither Q nor K does.
+    let odd = Tiny { n_heads: 6, n_kv_heads: 1, head_dim: 8, rope_dim: 8, ..PLAIN };
+    let file = odd.with_one_qkv(odd.file(), "weight");
+    let blocks = file.tensor("blk.0.attn_qkv.bias", GgmlType::Q8_0, &[64], &[0; 2 * 34]);
+    let what = "type Q8_0: a block holds elements of two of Q, K and V";
+    assert_eq!(refusal(&blocks), format!("tensor blk.0.attn_qkv.bias: {what}"));
+}
+
 #[test]
 fn biases_of_a_wrong_length_and_others_are_refused() {
-    let refused = |file: GgufBuilder| {
-        let model = Model::new(parse(&file)).expect("hyperparameters");
-        let options = pronk::model::PlanOptions { n_ctx: 1, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
-        model.plan(&options).unwrap_err().to_string()
-    };
     let short = PLAIN.file().tensor_f32("blk.1.attn_k.bias", &[31], &[0.0; 31]);
     let what = "shape [32] expected from the metadata, [31] found";
-    assert_eq!(refused(short), format!("m.gguf: tensor blk.1.attn_k.bias: {what}"));
+    assert_eq!(refusal(&short), format!("tensor blk.1.attn_k.bias: {what}"));
     let unknown = PLAIN.file().tensor_f32("blk.1.attn_norm.bias", &[64], &[0.0; 64]);
-    assert!(refused(unknown).starts_with("m.gguf: tensor blk.1.attn_norm.bias: has no place"));
+    assert!(refusal(&unknown).starts_with("tensor blk.1.attn_norm.bias: has no place"));
+}
+
+const QWEN2: Tiny = Tiny { arch: "qwen2", ..PLAIN };
+/// Heads that are wider than the width's share, as in Qwen3 0.6B.
+const QWEN3: Tiny = Tiny { arch: "qwen3", head_dim: 24, rope_dim: 24, ..PLAIN };
+
+fn without_tensor(mut file: GgufBuilder, name: &str) -> GgufBuilder {
+    file.tensors.retain(|t| t.name != name.as_bytes());
+    file
+}
+
+/// With biases as in its files, and without, where fused kernels that rotate neighbours would fit.
+#[test]
+fn qwen2() {
+    let bias: Vec<f32> = (0..QWEN2.n_vocab).map(|i| (i as f32 - 20.0) / 10.0).collect();
+    let biased = QWEN2.biased(QWEN2.file(), &ATTENTION);
+    compare_everywhere("Qwen2", &biased);
+    compare_everywhere("Qwen2 without biases", &QWEN2.file());
+    let tied = without_tensor(biased.clone(), "output.weight");
+    let tied = tied.tensor_f32("output.bias", &[QWEN2.n_vocab.into()], &bias);
+    compare_everywhere("Qwen2, tied, with a bias of the logits", &tied);
+    let one = QWEN2.with_one_qkv(QWEN2.with_one_qkv(biased.clone(), "weight"), "bias");
+    compare_everywhere("Qwen2 with Q, K and V in one tensor", &one);
+    let yarn = biased.str("qwen2.rope.scaling.type", "yarn").f32("qwen2.rope.scaling.factor", 4.0);
+    let yarn = yarn.u32("qwen2.rope.scaling.original_context_length", 32768);
+    compare_on_cpu("Qwen2 with YaRN", &known(&yarn));
+}
+
+#[test]
+fn qwen3() {
+    compare_everywhere("Qwen3", &QWEN3.file());
+    let tied = without_tensor(QWEN3.biased(QWEN3.file(), &ATTENTION), "output.weight");
+    compare_everywhere("Qwen3, tied, with biases", &tied);
+    compare_on_cpu("Qwen3 with Q, K and V in one tensor", &known(&QWEN3.with_one_qkv(QWEN3.file(), "weight")));
+    let narrow = Tiny { n_heads: 6, n_kv_heads: 3, head_dim: 8, rope_dim: 8, ..QWEN3 };
+    compare_everywhere("Qwen3 with narrow heads", &narrow.file());
+}
+
+/// What another family's files may have.
+#[test]
+fn what_is_not_the_familys_is_refused() {
+    let partly = Tiny { rope_dim: 8, ..QWEN2 };
+    assert_eq!(refusal(&partly.file()), "key qwen2.rope.dimension_count: 8, only the head size (16) can be run");
+    let partly = Tiny { rope_dim: 16, ..QWEN3 };
+    assert_eq!(refusal(&partly.file()), "key qwen3.rope.dimension_count: 16, only the head size (24) can be run");
+    let wide = Tiny { head_dim: 32, rope_dim: 32, ..QWEN2 };
+    let what = "4 heads of 32 elements, expected qwen2.embedding_length 64 in all";
+    assert_eq!(refusal(&wide.file()), format!("key qwen2.attention.head_count: {what}"));
+    let experts = QWEN3.file().u32("qwen3.expert_count", 8);
+    assert_eq!(refusal(&experts), "key qwen3.expert_count: 8, mixtures of experts cannot be run");
+    let lacking = without_tensor(QWEN3.file(), "blk.1.attn_k_norm.weight");
+    assert_eq!(refusal(&lacking), "tensor blk.1.attn_k_norm.weight: is missing");
+    let whole_row = without_tensor(QWEN3.file(), "blk.1.attn_q_norm.weight");
+    let whole_row = whole_row.tensor_f32("blk.1.attn_q_norm.weight", &[96], &[1.0; 96]);
+    let what = "shape [24] expected from the metadata, [96] found";
+    assert_eq!(refusal(&whole_row), format!("tensor blk.1.attn_q_norm.weight: {what}"));
+    for (tiny, arch) in [(QWEN2, "Qwen2"), (QWEN3, "Qwen3")] {
+        let freqs = tiny.file().tensor_f32("rope_freqs.weight", &[8], &[1.0; 8]);
+        let refused = refusal(&freqs);
+        assert!(refused.starts_with(&format!("tensor rope_freqs.weight: has no place in the {arch} ")), "{refused}");
+    }
+    let biased = |tiny: Tiny| refusal(&tiny.file().tensor_f32("output.bias", &[40], &[0.0; 40]));
+    for tiny in [PLAIN, QWEN3] {
+        assert!(biased(tiny).starts_with("tensor output.bias: has no place"));
+    }
 }

@@ -1,10 +1,7 @@
 //! The library as a program uses it: generating, chatting, scoring, on tiny models.
 
-mod common;
-#[path = "common/gguf_builder.rs"]
-mod gguf_builder;
-
-use gguf_builder::GgufBuilder;
+use crate::common;
+use crate::common::gguf_builder::GgufBuilder;
 use pronk::generate::score::{Base, BaseError, BaseWriter, Difference, Text, log_sum_exp};
 use pronk::gguf::Gguf;
 use pronk::{
@@ -22,7 +19,7 @@ fn path() -> PathBuf {
 }
 
 fn model_of(n_ctx: u32, chunk: u32) -> LanguageModel {
-    let options = LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(n_ctx), chunk, ..LoadOptions::default() };
+    let options = LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(n_ctx), chunk, ..LoadOptions::default() };
     LanguageModel::load(path(), &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -85,7 +82,7 @@ fn log_probabilities_are_those_of_the_logits() {
     all.extend(tokens(&pieces));
     let mut session = pronk::generate::load(
         &path(),
-        &LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(128), max_outputs: 64, ..LoadOptions::default() },
+        &LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(128), max_outputs: 64, ..LoadOptions::default() },
         &mut |_| {},
     )
     .expect("a model")
@@ -165,7 +162,7 @@ fn a_token_that_ends_the_text_ends_it() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let path = folder.path().join("m.gguf");
     std::fs::write(&path, file.build()).expect("a writable folder");
-    let options = LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(64), ..LoadOptions::default() };
+    let options = LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(64), ..LoadOptions::default() };
     let mut model = LanguageModel::load(&path, &options, &mut |_| {}).expect("a model");
     let ends = GenerateOptions { ignore_ends: false, ..greedy(5) };
     assert_eq!(generate(&mut model, ends), (vec![], Some(End::EndToken)));
@@ -383,7 +380,7 @@ fn files_of_predictions_say_what_they_are_about() {
 
 #[test]
 fn errors_carry_data_and_name_no_flag() {
-    let options = LoadOptions { device: DeviceChoice::Cpu, n_ctx: Some(1 << 24), ..LoadOptions::default() };
+    let options = LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(1 << 24), ..LoadOptions::default() };
     let options = LoadOptions { kv: pronk::plan::KvType::F32, ..options };
     let shape = pronk::model::Shape::find("llama3.1-405b").expect("a known shape");
     let model = pronk::model::Synth { shape, ty: pronk::quant::GgmlType::Q4_0, seed: 1 }.model();
@@ -396,7 +393,7 @@ fn errors_carry_data_and_name_no_flag() {
         }
         other => panic!("{other}"),
     }
-    let absent = LoadOptions { device: DeviceChoice::Wgpu(Some(9999)), ..LoadOptions::default() };
+    let absent = LoadOptions { device: common::device("wgpu:9999"), ..LoadOptions::default() };
     let error = LanguageModel::load(path(), &absent, &mut |_| {}).err().expect("no such adapter");
     assert!(matches!(error, Error::Load(LoadError::Refused(_))), "{error:?}");
     assert!(error.to_string().ends_with("; the CPU can run it") && !error.to_string().contains("--"), "{error}");

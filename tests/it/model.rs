@@ -2,7 +2,7 @@
 
 use crate::common::gguf_builder::GgufBuilder;
 use pronk::gguf::Gguf;
-use pronk::model::{Model, RopeScaling, Yarn};
+use pronk::model::{ARCHITECTURES, Model, RopeScaling, Yarn};
 use pronk::plan::{KvDecl, KvType};
 
 /// Hyperparameters and the embedding.
@@ -16,6 +16,30 @@ fn keys() -> GgufBuilder {
 fn model(file: GgufBuilder) -> Result<Model, String> {
     let gguf = Gguf::parse("m.gguf", file.build().into()).expect("a well-formed file");
     Model::new(gguf).map_err(|e| e.to_string())
+}
+
+/// Keys of another architecture are not the model's; a window is read only where the family has one.
+#[test]
+fn keys_begin_with_the_architecture() {
+    let numbers = [("block_count", 1), ("context_length", 8), ("embedding_length", 2), ("feed_forward_length", 2)];
+    let of = |arch: &str, prefix: &str| {
+        let key = |name: &str| format!("{prefix}.{name}");
+        let keys = GgufBuilder::default().str("general.architecture", arch).u32(&key("attention.head_count"), 1);
+        let keys = numbers.iter().fold(keys, |keys, (name, n)| keys.u32(&key(name), *n));
+        let keys = keys.u32(&key("attention.sliding_window"), 4).f32(&key("rope.freq_base"), 1e6);
+        let keys = keys.f32(&key("attention.layer_norm_rms_epsilon"), 1e-6);
+        model(keys.tensor_f32("token_embd.weight", &[2, 3], &[0.5; 6]))
+    };
+    for arch in ARCHITECTURES {
+        let model = of(arch.key, arch.key).expect("a model");
+        assert_eq!((model.arch.key, model.config.n_ctx_train, model.config.rope_base), (arch.key, 8, 1e6));
+        assert_eq!(model.config.window, (arch.key == "llama").then_some(4));
+        let missing = of(arch.key, "other").expect_err("no keys");
+        assert_eq!(missing, format!("m.gguf: key {}.block_count: is missing", arch.key));
+    }
+    let unknown = of("gpt2", "gpt2").expect_err("not in the table");
+    let (begin, end) = ("m.gguf: key general.architecture: gpt2, only llama, ", " can be run");
+    assert!(unknown.starts_with(begin) && unknown.ends_with(end), "{unknown}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Chat templates: the golden renderings of real ones, and hostile ones.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,35 +22,64 @@ fn render(source: &str) -> Result<String, String> {
     template.render(&[Message::new("user", "Hi")], true, &Map::new()).map_err(|e| e.to_string())
 }
 
+#[derive(serde::Deserialize)]
+struct Turn {
+    role: String,
+    content: String,
+}
+
+/// By template, then by conversation and whether the assistant's turn is begun.
+type Rendered = BTreeMap<String, BTreeMap<String, String>>;
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    conversations: BTreeMap<String, Vec<Turn>>,
+    variables: Map<String, Value>,
+    tools: Value,
+    rendered: Rendered,
+    rendered_with_tools: Rendered,
+}
+
+impl Golden {
+    fn read() -> Golden {
+        serde_json::from_str(&data("rendered.json")).unwrap()
+    }
+
+    /// Renders what `rendered` has, with the variables of `extra`, and compares. Returns how many there are.
+    fn compare(&self, rendered: &Rendered, extra: Value) -> usize {
+        let variable = |name: &str| self.variables[name].as_str().unwrap();
+        let mut extra = object(extra);
+        extra.insert("date_string".to_string(), variable("date_string").into());
+        for (file, cases) in rendered {
+            let template = ChatTemplate::new(&data(file), variable("bos_token"), variable("eos_token")).unwrap();
+            for (case, expected) in cases {
+                let (conversation, gen_prompt) = case.split_once("/gen=").unwrap();
+                let turns = self.conversations[conversation].iter();
+                let messages: Vec<Message> = turns.map(|turn| Message::new(&turn.role, &turn.content)).collect();
+                let rendered = template.render(&messages, gen_prompt == "True", &extra).unwrap();
+                assert_eq!(&rendered, expected, "{file} {case}");
+            }
+        }
+        rendered.values().map(BTreeMap::len).sum()
+    }
+}
+
 #[test]
 fn golden_renderings() {
-    #[derive(serde::Deserialize)]
-    struct Turn {
-        role: String,
-        content: String,
+    let golden = Golden::read();
+    assert_eq!(golden.compare(&golden.rendered, json!({})), 30);
+}
+
+/// Qwen2.5's template asks whether there are tools: without the variable, with none, with an empty list, and with one.
+#[test]
+fn golden_renderings_with_tools() {
+    let golden = Golden::read();
+    let qwen = |(file, _): &(&String, _)| file.starts_with("Qwen");
+    let without: Rendered = golden.rendered.iter().filter(qwen).map(|(f, c)| (f.clone(), c.clone())).collect();
+    for tools in [json!(null), json!([])] {
+        assert_eq!(golden.compare(&without, json!({"tools": tools})), 6);
     }
-    #[derive(serde::Deserialize)]
-    struct Golden {
-        conversations: std::collections::HashMap<String, Vec<Turn>>,
-        variables: Map<String, Value>,
-        rendered: std::collections::HashMap<String, std::collections::HashMap<String, String>>,
-    }
-    let golden: Golden = serde_json::from_str(&data("rendered.json")).unwrap();
-    let variable = |name: &str| golden.variables[name].as_str().unwrap();
-    let extra = object(json!({"date_string": variable("date_string")}));
-    let mut n = 0;
-    for (file, cases) in &golden.rendered {
-        let template = ChatTemplate::new(&data(file), variable("bos_token"), variable("eos_token")).unwrap();
-        for (case, expected) in cases {
-            let (conversation, gen_prompt) = case.split_once("/gen=").unwrap();
-            let turns = golden.conversations[conversation].iter();
-            let messages: Vec<Message> = turns.map(|turn| Message::new(&turn.role, &turn.content)).collect();
-            let rendered = template.render(&messages, gen_prompt == "True", &extra).unwrap();
-            assert_eq!(&rendered, expected, "{file} {case}");
-            n += 1;
-        }
-    }
-    assert_eq!(n, 24);
+    assert_eq!(golden.compare(&golden.rendered_with_tools, json!({"tools": golden.tools})), 8);
 }
 
 #[test]

@@ -66,6 +66,16 @@ fn smollm2_matches_llama_cpp() {
     matches_llama_cpp("smollm2", &SMOLLM2_TOKENIZER);
 }
 
+/// The vocabulary of a tiny model: the bytes, and the first merges.
+#[test]
+fn qwen2_matches_llama_cpp() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/tiny-qwen2-tied.q4_0.gguf");
+    let vocab = Vocab::from_gguf(&Gguf::open(&path).unwrap()).unwrap();
+    let tokenizer = Tokenizer::new(&vocab).unwrap();
+    matches_llama_cpp("qwen2-tiny", &tokenizer);
+    assert!(!tokenizer.add_bos());
+}
+
 #[test]
 fn special_tokens_are_parsed_only_on_request() {
     let (llama3, text) = (&*LLAMA3_TOKENIZER, "<|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>");

@@ -171,24 +171,27 @@ impl Lowering<'_> {
                 self.by_columns("gather", n_cols / 4, op.out, &params);
             }
             Op::RmsNorm(op) => {
+                let n = self.plan[op.w].cols as u32;
+                let groups = self.plan[op.x].cols / n;
                 let params = RmsNormParams {
                     out: self.buf(op.out),
                     x: self.buf(op.x),
                     w: self.floats(op.w),
                     step,
-                    n_embd: self.plan[op.x].cols,
+                    n,
+                    groups,
                     eps: op.eps,
                     of_outputs: self.of_outputs(op.x),
-                    reserved: 0,
                 };
-                self.push("rms_norm", [self.rows(op.x), 1, 1], ROW_THREADS, &params);
+                self.push("rms_norm", [self.rows(op.x) * groups, 1, 1], ROW_THREADS, &params);
             }
             Op::MatMul(op) => self.mat_mul(op),
             Op::Rope(op) => {
                 let rope_dim = self.plan[op.table].cols as u32;
                 let n_heads = self.plan[op.x].cols / op.head_dim;
                 let (x, table) = (self.buf(op.x), self.floats(op.table));
-                let params = RopeParams { x, table, step, n_heads, head_dim: op.head_dim, rope_dim, reserved: 0 };
+                let halves = (op.pairing == Pairing::Halves) as u32;
+                let params = RopeParams { x, table, step, n_heads, head_dim: op.head_dim, rope_dim, halves };
                 self.by_columns("rope", n_heads * rope_dim / 2, op.x, &params);
             }
             Op::KvStore(op) => {

@@ -25,8 +25,8 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         Op::Gather(op) => float4(plan, op.x),
         Op::RmsNorm(op) => {
             vector(plan, op.w)?;
-            refuse(plan[op.w].cols != plan[op.x].cols as u64, || "cannot normalize parts of a row".to_string())?;
-            float4(plan, op.x)
+            let n = plan[op.w].cols;
+            refuse(!n.is_multiple_of(4), || format!("cannot normalize {n} elements, only multiples of 4"))
         }
         Op::MatMul(op) => {
             matrix(plan, kernels, "mat_mul", op.w)?;
@@ -37,7 +37,6 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         }
         Op::Rope(op) => {
             vector(plan, op.table)?;
-            refuse(op.pairing != Pairing::Neighbours, || "cannot rotate halves of heads".to_string())?;
             refuse(!op.head_dim.is_multiple_of(2), || {
                 format!("cannot rotate heads of {} elements, which is odd", op.head_dim)
             })

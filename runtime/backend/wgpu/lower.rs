@@ -80,8 +80,8 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
     };
     match op {
         Op::Embed(op) => readable(op.table, Use::Blocks),
-        Op::RmsNorm(op) if plan[op.w].cols != plan[op.x].cols as u64 => {
-            no("cannot normalize parts of a row".to_string())
+        Op::RmsNorm(op) if plan[op.w].cols != plan[op.x].cols as u64 && !plan[op.w].cols.is_multiple_of(4) => {
+            no(format!("cannot normalize groups of {} elements, only of multiples of 4", plan[op.w].cols))
         }
         Op::RmsNorm(op) => readable(op.w, Use::Floats),
         Op::AddBias(op) => readable(op.b, Use::Floats),
@@ -89,7 +89,6 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
         Op::Rope(op) if !op.head_dim.is_multiple_of(2) => {
             no(format!("cannot rotate heads of {} elements", op.head_dim))
         }
-        Op::Rope(op) if op.pairing != Pairing::Neighbours => no("cannot rotate halves of heads".to_string()),
         Op::Rope(op) => readable(op.table, Use::Floats),
         Op::KvStore(_) | Op::Attention(_) if plan.kv.head_dim > MAX_HEAD_DIM || !plan.kv.head_dim.is_multiple_of(2) => {
             no(format!("cannot keep heads of {} elements, an even number to {MAX_HEAD_DIM}", plan.kv.head_dim))
@@ -184,12 +183,13 @@ impl Lowering<'_> {
                 vec![self.call("gather", Rows::Outputs, stride(plan, op.x), &params, bound)]
             }
             Op::RmsNorm(op) => {
-                let params = params::RmsNorm { n_cols: plan[op.x].cols, stride: stride(plan, op.x) / 4, eps: op.eps };
+                let n = plan[op.w].cols as u32;
+                let params = params::RmsNorm { n, stride: stride(plan, op.x) / 4, eps: op.eps };
                 let tensor = self.tensors.place(op.w, Use::Floats).tensor;
                 let (x, x_in_place) = operand(op.x, op.out);
                 let w = Resource::Plane { tensor, chunk: 0, plane: 0 };
                 let bound = vec![("out", Resource::Buf(op.out)), ("x", x), ("w", w)];
-                let call = self.call("rms_norm", plan[op.x].rows, 1, &params, bound);
+                let call = self.call("rms_norm", plan[op.x].rows, plan[op.x].cols / n, &params, bound);
                 vec![Call { constants: vec![("X_IN_PLACE", x_in_place)], ..call }]
             }
             Op::MatMul(op) => self.mat_mul("mat_mul", op, op.out, vec![("residual", Resource::Nothing)], vec![]),
@@ -330,13 +330,14 @@ impl Lowering<'_> {
         let chunks = tensor.chunks.iter().enumerate();
         let calls = chunks.map(|(chunk, rows)| {
             let params = params::Rope {
-                stride: stride(plan, op.x) / 2,
+                stride: stride(plan, op.x),
                 pairs: plan[op.x].cols / 2,
                 head_pairs: op.head_dim / 2,
                 rope_pairs: tensor.cols as u32 / 2,
                 table_stride: padded(tensor.cols) as u32 / 2,
                 first_row: rows.start as u32,
                 n_rows: (rows.end - rows.start) as u32,
+                halves: (op.pairing == Pairing::Halves) as u32,
             };
             let table = Resource::Plane { tensor: place.tensor, chunk, plane: 0 };
             let bound = vec![("x", Resource::Buf(op.x)), ("table", table)];

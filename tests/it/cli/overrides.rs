@@ -2,7 +2,7 @@
 
 use super::{GgufBuilder, comma_separated, file, folder, tiny};
 use crate::common::program::{fails, run, usage_error};
-use crate::common::tiny_llama::PLAIN;
+use crate::common::tiny_llama::{PLAIN, Tiny};
 use std::fs;
 
 #[test]
@@ -91,6 +91,12 @@ fn rope_arguments_stand_for_their_keys() {
     let args = ["--rope-scaling", "yarn", "--rope-scale", "4", "--yarn-orig-ctx", "64", "--yarn-ext-factor", "0.5"];
     let more = ["--yarn-attn-factor", "1.5", "--yarn-beta-fast", "8", "--yarn-beta-slow", "2"];
     same(&[&args[..], &more].concat(), yarn.f32("llama.rope.scaling.yarn_beta_slow", 2.0));
+
+    // The keys of another family begin with its own name.
+    let qwen = Tiny { arch: "qwen2", ..PLAIN };
+    let with_base = qwen.file().without("qwen2.rope.freq_base").f32("qwen2.rope.freq_base", 5e5);
+    let (path, expected) = (write("qwen2.gguf", qwen.file()), logits(&write("expected.gguf", with_base), &[]).0);
+    assert!(logits(&path, &["--rope-freq-base", "500000"]).0 == expected && logits(&path, &[]).0 != expected);
 
     // What says "as the file has it" changes nothing.
     let unset = ["--rope-freq-base", "0", "--rope-freq-scale", "0", "--yarn-orig-ctx", "0", "--yarn-ext-factor", "-1"];

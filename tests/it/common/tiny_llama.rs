@@ -1,4 +1,4 @@
-//! Tiny models with random F32 weights, and what they compute in float64, written once more and as plainly as possible.
+//! Tiny models of each family with random F32 weights, and what they compute in float64, written once more and as plainly as possible.
 
 use super::gguf_builder::GgufBuilder;
 use pronk::gguf::Gguf;
@@ -8,6 +8,8 @@ use std::f64::consts::PI;
 /// The numbers of a model.
 #[derive(Clone, Copy)]
 pub struct Tiny {
+    /// The value of `general.architecture`.
+    pub arch: &'static str,
     pub n_layers: u32,
     pub n_embd: u32,
     pub n_ff: u32,
@@ -21,6 +23,7 @@ pub struct Tiny {
 
 /// Heads of the width's share, all of them rotated.
 pub const PLAIN: Tiny = Tiny {
+    arch: "llama",
     n_layers: 2,
     n_embd: 64,
     n_ff: 96,
@@ -46,9 +49,10 @@ impl Tiny {
             ("attention.value_length", self.head_dim),
             ("rope.dimension_count", self.rope_dim),
         ];
-        let keys = GgufBuilder::default().str("general.architecture", "llama").str("general.name", "tiny");
-        let keys = numbers.iter().fold(keys, |file, (key, n)| file.u32(&format!("llama.{key}"), *n));
-        let mut file = keys.f32("llama.attention.layer_norm_rms_epsilon", 1e-5).f32("llama.rope.freq_base", 1e4);
+        let name = |key: &str| format!("{}.{key}", self.arch);
+        let keys = GgufBuilder::default().str("general.architecture", self.arch).str("general.name", "tiny");
+        let keys = numbers.iter().fold(keys, |file, (key, n)| file.u32(&name(key), *n));
+        let mut file = keys.f32(&name("attention.layer_norm_rms_epsilon"), 1e-5).f32(&name("rope.freq_base"), 1e4);
         let mut random = Random::new(1);
         let mut add = |name: &str, shape: &[u32], scale: f32, shift: f32| {
             let n = shape.iter().product::<u32>() as usize;
@@ -75,6 +79,11 @@ impl Tiny {
             part("ffn_gate", &[embd, ff], 0.2, 0.0);
             part("ffn_up", &[embd, ff], 0.2, 0.0);
             part("ffn_down", &[ff, embd], 0.2, 0.0);
+            if self.arch == "qwen3" {
+                // Normalized heads are larger than those of the others.
+                part("attn_q_norm", &[self.head_dim], 0.3, 0.8);
+                part("attn_k_norm", &[self.head_dim], 0.3, 0.8);
+            }
         }
         file
     }
@@ -98,18 +107,40 @@ impl Tiny {
         file
     }
 
+    /// The same file with Q, K and V of each layer in one tensor, `attn_qkv`: the tensors of this ending, `weight` or `bias`.
+    pub fn with_one_qkv(&self, file: GgufBuilder, ending: &str) -> GgufBuilder {
+        let mut file = file;
+        for layer in 0..self.n_layers {
+            let parts = ["attn_q", "attn_k", "attn_v"].map(|part| {
+                let name = format!("blk.{layer}.{part}.{ending}");
+                let at = file.tensors.iter().position(|t| t.name == name.as_bytes());
+                file.tensors.remove(at.unwrap_or_else(|| panic!("tensor {name}")))
+            });
+            let mut whole = parts[0].clone();
+            whole.name = format!("blk.{layer}.attn_qkv.{ending}").into();
+            *whole.shape.last_mut().expect("a dimension") = parts.iter().flat_map(|p| p.shape.last()).sum();
+            whole.data = parts.into_iter().flat_map(|p| p.data).collect();
+            file.tensors.push(whole);
+        }
+        file
+    }
+
     /// Some tokens.
     pub fn tokens(&self, n: u32) -> Vec<u32> {
         (0..n).map(|i| (i * i * 7 + i * 3 + 5) % self.n_vocab).collect()
     }
 }
 
+fn arch(gguf: &Gguf) -> &str {
+    gguf.required("general.architecture").expect("an architecture")
+}
+
 fn float(gguf: &Gguf, key: &str, default: f32) -> f64 {
-    gguf.f32(&format!("llama.{key}")).expect("a float").unwrap_or(default).into()
+    gguf.f32(&format!("{}.{key}", arch(gguf))).expect("a float").unwrap_or(default).into()
 }
 
 fn number(gguf: &Gguf, key: &str, default: Option<u32>) -> usize {
-    gguf.u32(&format!("llama.{key}")).expect("a number").or(default).expect("a key") as usize
+    gguf.u32(&format!("{}.{key}", arch(gguf))).expect("a number").or(default).expect("a key") as usize
 }
 
 fn tensor(gguf: &Gguf, name: &str) -> Option<Vec<f64>> {
@@ -125,7 +156,7 @@ pub fn rotation(gguf: &Gguf, position: u32) -> Vec<(f64, f64)> {
     let dim = number(gguf, "rope.dimension_count", None);
     let base = float(gguf, "rope.freq_base", 1e4);
     let factor = float(gguf, "rope.scaling.factor", 1.0);
-    let yarn = gguf.str("llama.rope.scaling.type") == Ok(Some("yarn"));
+    let yarn = gguf.str(&format!("{}.rope.scaling.type", arch(gguf))) == Ok(Some("yarn"));
     let trained = number(gguf, "context_length", None) as u32;
     let original = number(gguf, "rope.scaling.original_context_length", Some(trained)) as f64;
     let (fast, slow) =
@@ -159,13 +190,35 @@ pub fn logits(gguf: &Gguf, tokens: &[u32]) -> Vec<f32> {
         x.iter().zip(need(name)).map(|(v, w)| v / root * w).collect()
     };
     let norms = |xs: &[Vec<f64>], name: &str| -> Vec<Vec<f64>> { xs.iter().map(|x| norm(x, name)).collect() };
+    // Adds a bias, if there is one of this name.
+    let biased = |xs: Vec<Vec<f64>>, name: &str| -> Vec<Vec<f64>> {
+        let Some(bias) = tensor(gguf, &format!("{name}.bias")) else { return xs };
+        xs.into_iter().map(|x| x.iter().zip(&bias).map(|(x, b)| x + b).collect()).collect()
+    };
     // The product with a matrix, and its bias where it has one.
     let product = |xs: &[Vec<f64>], name: &str| -> Vec<Vec<f64>> {
         let w = need(&format!("{name}.weight"));
         let rows = w.len() / xs[0].len();
-        let bias = tensor(gguf, &format!("{name}.bias")).unwrap_or_else(|| vec![0.0; rows]);
-        let dot = |x: &[f64], r: usize| x.iter().zip(&w[r * x.len()..]).map(|(a, b)| a * b).sum::<f64>() + bias[r];
-        xs.iter().map(|x| (0..rows).map(|r| dot(x, r)).collect()).collect()
+        let dot = |x: &[f64], r: usize| x.iter().zip(&w[r * x.len()..]).map(|(a, b)| a * b).sum::<f64>();
+        biased(xs.iter().map(|x| (0..rows).map(|r| dot(x, r)).collect()).collect(), name)
+    };
+    // Q, K and V, from three tensors or the rows of one.
+    let project = |h: &[Vec<f64>], part: &dyn Fn(&str) -> String| -> [Vec<Vec<f64>>; 3] {
+        if tensor(gguf, &part("attn_qkv.weight")).is_none() {
+            return ["attn_q", "attn_k", "attn_v"].map(|name| product(h, &part(name)));
+        }
+        let all = product(h, &part("attn_qkv"));
+        let (q, kv) = (n_heads * dim, n_kv * dim);
+        let columns = [("attn_q", 0..q), ("attn_k", q..q + kv), ("attn_v", q + kv..q + 2 * kv)];
+        columns.map(|(name, at)| biased(all.iter().map(|row| row[at.clone()].to_vec()).collect(), &part(name)))
+    };
+    // Each head by itself, where the file has weights for that.
+    let norm_heads = |xs: &mut [Vec<f64>], name: &str| {
+        if tensor(gguf, name).is_some() {
+            for head in xs.iter_mut().flat_map(|x| x.chunks_exact_mut(dim)) {
+                head.copy_from_slice(&norm(head, name));
+            }
+        }
     };
     let add = |xs: &mut [Vec<f64>], ys: &[Vec<f64>]| {
         xs.iter_mut().zip(ys).for_each(|(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| *x += y));
@@ -173,8 +226,11 @@ pub fn logits(gguf: &Gguf, tokens: &[u32]) -> Vec<f32> {
     let rotate = |xs: &mut [Vec<f64>]| {
         for (p, x) in xs.iter_mut().enumerate() {
             for head in x.chunks_exact_mut(dim) {
-                for (pair, (cos, sin)) in head.chunks_exact_mut(2).zip(rotation(gguf, p as u32)) {
-                    (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos);
+                let angles = rotation(gguf, p as u32);
+                let pairs = angles.len();
+                for (i, (cos, sin)) in angles.into_iter().enumerate() {
+                    let (a, b) = if arch(gguf) == "llama" { (2 * i, 2 * i + 1) } else { (i, i + pairs) };
+                    (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
                 }
             }
         }
@@ -185,7 +241,9 @@ pub fn logits(gguf: &Gguf, tokens: &[u32]) -> Vec<f32> {
     for layer in 0..number(gguf, "block_count", None) {
         let part = |part: &str| format!("blk.{layer}.{part}");
         let h = norms(&xs, &part("attn_norm.weight"));
-        let [mut q, mut k, v] = ["attn_q", "attn_k", "attn_v"].map(|name| product(&h, &part(name)));
+        let [mut q, mut k, v] = project(&h, &part);
+        norm_heads(&mut q, &part("attn_q_norm.weight"));
+        norm_heads(&mut k, &part("attn_k_norm.weight"));
         rotate(&mut q);
         rotate(&mut k);
         let attended = (0..xs.len()).map(|t| {
@@ -211,6 +269,10 @@ pub fn logits(gguf: &Gguf, tokens: &[u32]) -> Vec<f32> {
         let act: Vec<Vec<f64>> = gate.iter().zip(&up).map(swi_glu).collect();
         add(&mut xs, &product(&act, &part("ffn_down")));
     }
-    let head = if gguf.tensor("output.weight").is_some() { "output" } else { "token_embd" };
-    product(&norms(&xs, "output_norm.weight"), head).concat().into_iter().map(|v| v as f32).collect()
+    let last = norms(&xs, "output_norm.weight");
+    let logits = match gguf.tensor("output.weight") {
+        Some(_) => product(&last, "output"),
+        None => biased(product(&last, "token_embd"), "output"),
+    };
+    logits.concat().into_iter().map(|v| v as f32).collect()
 }
