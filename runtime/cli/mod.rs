@@ -32,7 +32,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
 
-/// Runs Llama models in GGUF files on GPU kernels written by hand.
+/// Runs Llama and Qwen models in GGUF files on GPU kernels written by hand.
 #[derive(Parser)]
 #[command(name = "pronk", version)]
 struct Cli {
