@@ -286,7 +286,7 @@ fn describe(model: &Model) -> (String, u64, u64) {
         *types.entry(*ty).or_default() += n / ty.block_size() * ty.block_bytes();
     }
     let ty = types.iter().max_by_key(|(_, bytes)| **bytes).map_or("-", |(ty, _)| ty.name());
-    (format!("llama {} {ty}", count(elements, 0)), types.values().sum(), elements)
+    (format!("{} {} {ty}", model.arch.key, count(elements, 0)), types.values().sum(), elements)
 }
 
 /// `135M`, `8.03B`.

@@ -38,7 +38,7 @@ use std::process::ExitCode;
 /// The program's name in usages, scripts and manual pages.
 const NAME: &str = "pronk";
 
-/// Runs Llama models in GGUF files on GPU kernels written by hand.
+/// Runs Llama and Qwen models in GGUF files on GPU kernels written by hand.
 #[derive(Parser)]
 #[command(name = NAME, version)]
 struct Cli {

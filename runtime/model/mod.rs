@@ -92,6 +92,7 @@ pub type Catalog = BTreeMap<String, (GgmlType, Vec<u64>)>;
 /// A model that can be planned: its hyperparameters and what tensors it has.
 #[derive(Clone, Debug)]
 pub struct Model {
+    /// Its family: what `general.architecture` says.
     pub arch: &'static Architecture,
     pub config: Config,
     pub catalog: Catalog,

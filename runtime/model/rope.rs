@@ -73,7 +73,7 @@ impl Yarn {
         let extrapolation = match read.or(EXTRAPOLATION, default)? {
             below_zero if below_zero < 0.0 => default, // llama.cpp's way to say nothing
             v if v <= 1.0 => v,
-            v => return Err(read.error(EXTRAPOLATION, format!("{v}, expected at most 1")).into()),
+            v => return Err(read.error(EXTRAPOLATION, format!("{v}, expected at most 1"))),
         };
         if extrapolation == 0.0 {
             return Ok(None);

@@ -43,6 +43,15 @@ fn keys_begin_with_the_architecture() {
 }
 
 #[test]
+fn the_readme_lists_the_architectures() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+    let table = readme.split("| `general.architecture` |").nth(1).and_then(|rest| rest.split("\n\n").next());
+    let rows = table.expect("a table of architectures").lines().skip(2);
+    let listed: Vec<&str> = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(listed, ARCHITECTURES.map(|arch| arch.key));
+}
+
+#[test]
 fn rope_scaling_is_linear_unless_the_file_says_otherwise() {
     const FACTOR: &str = "llama.rope.scaling.factor";
     const LINEAR: &str = "llama.rope.scale_linear";
