@@ -4,7 +4,7 @@
 // Layout   table in planes (types.cuh); rows of out contiguous, n_embd % 4 == 0
 // Traffic  reads one row of the table per token, writes out once
 // A token that the vocabulary does not have gives a row of zeros.
-#include "formats/codebook.cuh"
+#include "formats/types.cuh"
 
 template <class T>
 __device__ __forceinline__ void embed(const EmbedParams& p) {

@@ -3,7 +3,6 @@
 // Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled); pairs of neighbouring rows
 // Layout   out: (rows, n_rows) contiguous, n_rows of any parity
 #include "products/mat_entries.cuh"
-#include "formats/codebook.cuh"
 
 struct MatMul {
     using Params = MatMulParams;
