@@ -1,6 +1,7 @@
 //! What is checked in under kernels/ptx belongs to the kernels' sources and to the host's mirrors of their parameters. Needs
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
+use pronk::backend::cuda::Arch;
 use pronk::backend::params;
 use pronk::plan::{CORE_STEMS, StepRow, fused_stems};
 use pronk::quant;
@@ -241,6 +242,17 @@ fn parameters_have_the_size_that_the_ptx_says() {
             }
         }
     }
+}
+
+#[test]
+fn the_program_has_the_text_that_is_checked_in() {
+    for stem in stems().into_keys() {
+        for arch in Arch::ALL {
+            let packed = pronk::backend::cuda::ptx(&stem, arch).expect("the program has every stem");
+            assert!(packed == ptx(&stem, arch.name()), "{stem}.{}.ptx", arch.name());
+        }
+    }
+    assert!(pronk::backend::cuda::ptx("no_such_stem", Arch::Sm80).is_err());
 }
 
 /// The fused kernel stores pairs; a q8_0 cache has blocks. The host refuses that fusion; if it did not, each entry would trap.

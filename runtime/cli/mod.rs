@@ -34,7 +34,7 @@ use std::process::ExitCode;
 
 /// Runs Llama models in GGUF files on GPU kernels written by hand.
 #[derive(Parser)]
-#[command(name = "pronk", version)]
+#[command(name = "pronk", version = env!("PRONK_VERSION"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -12,7 +12,7 @@ mod supports;
 mod weights;
 
 pub use driver::{Driver, Gpu, Sim};
-pub use kernels::{SOURCES, Source, entries};
+pub use kernels::{Arch, ptx};
 /// Public figures of a GPU, for estimates.
 pub use ptx_sim::Gpu as GpuModel;
 

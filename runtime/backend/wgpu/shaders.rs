@@ -6,25 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use wgpu::naga;
 
-macro_rules! pieces {
-    ($($name:literal)*) => {
-        /// Every file of `shaders/`, by its path without its ending.
-        pub const PIECES: &[(&str, &str)] = &[
-            $(($name, include_str!(concat!("../../../shaders/", $name, ".wgsl"))),)*
-        ];
-    };
-}
-pieces! {
-    "attention/attention" "attention/attention_broadcast" "attention/attention_query" "attention/kv_read"
-    "attention/kv_store" "attention/kv_store_q8_0" "attention/kv_write" "formats/bf16" "formats/f16" "formats/f32"
-    "formats/iq1_m" "formats/iq1_s" "formats/iq2_s" "formats/iq2_xs" "formats/iq2_xxs" "formats/iq3_s"
-    "formats/iq3_xxs" "formats/iq4_nl" "formats/iq4_xs" "formats/mxfp4" "formats/nvfp4" "formats/q2_k" "formats/q3_k"
-    "formats/q4_0" "formats/q4_1" "formats/q4_k" "formats/q5_0" "formats/q5_1" "formats/q5_k" "formats/q6_k"
-    "formats/q8_0" "formats/tq1_0" "formats/tq2_0" "ops/add" "ops/add_bias" "ops/argmax" "ops/embed" "ops/gather"
-    "ops/rms_norm" "ops/rope" "ops/swi_glu" "products/mat_mul" "products/mat_mul_broadcast" "products/mat_mul_out"
-    "products/mat_mul_tiled" "products/norm_gate_up_swi_glu" "products/norm_qkv_rope_store" "shared/step"
-    "shared/unpack"
-}
+/// Every file of `shaders/`: its path without the ending, and its text. Written by `build.rs`.
+pub const PIECES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
 /// Stands for the piece of a weight type in a list of pieces.
 const TYPE_PIECE: &str = "formats/*";
