@@ -8,6 +8,7 @@ mod adapters;
 mod kernels;
 mod lower;
 pub mod params;
+pub mod permutations;
 pub mod shaders;
 mod tensors;
 
