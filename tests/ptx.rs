@@ -2,7 +2,7 @@
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
 use pronk::backend::cuda::Arch;
-use pronk::backend::params;
+use pronk::backend::cuda::params;
 use pronk::plan::{CORE_STEMS, StepRow, fused_stems};
 use pronk::quant;
 use sha2::{Digest, Sha256};

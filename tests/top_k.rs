@@ -3,7 +3,7 @@
 #![cfg(feature = "cuda")]
 
 use pronk::backend::cuda::Arch;
-use pronk::backend::params::{TOP_K_MOST, TOP_K_PART, TOP_K_THREADS, TopKParams};
+use pronk::backend::cuda::params::{TOP_K_MOST, TOP_K_PART, TOP_K_THREADS, TopKParams};
 use pronk::quant::Random;
 use ptx_sim::{Device, LaunchConfig, Limits, Module};
 use std::path::Path;

@@ -1,4 +1,4 @@
-// What the host passes to the kernels: one struct per op, by value. runtime/backend/params.rs mirrors every struct, field
+// What the host passes to the kernels: one struct per op, by value. runtime/backend/cuda/params.rs mirrors every struct, field
 // by field; tests/ptx.rs reads this file and compares names, types and offsets, so keep one field a line.
 //
 // Shapes are row-major, the last index contiguous. Every pointer is 16-byte aligned.

@@ -4,8 +4,6 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod device;
-#[cfg(feature = "cuda")]
-pub mod params;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
 

@@ -248,7 +248,7 @@ mirrors! {
     }
 }
 
-const TUNING: &[u8] = include_bytes!("../../kernels/shared/tuning.h");
+const TUNING: &[u8] = include_bytes!("../../../kernels/shared/tuning.h");
 
 /// The number of the line `constexpr u32 <name> = <number>;` of kernels/shared/tuning.h. Evaluated by the compiler, which fails if
 /// there is none.
