@@ -26,15 +26,19 @@ fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
     std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap())
 }
 
+/// Each file of the folders of `kernels/` that has sources, relative to `kernels/`.
+fn files() -> Vec<String> {
+    let folders = ["attention", "formats", "ops", "products", "shared"];
+    let in_folder = |folder: &str| names(&kernels().join(folder)).map(|n| format!("{folder}/{n}")).collect::<Vec<_>>();
+    folders.into_iter().flat_map(in_folder).collect()
+}
+
 /// Each kernel source, relative to `kernels/`, by its stem: `ops/add.cu` by `add`.
 fn stems() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for folder in names(&kernels()).filter(|name| kernels().join(name).is_dir()) {
-        for name in names(&kernels().join(&folder)) {
-            if let Some(stem) = name.strip_suffix(".cu") {
-                let other = found.insert(stem.to_string(), format!("{folder}/{name}"));
-                assert_eq!(other, None, "{stem} is in two folders");
-            }
+    for file in files() {
+        if let Some((stem, "cu")) = file.rsplit('/').next().unwrap().split_once('.') {
+            assert_eq!(found.insert(stem.to_string(), file.clone()), None, "{stem} is in two folders");
         }
     }
     found
@@ -141,16 +145,18 @@ fn ptx_is_made_of_these_sources() {
     assert!(stale.is_empty(), "not built from the current sources (kernels/build.py build): {}", stale.join(" "));
 }
 
-/// A struct of params.h: fields with the Rust types that mirror theirs, in order.
+/// A struct: fields with the Rust types that mirror theirs, in order.
 type Fields = Vec<(String, String)>;
 
-fn c_structs(header: &str) -> BTreeMap<String, Fields> {
+/// The structs of a source that `wanted` accepts by name.
+fn c_structs(source: &str, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Fields> {
     let mut structs = BTreeMap::new();
     let mut current: Option<(String, Fields)> = None;
-    for line in header.lines() {
+    for line in source.lines() {
         let line = line.split("//").next().unwrap().trim();
         if let Some(name) = line.strip_prefix("struct ") {
-            current = Some((name.trim_end_matches('{').trim().to_string(), vec![]));
+            let name = name.trim_end_matches('{').trim().to_string();
+            current = wanted(&name).then_some((name, vec![]));
         } else if line == "};" {
             structs.extend(current.take());
         } else if let (Some((_, fields)), Some(field)) = (&mut current, line.strip_suffix(';')) {
@@ -164,6 +170,17 @@ fn c_structs(header: &str) -> BTreeMap<String, Fields> {
         }
     }
     structs
+}
+
+/// The structs that the host passes: those of params.h, and `<Op>Params` of every other source.
+fn all_structs() -> BTreeMap<String, Fields> {
+    let mut all = c_structs(&text(&kernels().join("shared/params.h")), |_| true);
+    for file in files().iter().filter(|file| *file != "shared/params.h") {
+        for (name, fields) in c_structs(&text(&kernels().join(file)), |name| name.ends_with("Params")) {
+            assert!(all.insert(name.clone(), fields).is_none(), "{file}: a second struct {name}");
+        }
+    }
+    all
 }
 
 /// Size and alignment that CUDA C++ gives a type.
@@ -199,7 +216,7 @@ fn c_offsets(fields: &Fields, structs: &BTreeMap<String, Fields>) -> (Vec<usize>
 
 #[test]
 fn mirrors_are_exact() {
-    let structs = c_structs(&text(&kernels().join("shared/params.h")));
+    let structs = all_structs();
     let step_row: &[(&str, &str, usize)] = &[
         ("token", "u32", offset_of!(StepRow, token)),
         ("position", "u32", offset_of!(StepRow, position)),
@@ -211,7 +228,7 @@ fn mirrors_are_exact() {
     ];
     let mut mirrored = BTreeSet::from(["StepRow"]);
     let check = |name: &str, size: usize, mirror: &[(&str, &str, usize)]| {
-        let fields = structs.get(name).unwrap_or_else(|| panic!("{name} is not in params.h"));
+        let fields = structs.get(name).unwrap_or_else(|| panic!("{name} is in no source"));
         let (offsets, _) = c_offsets(fields, &structs);
         let wanted: Vec<_> = fields.iter().zip(&offsets).map(|((n, ty), at)| (n.as_str(), ty.as_str(), *at)).collect();
         assert_eq!(mirror, wanted, "{name}");
@@ -222,7 +239,7 @@ fn mirrors_are_exact() {
         check(layout.name, layout.size, layout.fields);
         mirrored.insert(layout.name);
     }
-    assert_eq!(mirrored, structs.keys().map(String::as_str).collect(), "structs of params.h and of params.rs");
+    assert_eq!(mirrored, structs.keys().map(String::as_str).collect(), "structs of the kernels and of params.rs");
 }
 
 /// `RmsNormParams` for `rms_norm`.

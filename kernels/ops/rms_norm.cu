@@ -5,6 +5,17 @@
 // Traffic  reads x once from DRAM (its second read hits L1), writes out once
 #include "shared/common.cuh"
 
+struct RmsNormParams {
+    float*       out;   // (rows, n_embd)
+    const float* x;     // (rows, n_embd)
+    const float* w;     // (n_embd)
+    const Step*  step;  // 1
+    u32   n_embd;       // a multiple of 4
+    float eps;          // added to the mean square
+    u32   of_outputs;   // 0: rows are the step's tokens; 1: its outputs
+    u32   reserved;
+};
+
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
 rms_norm(const __grid_constant__ RmsNormParams p) {
     __shared__ float scratch[ROW_THREADS / WARP];
