@@ -5,6 +5,13 @@
 // Traffic  reads and writes each row once
 #include "attention/kv.cuh"
 
+struct KvStoreParams {
+    KvCache      kv;    // one layer
+    const float* k;     // (n_tokens, kv.n_heads, kv.head_dim)
+    const float* v;     // (n_tokens, kv.n_heads, kv.head_dim)
+    const Step*  step;  // 1
+};
+
 extern "C" __global__ void __launch_bounds__(COPY_THREADS)
 kv_store(const __grid_constant__ KvStoreParams p) {
     wait_for_inputs();

@@ -2,6 +2,17 @@
 #pragma once
 #include "shared/common.cuh"
 
+struct RepackParams {
+    uint4*    quants;  // planes, as in Planes
+    u32*      high;
+    void*     scales;
+    u16*      supers;
+    const u8* blocks;  // (n_rows, n_cols) in blocks as in the file; aligned to 2 bytes
+    u64       n_rows;
+    u32 n_cols;        // a whole number of blocks
+    u32 units;         // ceil(n_cols / 32)
+};
+
 constexpr u32 GROUP = 8;  // units of a block of 256
 
 __device__ __forceinline__ u32 u16_at(const u8* p) { return *(const u16*)p; }

@@ -4,7 +4,6 @@
 #include "formats/blocks.cuh"
 #include "formats/decode.cuh"
 #include "formats/grids.cuh"
-#include "formats/types.cuh"
 
 // The signs of eight values from the seven of the file: the number of minuses is even.
 __device__ __forceinline__ u32 eight_signs(u32 seven) {
@@ -38,7 +37,7 @@ struct IQ2_XXS {
     }
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const float d = half_bits(r.d) * (0.5f + float(r.q.y >> 28)) * 0.25f;
-        return iq2_values(GRID_IQ2_XXS[byte_of(r.q.x, g / 2)], g, eight_signs(r.q.y >> (7 * (g / 2))), d);
+        return iq2_values(grid_iq2_xxs(byte_of(r.q.x, g / 2)), g, eight_signs(r.q.y >> (7 * (g / 2))), d);
     }
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_entries<66>(p, unit); }
 };
@@ -53,7 +52,7 @@ struct IQ2_XS {
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const float d = half_bits(r.d) * (0.5f + float(nibble_of(r.scales, g / 4))) * 0.25f;
         const u32 q = (g < 4 ? r.q.x : r.q.y) >> (16 * (g / 2 % 2));
-        return iq2_values(GRID_IQ2_XS[q & 511], g, eight_signs(q >> 9), d);
+        return iq2_values(grid_iq2_xs(q & 511), g, eight_signs(q >> 9), d);
     }
     // Then a byte of two scales of each unit.
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
@@ -72,7 +71,7 @@ struct IQ2_S {
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const float d = half_bits(r.d) * (0.5f + float(r.scales >> (8 + g / 4 * 4) & 15)) * 0.25f;
         const u32 i = byte_of(r.q.x, g / 2) | (r.scales >> (g / 2 * 2) & 3) << 8;
-        return iq2_values(GRID_IQ2_S[i], g, byte_of(r.q.y, g / 2), d);
+        return iq2_values(grid_iq2_s(i), g, byte_of(r.q.y, g / 2), d);
     }
     // f16 d; of each unit 4 bytes of entries; of each 4 bytes of signs; of each a byte of bits 8 and 9 of the entries; of each two scales
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
@@ -93,7 +92,7 @@ struct IQ3_XXS {
     }
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const float d = half_bits(r.d) * (0.5f + float(r.signs >> 28)) * 0.5f;
-        const u32 entry = GRID_IQ3_XXS[byte_of(g < 4 ? r.q.x : r.q.y, g % 4)];
+        const u32 entry = grid_iq3_xxs(byte_of(g < 4 ? r.q.x : r.q.y, g % 4));
         const u32 values = __byte_perm(4 | 12 << 8 | 20 << 16 | 28 << 24, 36 | 44 << 8 | 52 << 16 | 62 << 24, entry);
         return negated(scaled(bytes_less(values, 0), d), eight_signs(r.signs >> (7 * (g / 2))) >> (4 * (g % 2)));
     }
@@ -116,7 +115,7 @@ struct IQ3_S {
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const float d = half_bits(r.d) * float(1 + 2 * nibble_of(r.scales, r.unit));
         const u32 i = byte_of(g < 4 ? r.q.x : r.q.y, g % 4) | (r.high >> g & 1) << 8;
-        const u32 values = __byte_perm(1 | 3 << 8 | 5 << 16 | 7 << 24, 9 | 11 << 8 | 13 << 16 | 15 << 24, GRID_IQ3_S[i]);
+        const u32 values = __byte_perm(1 | 3 << 8 | 5 << 16 | 7 << 24, 9 | 11 << 8 | 13 << 16 | 15 << 24, grid_iq3_s(i));
         return negated(scaled(bytes_less(values, 0), d), r.signs >> (4 * g));
     }
     // Then of each unit a byte of bit 8 of the entries; of each a word of signs; of each a nibble of scale.
@@ -134,7 +133,7 @@ struct IQ3_S {
 // integers from -9 to 9; d: an eighth of the scale.
 __device__ __forceinline__ float4 iq1_values(u32 i, u32 g, u32 down, float d) {
     const u32 table = down ? biased(-9, -1, 7, 0) : biased(-7, 1, 9, 0);
-    const u32 values = __byte_perm(table, 0, GRID_IQ1_S[i] >> (16 * (g % 2)));
+    const u32 values = __byte_perm(table, 0, grid_iq1_s(i) >> (16 * (g % 2)));
     return scaled(bytes_less(values, 128), d);
 }
 

@@ -3,7 +3,6 @@
 // Grid     x: units of the matrix, one per thread
 // Layout   blocks of an even size aligned to 2 bytes; planes 16-byte aligned
 // Traffic  reads the blocks once, writes the planes once
-#include "formats/codebook.cuh"
 #include "formats/types.cuh"
 
 #define ENTRY(name, T)                                                            \

@@ -1,6 +1,6 @@
 // Weight types: one struct per type, one row each in the tables at the end. Kernels are templates over them. A struct decodes
-// its type and brings blocks of a file into planes, side by side in the file of its family: plain.cuh, k.cuh, table.cuh, and
-// codebook.cuh. Only kernels that decode all types include the last: codebooks take 60 kB of PTX.
+// its type and brings blocks of a file into planes, side by side in the file of its family: plain.cuh, k.cuh, table.cuh or
+// codebook.cuh.
 //
 // A matrix lies in planes (struct Planes). A unit of 32 elements is read in chunks of CHUNK elements: 16 bytes of quants, or fewer
 // where these are all of a unit. Chunk c of row r is number r * units * (32 / CHUNK) + c of the plane. What the planes hold of each
@@ -42,6 +42,7 @@
 // __byte_perm takes them. Planes have the bytes per block that runtime/quant/pack.rs gives them; the order of bits in them is the
 // kernels' own (repack).
 #pragma once
+#include "formats/codebook.cuh"
 #include "formats/k.cuh"
 #include "formats/plain.cuh"
 #include "formats/table.cuh"
@@ -57,9 +58,6 @@
 
 // Groups of four elements, of a chunk of `chunk` elements, that a kernel writes out one by one; the rest is a loop.
 __host__ __device__ constexpr u32 unrolled(u32 chunk) { return chunk / 4 < 4 ? chunk / 4 : 4; }
-
-// Types of codebook.cuh.
-struct IQ1_S; struct IQ1_M; struct IQ2_XXS; struct IQ2_XS; struct IQ2_S; struct IQ3_XXS; struct IQ3_S;
 
 // One row per type: X(name in entries, struct). All have the entries of the core operations.
 #define WEIGHT_TYPES(X)                                                                                         \

@@ -5,6 +5,15 @@
 // Traffic  reads each input once, writes out once
 #include "shared/common.cuh"
 
+struct AddParams {
+    float*       out;   // (rows, n_cols); may be x or y
+    const float* x;     // (rows, n_cols)
+    const float* y;     // (rows, n_cols)
+    const Step*  step;  // 1
+    u32 n_cols;         // a multiple of 4
+    u32 of_outputs;     // 0: rows are the step's tokens; 1: its outputs
+};
+
 extern "C" __global__ void __launch_bounds__(COPY_THREADS)
 add(const __grid_constant__ AddParams p) {
     wait_for_inputs();

@@ -5,6 +5,14 @@
 // Traffic  reads x once, b once a row (from L2 but for the first), writes x once
 #include "shared/common.cuh"
 
+struct AddBiasParams {
+    float*       x;     // (rows, n_cols), in place
+    const float* b;     // (n_cols)
+    const Step*  step;  // 1
+    u32 n_cols;         // a multiple of 4
+    u32 of_outputs;     // 0: rows are the step's tokens; 1: its outputs
+};
+
 extern "C" __global__ void __launch_bounds__(COPY_THREADS)
 add_bias(const __grid_constant__ AddBiasParams p) {
     wait_for_inputs();

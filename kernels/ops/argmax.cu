@@ -6,6 +6,15 @@
 // Traffic  reads x once
 #include "ops/select.cuh"
 
+struct ArgmaxParams {
+    u32*         out;    // (n_outputs): token ids
+    const float* x;      // (n_outputs, n_cols)
+    u64*         parts;  // (n_outputs, n_parts): the best key of each part, select.cuh
+    const Step*  step;   // 1
+    u32 n_cols;
+    u32 n_parts;         // parts of a row
+};
+
 extern "C" __global__ void __launch_bounds__(ARGMAX_THREADS)
 argmax_parts(const __grid_constant__ ArgmaxParams p) {
     __shared__ u64 scratch[ARGMAX_THREADS / WARP];

@@ -4,7 +4,16 @@
 // Layout   table in planes (types.cuh); rows of out contiguous, n_embd % 4 == 0
 // Traffic  reads one row of the table per token, writes out once
 // A token that the vocabulary does not have gives a row of zeros.
-#include "formats/codebook.cuh"
+#include "formats/types.cuh"
+
+struct EmbedParams {
+    float*      out;    // (n_tokens, n_embd)
+    Planes      table;  // (n_vocab, n_embd)
+    const Step* step;   // 1
+    const u32*  next;   // (n_tokens): the token of rows that say NEXT_TOKEN; what argmax wrote
+    u32 n_embd;         // a multiple of 4
+    u32 n_vocab;
+};
 
 template <class T>
 __device__ __forceinline__ void embed(const EmbedParams& p) {

@@ -5,6 +5,14 @@
 // Traffic  reads and writes each row once
 #include "shared/common.cuh"
 
+struct GatherParams {
+    float*       out;   // (n_outputs, n_cols)
+    const float* x;     // (n_tokens, n_cols)
+    const Step*  step;  // 1
+    u32 n_cols;         // a multiple of 4
+    u32 reserved;
+};
+
 extern "C" __global__ void __launch_bounds__(COPY_THREADS)
 gather(const __grid_constant__ GatherParams p) {
     wait_for_inputs();

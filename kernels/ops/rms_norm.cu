@@ -5,6 +5,17 @@
 // Traffic  reads x once from DRAM (its second read hits L1), writes out once
 #include "shared/common.cuh"
 
+struct RmsNormParams {
+    float*       out;   // (rows, groups, n); may be x
+    const float* x;     // (rows, groups, n)
+    const float* w;     // (n)
+    const Step*  step;  // 1
+    u32   n;            // elements of a group, a multiple of 4
+    u32   groups;       // of a row
+    float eps;          // added to the mean square
+    u32   of_outputs;   // 0: rows are the step's tokens; 1: its outputs
+};
+
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
 rms_norm(const __grid_constant__ RmsNormParams p) {
     __shared__ float scratch[ROW_THREADS / WARP];

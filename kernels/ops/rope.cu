@@ -7,6 +7,16 @@
 // Traffic  reads and writes the rotated part of x once; the table's row comes from cache for all heads but the first
 #include "shared/rotate.cuh"
 
+struct RopeParams {
+    float*       x;      // (n_tokens, n_heads, head_dim), rotated in place
+    const float* table;  // (positions, rope_dim): cosine and sine of each pair's angle
+    const Step*  step;   // 1
+    u32 n_heads;
+    u32 head_dim;        // even
+    u32 rope_dim;        // even, up to head_dim
+    u32 halves;          // 0: elements 2i and 2i + 1 of a head are a pair; 1: i and i + rope_dim / 2
+};
+
 extern "C" __global__ void __launch_bounds__(COPY_THREADS)
 rope(const __grid_constant__ RopeParams p) {
     wait_for_inputs();

@@ -5,6 +5,15 @@
 // Traffic  reads each input once, writes out once
 #include "shared/common.cuh"
 
+struct SwiGluParams {
+    float*       out;   // (rows, n_cols); may be gate or up
+    const float* gate;  // (rows, n_cols)
+    const float* up;    // (rows, n_cols)
+    const Step*  step;  // 1
+    u32 n_cols;         // a multiple of 4
+    u32 of_outputs;     // 0: rows are the step's tokens; 1: its outputs
+};
+
 extern "C" __global__ void __launch_bounds__(COPY_THREADS)
 swi_glu(const __grid_constant__ SwiGluParams p) {
     wait_for_inputs();

@@ -7,6 +7,18 @@
 // Traffic  reads x once; k rounds over shared memory
 #include "ops/select.cuh"
 
+struct TopKParams {
+    float*       values;  // (n_outputs, k), falling
+    u32*         ids;     // (n_outputs, k)
+    const float* x;       // (n_outputs, n_cols)
+    u64*         parts;   // (n_outputs, n_parts, k): the best keys of each part, select.cuh
+    const Step*  step;    // 1
+    u32 n_cols;           // k or more
+    u32 n_parts;          // parts of a row: ceil(n_cols / TOP_K_PART), n_parts * k up to TOP_K_PART
+    u32 k;                // 1 to TOP_K_MOST
+    u32 reserved;
+};
+
 // Writes the k largest of n keys, falling (0 where there are fewer): each round takes the largest that is left.
 __device__ __forceinline__ void select(u64* keys, u32 n, u32 k, u64* scratch, u64* chosen) {
     for (u32 round = 0; round < k; round++) {

@@ -4,7 +4,7 @@
 // and hand each pair of results to the op's finish(): the neighbours that a rotation turns, a gate and its up, or simply two
 // rows. An op is a Job:
 //
-//   Params                                 its struct in params.h, with fields `input` and `step`
+//   Params                                 its struct of parameters, with fields `input` and `step`
 //   NORM                                   the rows of x are to be normalized (mat_vec; stage.cu does it for mat_tiled)
 //   segment(p, block, pairs)               the pairs of blockIdx.y = block, at `pairs` a block
 //   finish(p, segment, token, i, a, b)     takes the results of pair i of the segment

@@ -3,7 +3,15 @@
 // Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled); pairs of neighbouring rows
 // Layout   out: (rows, n_rows) contiguous, n_rows of any parity
 #include "products/mat_entries.cuh"
-#include "formats/codebook.cuh"
+
+struct MatMulParams {
+    Input       input;  // (rows, n_cols)
+    Planes      w;      // (first_row + n_rows or more, n_cols)
+    float*      out;    // (rows, n_rows)
+    const Step* step;   // 1
+    u32 n_rows;
+    u32 first_row;      // of w: out is a slice of the product with the whole matrix
+};
 
 struct MatMul {
     using Params = MatMulParams;

@@ -4,6 +4,16 @@
 // Layout   out, residual: (rows, n_rows) contiguous, n_rows of any parity; out may be residual
 #include "products/mat_entries.cuh"
 
+struct MatMulAddParams {
+    Input        input;     // (rows, n_cols)
+    Planes       w;         // (first_row + n_rows or more, n_cols)
+    const float* residual;  // (rows, n_rows)
+    float*       out;       // (rows, n_rows); may be residual
+    const Step*  step;      // 1
+    u32 n_rows;
+    u32 first_row;          // of w
+};
+
 struct MatMulAdd {
     using Params = MatMulAddParams;
     static constexpr bool NORM = false;

@@ -6,6 +6,18 @@
 // Layout   out: (n_tokens, n_rows) contiguous
 #include "products/mat_entries.cuh"
 
+struct NormGateUpSwiGluParams {
+    Input       input;  // (n_tokens, n_cols), before the norm
+    Planes      gate;   // (gate_row + n_rows or more, n_cols)
+    Planes      up;     // (up_row + n_rows or more, n_cols)
+    float*      out;    // (n_tokens, n_rows)
+    const Step* step;   // 1
+    u32 n_rows;
+    u32 gate_row;       // first row of gate in use
+    u32 up_row;         // first row of up in use
+    u32 reserved;
+};
+
 struct NormGateUpSwiGlu {
     using Params = NormGateUpSwiGluParams;
     static constexpr bool NORM = true;

@@ -8,6 +8,23 @@
 #include "products/mat_entries.cuh"
 #include "shared/rotate.cuh"
 
+struct NormQkvRopeStoreParams {
+    Input        input;  // (n_tokens, n_cols), before the norm
+    Planes       q;      // (q_row + n_q_rows or more, n_cols)
+    Planes       k;      // (k_row + n_kv_rows or more, n_cols)
+    Planes       v;      // (v_row + n_kv_rows or more, n_cols)
+    float*       out;    // (n_tokens, n_q_rows): rotated queries
+    KvCache      kv;     // receives rotated keys, and values; kv.n_heads * kv.head_dim = n_kv_rows
+    const float* table;  // (positions, rope_dim): cosine and sine of each pair's angle
+    const Step*  step;   // 1
+    u32 n_q_rows;        // a multiple of head_dim
+    u32 n_kv_rows;
+    u32 rope_dim;        // rotated elements of each head: even, up to head_dim
+    u32 q_row;           // first row of q in use
+    u32 k_row;           // first row of k in use
+    u32 v_row;           // first row of v in use
+};
+
 struct NormQkvRopeStore {
     using Params = NormQkvRopeStoreParams;
     static constexpr bool NORM = true;

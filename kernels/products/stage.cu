@@ -13,6 +13,18 @@
 #include <cuda_fp16.h>
 #include "shared/common.cuh"
 
+struct StageParams {
+    u16*         staged;     // (rows, steps, 64): see stage.cu
+    float*       row_scale;  // (rows)
+    const float* x;          // (rows, n_cols)
+    const float* norm;       // (n_cols), or null: no RMSNorm
+    const Step*  step;       // 1
+    u32   n_cols;            // a multiple of 4
+    float eps;               // added to the mean square
+    u32   of_outputs;        // 0: rows are the step's tokens; 1: its outputs
+    u32   reserved;
+};
+
 constexpr u32 TOP = 14;  // exponent of a row's largest element
 
 // Largest value of the block, in every thread. scratch: one float per warp.

@@ -1,4 +1,4 @@
-// Numbers that both the kernels and the host's grid sizes are made of. runtime/backend/params.rs reads this file: one
+// Numbers that both the kernels and the host's grid sizes are made of. runtime/backend/cuda/params.rs reads this file: one
 // `constexpr u32 NAME = decimal;` a line. Reasons are arithmetic, not measurements, unless they say so.
 #pragma once
 

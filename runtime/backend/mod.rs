@@ -7,8 +7,6 @@ pub mod cpu;
 pub mod cuda;
 mod info;
 mod interface;
-#[cfg(feature = "cuda")]
-pub mod params;
 mod registry;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;

@@ -40,7 +40,7 @@ const NAME: &str = "pronk";
 
 /// Runs Llama and Qwen models in GGUF files on GPU kernels written by hand.
 #[derive(Parser)]
-#[command(name = NAME, version)]
+#[command(name = NAME, version = env!("PRONK_VERSION"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,

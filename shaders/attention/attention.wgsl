@@ -5,6 +5,9 @@
 // Grid     x: KV heads; y: queries of that KV head, (n_tokens, group), one workgroup each
 // Layout   cache (slots, heads, units, 8), heads padded with zeros to units of 8 elements: kv_read.wgsl
 // Traffic  K and V of the row's slots once per query (from cache for all but the first of a group)
+//
+// #import shared/step
+// #import attention/attention_query
 const THREADS: u32 = 64;  // slots per round; at least UNITS
 
 var<workgroup> query: array<Unit, UNITS>;      // the head's query times scale, padded with zeros

@@ -8,6 +8,9 @@
 // Grid     x: KV heads; y: queries of that KV head, (n_tokens, group), TOKENS per workgroup of one subgroup
 // Layout   cache (slots, heads, units, 8), heads padded with zeros to units of 8 elements: kv_read.wgsl
 // Traffic  K and V of the queries' slots, from the lowest to the highest, once per TOKENS queries
+//
+// #import shared/step
+// #import attention/attention_query
 const TOKENS: u32 = 4;          // queries per workgroup
 const ROUNDS: u32 = UNITS / 8;  // units per lane
 

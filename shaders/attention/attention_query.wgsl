@@ -1,4 +1,6 @@
 // What attention kernels share: parameters, queries in, results out. A query is one head of one token.
+//
+// #import attention/kv_read
 struct Params {
     stride: u32,      // elements per row of q and out, padding included
     heads: u32,       // KV heads

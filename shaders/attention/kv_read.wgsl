@@ -1,4 +1,6 @@
 // The KV cache as attention reads it: units of 8 elements, as f16 pairs, f32, or 8-bit quants with a scale per 4 units.
+//
+// #import shared/unpack
 @group(0) @binding(4) var<storage, read> keys: array<vec4<u32>>;    // (slots, heads, head_units, 1, 2 or 1/2)
 @group(0) @binding(5) var<storage, read> values: array<vec4<u32>>;  // (slots, heads, head_units, 1, 2 or 1/2)
 @group(0) @binding(6) var<storage, read> scales: array<u32>;        // (slots, heads, head_units / 4): f16 of keys, f16 of values

@@ -3,6 +3,9 @@
 // Grid     x: COLS columns of k and v, a pair per invocation; y: tokens
 // Layout   cache (slots, heads, units, 8), heads padded with zeros to units of 8 elements, as f16 pairs or f32
 // Traffic  reads k and v once, writes one row of each cache per token
+//
+// #import shared/step
+// #import attention/kv_write
 struct Params {
     stride: u32,      // pairs per row of k and v, padding included
     heads: u32,       // KV heads

@@ -5,6 +5,8 @@
 // Layout   cache: quants (slots, heads, head_dim), four to a word; scales (slots, heads, head_dim / 32), those of K and V as the
 //          halves of a word, so that no two invocations write one
 // Traffic  reads k and v once, writes one row of each cache per token
+//
+// #import shared/step
 struct Params {
     stride: u32,  // vectors per row of k and v, padding included
     words: u32,   // words per row of quants, a multiple of 8

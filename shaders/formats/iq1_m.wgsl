@@ -1,4 +1,6 @@
 // IQ1_M:  w[i] = d * (2 * scale[i / 16] + 1) * (GRID[q[i / 8]][i % 8] ± 1/8),  256 weights to a block
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<u32>;        // (blocks, 8): low bytes of four q
 @group(1) @binding(1) var<storage, read> highs: array<u32>;         // (blocks, 4): of two units: four times bits 8 to 10 of q, sign
 @group(1) @binding(2) var<storage, read> scales: array<vec2<u32>>;  // (blocks): four times four scales of 3 bits, 4 bits of f16 d

@@ -1,4 +1,6 @@
 // IQ2_S:  w[i] = d * (scale[i / 16] + 1/2) / 4 * ±GRID[q[i / 8]][i % 8],  256 weights to a block
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<u32>;        // (blocks, 16): low bytes of 32 q, then 256 signs
 @group(1) @binding(1) var<storage, read> scales: array<vec4<u32>>;  // (blocks): bits 8 and 9 of 32 q, then 16 nibbles
 @group(1) @binding(2) var<storage, read> supers: array<u32>;        // (blocks / 2): f16 d, of two blocks

@@ -1,4 +1,6 @@
 // IQ2_XS:  w[i] = d * (scale[i / 16] + 1/2) / 4 * ±GRID[q[i / 8]][i % 8],  256 weights to a block
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec2<u32>>;  // (blocks, 8): four times 9 bits of q and seven signs
 @group(1) @binding(1) var<storage, read> scales: array<u32>;        // (blocks, 2): 16 nibbles
 @group(1) @binding(2) var<storage, read> supers: array<u32>;        // (blocks / 2): f16 d, of two blocks

@@ -1,4 +1,6 @@
 // IQ3_S:  w[i] = d * (2 * scale[i / 32] + 1) * ±GRID[q[i / 4]][i % 4],  256 weights to a block
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec2<u32>>;  // (blocks, 8): low bytes of eight q
 @group(1) @binding(1) var<storage, read> highs: array<u32>;         // (blocks, 10): bit 8 of 64 q, then 256 signs
 @group(1) @binding(2) var<storage, read> scales: array<u32>;        // (blocks): 8 nibbles

@@ -1,4 +1,6 @@
 // IQ3_XXS:  w[i] = d * (scale[i / 32] + 1/2) / 2 * ±GRID[q[i / 4]][i % 4],  256 weights to a block
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec2<u32>>;  // (blocks, 8): eight q
 @group(1) @binding(1) var<storage, read> scales: array<u32>;        // (blocks, 8): four times seven signs, 4 bits of scale
 @group(1) @binding(2) var<storage, read> supers: array<u32>;        // (blocks / 2): f16 d, of two blocks

@@ -1,5 +1,7 @@
 // IQ4_XS:  w[i] = d * (scale[i / 32] - 32) * value of q[i],  256 weights to a block; in each sub-block of 32, q[i] and q[i + 16] =
 // low and high nibble of byte i
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 8): 16 bytes of nibbles each
 @group(1) @binding(1) var<storage, read> scales: array<vec2<u32>>;  // (blocks): f16 d, 8 pairs of high bits; 8 nibbles of low bits
 

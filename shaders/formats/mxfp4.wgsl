@@ -1,4 +1,6 @@
 // MXFP4:  w[i] = 2^(e - 128) * 2 q[i],  q E2M1: q[i] and q[i + 16] = low and high nibble of byte i
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks): 16 bytes of nibbles
 @group(1) @binding(1) var<storage, read> scales: array<u32>;        // (blocks / 4): e, of four blocks
 

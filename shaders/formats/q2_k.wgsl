@@ -1,5 +1,7 @@
 // Q2_K:  w[i] = d * scale[i / 16] * q[i] - dmin * min[i / 16],  256 weights to a block; in each half of 128, sub-block k of 32 is bits
 // 2k, 2k + 1 of 32 bytes
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 4): 16 bytes each
 @group(1) @binding(1) var<storage, read> scales: array<vec4<u32>>;  // (blocks): 16 bytes, scale in the low nibble, minimum in the high
 @group(1) @binding(2) var<storage, read> supers: array<u32>;        // (blocks): f16 d, f16 dmin

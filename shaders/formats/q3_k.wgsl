@@ -1,5 +1,7 @@
 // Q3_K:  w[i] = d * scale[i / 16] * (q[i] - 4),  256 weights to a block; in each half of 128, the low two bits of sub-block k of 32 are
 // bits 2k, 2k + 1 of 32 bytes; the third bit of sub-block j is bit j of highs' bytes
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 4): 16 bytes each
 @group(1) @binding(1) var<storage, read> highs: array<vec4<u32>>;   // (blocks, 2): 16 bytes each
 @group(1) @binding(2) var<storage, read> scales: array<u32>;        // (blocks, 3): 12 bytes

@@ -1,4 +1,6 @@
 // Q4_1:  w[i] = d * q[i] + m,  q[i] and q[i + 16] = low and high nibble of byte i
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks): 16 bytes of nibbles
 @group(1) @binding(1) var<storage, read> scales: array<u32>;        // (blocks): f16 d, f16 m
 

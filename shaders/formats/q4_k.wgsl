@@ -1,5 +1,7 @@
 // Q4_K:  w[i] = d * scale[i / 32] * q[i] - dmin * min[i / 32],  256 weights to a block; sub-blocks 2j and 2j + 1 of 32 are the low and
 // high nibbles of bytes 32j .. 32j + 32
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 8): 16 bytes of nibbles each
 @group(1) @binding(1) var<storage, read> scales: array<vec4<u32>>;  // (blocks): f16 d, f16 dmin, 12 bytes of scales and minima
 

@@ -1,4 +1,6 @@
 // Q5_1:  w[i] = d * q[i] + m,  low four bits of q[i] and q[i + 16] = low and high nibble of byte i, fifth = bit i of highs
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks): 16 bytes of nibbles
 @group(1) @binding(1) var<storage, read> highs: array<u32>;         // (blocks): 32 bits
 @group(1) @binding(2) var<storage, read> scales: array<u32>;        // (blocks): f16 d, f16 m

@@ -1,4 +1,6 @@
 // Q8_0:  w[i] = d * q[i],  q two's complement
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 2): 16 bytes each
 @group(1) @binding(1) var<storage, read> scales: array<u32>;        // (blocks / 2): f16 d, of two blocks
 

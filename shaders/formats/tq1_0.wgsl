@@ -1,5 +1,7 @@
 // TQ1_0:  w[i] = d * (q[i] - 1),  256 weights to a block; digits to base 3: q[32 j + l] is digit j of byte l of quants (l < 32),
 // q[160 + 16 j + l] digit j of byte 32 + l, q[240 + 4 j + l] digit j of byte l of highs
+//
+// #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 3): 16 bytes each, of five digits
 @group(1) @binding(1) var<storage, read> highs: array<u32>;         // (blocks): 4 bytes, of four digits
 @group(1) @binding(2) var<storage, read> supers: array<u32>;        // (blocks / 2): f16 d, of two blocks

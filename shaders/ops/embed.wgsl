@@ -3,6 +3,9 @@
 // Grid     x: COLS columns of out, a unit of 32 per invocation; y: tokens
 // Layout   table in planes of one chunk of rows (decode of the type); rows of out padded to 32 elements
 // Traffic  reads one row of the table per token, writes out once
+//
+// #import shared/step
+// #import formats/TYPE
 struct Params {
     units: u32,      // 32-element units per row
     first_row: u32,  // token id of the chunk's first row: tokens outside the chunk are left to its neighbours

@@ -3,6 +3,8 @@
 // Grid     x: COLS columns, 4 per invocation; y: outputs
 // Layout   rows padded to 32 elements
 // Traffic  reads and writes n_outputs rows
+//
+// #import shared/step
 struct Params {
     stride: u32,  // vectors of 4 per row
 }

@@ -5,6 +5,8 @@
 // Grid     x: COLS columns, a pair per invocation; y: tokens
 // Layout   rows of x and of the table padded to 32 elements
 // Traffic  reads and writes x once; the table's row comes from cache for all heads but one
+//
+// #import shared/step
 struct Params {
     stride: u32,        // elements per row of x, padding included
     pairs: u32,         // pairs per row of x

@@ -4,6 +4,10 @@
 //          Each invocation has PAIRS pairs, so that a unit of x serves 2 * PAIRS rows, and a decoded unit of w TOKENS tokens.
 // Layout   w in planes (decode of the type), 32-element units; rows of x padded with zeros to whole units
 // Traffic  reads w once per TOKENS rows of x; x once per workgroup, from cache for all but the first
+//
+// #import shared/step
+// #import formats/TYPE
+// #import products/END
 @group(0) @binding(1) var<uniform>       p: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;  // (rows, units, 8)
 

@@ -7,6 +7,10 @@
 // Grid     x: COLS pairs of rows of w; y: TOKENS rows of x. Each invocation has PAIRS pairs.
 // Layout   w in planes (decode of the type), 32-element units; rows of x padded with zeros to whole units
 // Traffic  reads w once per TOKENS rows of x; x once per subgroup
+//
+// #import shared/step
+// #import formats/TYPE
+// #import products/END
 @group(0) @binding(1) var<uniform>       p: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;  // (rows, units, 8)
 

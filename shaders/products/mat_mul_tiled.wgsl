@@ -4,6 +4,10 @@
 // Layout   w in planes (decode of the type), 32-element units; rows of x padded with zeros to whole units.
 //          Tiles in workgroup memory hold one unit: column c of w at w_tile[c], transposed so that neighbours are neighbours.
 // Traffic  reads w once per TOKENS tokens and x once per COLS pairs
+//
+// #import shared/step
+// #import formats/TYPE
+// #import products/END
 @group(0) @binding(1) var<uniform>       p: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;  // (rows, units, 8)
 

@@ -2,6 +2,9 @@
 // the token; Q and K are rotated (rope.wgsl), K and V go to the cache (kv_store.wgsl).
 //
 // Layout   w holds the rows of Q, then those of K, then those of V
+//
+// #import shared/step
+// #import attention/kv_write
 struct Params {
     n_pairs: u32,       // pairs of rows of w
     units: u32,         // 32-element units per row of w

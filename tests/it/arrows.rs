@@ -18,10 +18,11 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that only one folder may name.
-const OWNERS: [(&str, &str); 8] = [
+const OWNERS: [(&str, &str); 9] = [
     ("wgpu::", "backend/wgpu"),
     ("cudarc::", "backend/cuda"),
     ("ptx_sim::", "backend/cuda"),
+    ("lzma_rust2::", "backend/cuda"),
     ("memmap2::", "gguf"),
     ("minijinja::", "text"),
     ("clap::", "cli"),

@@ -16,16 +16,17 @@ fn codes(grid: &Grid) -> Vec<u32> {
     entries.map(code).collect()
 }
 
-fn array(grid: &Grid) -> String {
-    let (name, codes, code_bits) = (grid.ty.name(), codes(grid), 4 * 16 / grid.bits);
+fn function(grid: &Grid) -> String {
+    let (name, codes, code_bits) = (grid.ty.name().to_lowercase(), codes(grid), 4 * 16 / grid.bits);
     let mut text = format!("\n// Codes stand for {:?}.\n", grid.values);
-    writeln!(text, "__device__ const u{code_bits} GRID_{name}[{}] = {{", codes.len()).unwrap();
+    writeln!(text, "__device__ __forceinline__ u{code_bits} grid_{name}(u32 entry) {{").unwrap();
+    writeln!(text, "    static __device__ const u{code_bits} ENTRIES[{}] = {{", codes.len()).unwrap();
     let digits = code_bits as usize / 4;
-    for line in codes.chunks((WIDTH - 4) / (digits + 4)) {
+    for line in codes.chunks((WIDTH - 8) / (digits + 4)) {
         let numbers: Vec<String> = line.iter().map(|code| format!("0x{code:0digits$x},")).collect();
-        writeln!(text, "    {}", numbers.join(" ")).unwrap();
+        writeln!(text, "        {}", numbers.join(" ")).unwrap();
     }
-    text + "};\n"
+    text + "    };\n    return ENTRIES[entry];\n}\n"
 }
 
 fn header() -> String {
@@ -33,11 +34,11 @@ fn header() -> String {
 // The codebooks of the IQ types, as runtime/quant/grids.rs has them. Written by `PRONK_WRITE=1 cargo test --test grids`.
 //
 // Code i of an entry is bits 4 i and up: eight codes in the codebooks of IQ2 and IQ1, four in those of IQ3. IQ1_M points into the
-// codebook of IQ1_S.
+// codebook of IQ1_S. Functions have the arrays, so that only PTX that reads a codebook has it: together they take 60 kB.
 #pragma once
 #include \"shared/common.cuh\"
 ";
-    about.to_string() + &grids::ALL.iter().map(array).collect::<String>()
+    about.to_string() + &grids::ALL.iter().map(function).collect::<String>()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is checked in under kernels/ptx belongs to the kernels' sources and to the host's mirrors of their parameters. Needs
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
-use pronk::backend::params;
+use pronk::backend::cuda::{Arch, params};
 use pronk::plan::{OpKind, StepRow};
 use pronk::quant;
 use sha2::{Digest, Sha256};
@@ -25,15 +25,19 @@ fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
     std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap())
 }
 
+/// Each file of the folders of `kernels/` that has sources, relative to `kernels/`.
+fn files() -> Vec<String> {
+    let folders = ["attention", "formats", "ops", "products", "shared"];
+    let in_folder = |folder: &str| names(&kernels().join(folder)).map(|n| format!("{folder}/{n}")).collect::<Vec<_>>();
+    folders.into_iter().flat_map(in_folder).collect()
+}
+
 /// Each kernel source, relative to `kernels/`, by its stem: `ops/add.cu` by `add`.
 fn stems() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for folder in names(&kernels()).filter(|name| kernels().join(name).is_dir()) {
-        for name in names(&kernels().join(&folder)) {
-            if let Some(stem) = name.strip_suffix(".cu") {
-                let other = found.insert(stem.to_string(), format!("{folder}/{name}"));
-                assert_eq!(other, None, "{stem} is in two folders");
-            }
+    for file in files() {
+        if let Some((stem, "cu")) = file.rsplit('/').next().unwrap().split_once('.') {
+            assert_eq!(found.insert(stem.to_string(), file.clone()), None, "{stem} is in two folders");
         }
     }
     found
@@ -140,16 +144,18 @@ fn ptx_is_made_of_these_sources() {
     assert!(stale.is_empty(), "not built from the current sources (kernels/build.py build): {}", stale.join(" "));
 }
 
-/// A struct of params.h: fields with the Rust types that mirror theirs, in order.
+/// A struct: fields with the Rust types that mirror theirs, in order.
 type Fields = Vec<(String, String)>;
 
-fn c_structs(header: &str) -> BTreeMap<String, Fields> {
+/// The structs of a source that `wanted` accepts by name.
+fn c_structs(source: &str, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Fields> {
     let mut structs = BTreeMap::new();
     let mut current: Option<(String, Fields)> = None;
-    for line in header.lines() {
+    for line in source.lines() {
         let line = line.split("//").next().unwrap().trim();
         if let Some(name) = line.strip_prefix("struct ") {
-            current = Some((name.trim_end_matches('{').trim().to_string(), vec![]));
+            let name = name.trim_end_matches('{').trim().to_string();
+            current = wanted(&name).then_some((name, vec![]));
         } else if line == "};" {
             structs.extend(current.take());
         } else if let (Some((_, fields)), Some(field)) = (&mut current, line.strip_suffix(';')) {
@@ -163,6 +169,17 @@ fn c_structs(header: &str) -> BTreeMap<String, Fields> {
         }
     }
     structs
+}
+
+/// The structs that the host passes: those of params.h, and `<Op>Params` of every other source.
+fn all_structs() -> BTreeMap<String, Fields> {
+    let mut all = c_structs(&text(&kernels().join("shared/params.h")), |_| true);
+    for file in files().iter().filter(|file| *file != "shared/params.h") {
+        for (name, fields) in c_structs(&text(&kernels().join(file)), |name| name.ends_with("Params")) {
+            assert!(all.insert(name.clone(), fields).is_none(), "{file}: a second struct {name}");
+        }
+    }
+    all
 }
 
 /// Size and alignment that CUDA C++ gives a type.
@@ -198,7 +215,7 @@ fn c_offsets(fields: &Fields, structs: &BTreeMap<String, Fields>) -> (Vec<usize>
 
 #[test]
 fn mirrors_are_exact() {
-    let structs = c_structs(&text(&kernels().join("shared/params.h")));
+    let structs = all_structs();
     let step_row: &[(&str, &str, usize)] = &[
         ("token", "u32", offset_of!(StepRow, token)),
         ("position", "u32", offset_of!(StepRow, position)),
@@ -210,7 +227,7 @@ fn mirrors_are_exact() {
     ];
     let mut mirrored = BTreeSet::from(["StepRow"]);
     let check = |name: &str, size: usize, mirror: &[(&str, &str, usize)]| {
-        let fields = structs.get(name).unwrap_or_else(|| panic!("{name} is not in params.h"));
+        let fields = structs.get(name).unwrap_or_else(|| panic!("{name} is in no source"));
         let (offsets, _) = c_offsets(fields, &structs);
         let wanted: Vec<_> = fields.iter().zip(&offsets).map(|((n, ty), at)| (n.as_str(), ty.as_str(), *at)).collect();
         assert_eq!(mirror, wanted, "{name}");
@@ -221,7 +238,7 @@ fn mirrors_are_exact() {
         check(layout.name, layout.size, layout.fields);
         mirrored.insert(layout.name);
     }
-    assert_eq!(mirrored, structs.keys().map(String::as_str).collect(), "structs of params.h and of params.rs");
+    assert_eq!(mirrored, structs.keys().map(String::as_str).collect(), "structs of the kernels and of params.rs");
 }
 
 /// `RmsNormParams` for `rms_norm`.
@@ -241,6 +258,17 @@ fn parameters_have_the_size_that_the_ptx_says() {
             }
         }
     }
+}
+
+#[test]
+fn the_program_has_the_text_that_is_checked_in() {
+    for stem in stems().into_keys() {
+        for arch in Arch::ALL {
+            let packed = pronk::backend::cuda::ptx(&stem, arch).expect("the program has every stem");
+            assert!(packed == ptx(&stem, arch.name()), "{stem}.{}.ptx", arch.name());
+        }
+    }
+    assert!(pronk::backend::cuda::ptx("no_such_stem", Arch::Sm80).is_err());
 }
 
 /// The fused kernel stores pairs; a q8_0 cache has blocks. The host refuses that fusion; if it did not, each entry would trap.

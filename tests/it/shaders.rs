@@ -2,7 +2,8 @@
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use pronk::backend::wgpu::params::LAYOUTS;
-use pronk::backend::wgpu::shaders::{PIECES, Permutation, has_type, permutations};
+use pronk::backend::wgpu::permutations::{Permutation, permutations};
+use pronk::backend::wgpu::shaders::{PIECES, has_type};
 use pronk::plan::CoreKind;
 use pronk::quant::{GgmlType, grids, pack};
 
@@ -43,7 +44,7 @@ fn every_file_is_a_piece_and_every_piece_is_used() {
     for file in files {
         let name = file.strip_suffix(".wgsl").expect("a shader");
         assert!(PIECES.iter().any(|(piece, _)| *piece == name), "shaders/{file} is not a piece");
-        let used = permutations().iter().any(|row| row.pieces.iter().any(|piece| piece == name));
+        let used = permutations().iter().any(|row| row.pieces(None).iter().any(|piece| piece == name));
         assert!(used || name.starts_with("formats/"), "shaders/{file} is in no permutation");
     }
 }
@@ -81,6 +82,32 @@ fn every_permutation_is_valid() {
         }
     }
     assert!(count > 100, "{count} permutations");
+}
+
+/// An import that nothing is taken from would be a piece too many in every shader.
+#[test]
+fn every_import_names_a_piece_that_is_used() {
+    for (name, text) in PIECES {
+        let code: String =
+            text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
+        for import in text.lines().filter_map(|line| line.strip_prefix("// #import ")) {
+            let declared: Vec<&str> = match import {
+                "formats/TYPE" => vec!["decode"],
+                "products/END" => vec!["finish"],
+                _ => {
+                    let (_, other) = PIECES.iter().find(|(piece, _)| *piece == import).expect(import);
+                    let after =
+                        ["\nfn ", "\nconst ", "\nstruct ", "> "].iter().flat_map(|key| other.split(key).skip(1));
+                    after
+                        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or(""))
+                        .collect()
+                }
+            };
+            let words =
+                code.split(|c: char| !c.is_alphanumeric() && c != '_').collect::<std::collections::HashSet<_>>();
+            assert!(declared.iter().any(|word| !word.is_empty() && words.contains(word)), "{name} imports {import}");
+        }
+    }
 }
 
 /// Kernels that store pairs do not compile for a cache of blocks.
@@ -126,7 +153,7 @@ fn permutations_of_a_kernel_bind_the_same() {
 #[test]
 fn parameters_lie_where_the_shader_expects_them() {
     for layout in LAYOUTS {
-        let row = permutations().iter().find(|row| row.pieces.iter().any(|p| p == layout.piece));
+        let row = permutations().iter().find(|row| row.pieces(None).iter().any(|p| p == layout.piece));
         let row = row.unwrap_or_else(|| panic!("no permutation has piece {}", layout.piece));
         let (_, module) = parse(row, types(row)[0]);
         let params = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params"));

@@ -1,7 +1,8 @@
 //! The top-k kernel on the simulator: no operation of a plan uses it yet, so no conformance case reaches it. A changed kernel is
 //! taken from the folder `PRONK_PTX`, as everywhere.
 
-use pronk::backend::params::{TOP_K_MOST, TOP_K_PART, TOP_K_THREADS, TopKParams};
+use pronk::backend::cuda::Arch;
+use pronk::backend::cuda::params::{TOP_K_MOST, TOP_K_PART, TOP_K_THREADS, TopKParams};
 use pronk::quant::Random;
 use ptx_sim::{Device, LaunchConfig, Limits, Module};
 use std::path::Path;
@@ -20,12 +21,13 @@ const BEYOND: u32 = 1;
 const UNTOUCHED: u32 = 0x7fc0_1234;
 
 /// The PTX for this architecture: the file of `PRONK_PTX`, if it is there.
-fn ptx(arch: &str) -> String {
-    let name = format!("top_k.{arch}.ptx");
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/ptx");
+fn ptx(arch: Arch) -> String {
+    let name = format!("top_k.{}.ptx", arch.name());
     let changed = std::env::var_os("PRONK_PTX").map(|folder| Path::new(&folder).join(&name));
-    let path = changed.filter(|path| path.exists()).unwrap_or_else(|| Path::new(shipped).join(&name));
-    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    match changed.filter(|path| path.exists()) {
+        Some(path) => std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+        None => pronk::backend::cuda::ptx("top_k", arch).expect("the program has every stem"),
+    }
 }
 
 /// Runs both kernels over `rows`, one row of `n_cols` values each; returns values and ids of each row. They run twice, so that
@@ -75,7 +77,7 @@ fn top_k(ptx: &str, is_dependent: bool, rows: &[Vec<f32>], k: u32) -> Vec<(Vec<f
 #[test]
 fn the_largest_come_in_order() {
     let mut random = Random::new(5);
-    let both = [(ptx("sm_80"), false), (ptx("sm_90"), true)];
+    let both = [(ptx(Arch::Sm80), false), (ptx(Arch::Sm90), true)];
     for (n_rows, n_cols, k) in [(1, 1, 1), (3, 40, 40), (2, TOP_K_PART + 1, TOP_K_MOST), (1, 3 * TOP_K_PART, 5)] {
         // Quarters: many are equal.
         let mut row = || (0..n_cols).map(|_| (random.uniform(50.0) * 4.0).round() / 4.0 + 0.0).collect::<Vec<f32>>();

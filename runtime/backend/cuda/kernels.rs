@@ -1,14 +1,15 @@
-//! The PTX of `kernels/`, compiled into the program, and what a device has loaded of it.
+//! The PTX of `kernels/`, compiled into the program (compressed), and what a device has loaded of it.
 //!
 //! If the environment variable `PRONK_PTX` names a folder, a file `<stem>.<arch>.ptx` there (`rms_norm.sm_90.ptx`) takes the
 //! place of the text compiled in: to try a changed kernel without building the program. It must have the same entries.
 
 use super::driver::{Driver, Kernel};
+use lzma_rust2::LzmaReader;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// The environment variable that names a folder with PTX to load in place of what is compiled in.
@@ -17,36 +18,67 @@ const PTX_FOLDER: &str = "PRONK_PTX";
 /// Compute capability from which the PTX for sm_90 is used.
 pub const SM_90: (u32, u32) = (9, 0);
 
-/// One module: the kernels of `kernels/*/<stem>.cu`.
-pub struct Source {
-    pub stem: &'static str,
-    pub sm_80: &'static str,
-    pub sm_90: &'static str,
+/// What PTX is compiled for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arch {
+    Sm80,
+    Sm90,
 }
 
-macro_rules! sources {
-    ($($stem:literal)*) => {
-        &[$(Source {
-            stem: $stem,
-            sm_80: include_str!(concat!("../../../kernels/ptx/", $stem, ".sm_80.ptx")),
-            sm_90: include_str!(concat!("../../../kernels/ptx/", $stem, ".sm_90.ptx")),
-        },)*]
-    };
+impl Arch {
+    pub const ALL: [Arch; 2] = [Arch::Sm80, Arch::Sm90];
+
+    /// The newest that a GPU of this compute capability can load.
+    pub fn of(capability: (u32, u32)) -> Arch {
+        if capability >= SM_90 { Arch::Sm90 } else { Arch::Sm80 }
+    }
+
+    /// As names of files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arch::Sm80 => "sm_80",
+            Arch::Sm90 => "sm_90",
+        }
+    }
 }
 
-/// Every module that the backend may need.
-pub const SOURCES: &[Source] = sources! {
-    "add" "add_bias" "argmax" "attention" "embed" "gather" "kv_store" "mat_mul" "mat_mul_add" "norm_gate_up_swi_glu"
-    "norm_qkv_rope_store" "repack" "rms_norm" "rope" "stage" "swi_glu"
-};
+/// The kernels of one `kernels/*/<stem>.cu`.
+struct Module {
+    stem: &'static str,
+    entries: &'static [&'static str],
+    /// Bytes of the text for each of [`Arch::ALL`].
+    lengths: [usize; 2],
+    /// The texts one after another, compressed with LZMA.
+    packed: &'static [u8],
+}
+
+/// Every module of `kernels/ptx`. Written by `build.rs`.
+static MODULES: &[Module] = include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
+
+impl Module {
+    fn of(stem: &str) -> Result<&'static Module, String> {
+        MODULES.iter().find(|module| module.stem == stem).ok_or_else(|| format!("no kernels for {stem}"))
+    }
+
+    fn text(&self, arch: Arch) -> Result<String, String> {
+        let [first, second] = self.lengths;
+        let end = if arch == Arch::Sm80 { first } else { first + second };
+        let failed = |e: std::io::Error| format!("unpacking the kernels of {}: {e}", self.stem);
+        let mut text = vec![0; end];
+        let reader = LzmaReader::new_mem_limit(self.packed, u32::MAX, None);
+        reader.and_then(|mut reader| reader.read_exact(&mut text)).map_err(failed)?;
+        let start = if arch == Arch::Sm80 { 0 } else { first };
+        String::from_utf8(text.split_off(start)).map_err(|e| format!("the kernels of {}: {e}", self.stem))
+    }
+}
+
+/// The PTX of `kernels/*/<stem>.cu` that the program has. The error says that it has none of that stem.
+pub fn ptx(stem: &str, arch: Arch) -> Result<String, String> {
+    Module::of(stem)?.text(arch)
+}
 
 /// What an entry's text begins with.
 const ENTRY: &str = ".visible .entry ";
-
-/// The entries of a module's text.
-pub fn entries(ptx: &str) -> impl Iterator<Item = &str> {
-    ptx.split(ENTRY).skip(1).map(name_of)
-}
 
 /// The name at the start of the text after [`ENTRY`].
 fn name_of(text: &str) -> &str {
@@ -73,17 +105,16 @@ fn with_entries(ptx: &str, names: &[&str]) -> String {
 pub struct Kernels {
     /// By entry: the kernel once it is loaded.
     known: HashMap<&'static str, Option<Kernel>>,
-    is_sm_90: bool,
+    arch: Arch,
     /// Where files are looked for before the PTX compiled in.
     folder: Option<PathBuf>,
 }
 
 impl Kernels {
     pub fn new(capability: (u32, u32)) -> Kernels {
-        let is_sm_90 = capability >= SM_90;
-        let all = SOURCES.iter().flat_map(|s| entries(text(s, is_sm_90)).map(|entry| (entry, None)));
+        let all = MODULES.iter().flat_map(|module| module.entries.iter().map(|entry| (*entry, None)));
         let folder = std::env::var_os(PTX_FOLDER).filter(|name: &OsString| !name.is_empty()).map(PathBuf::from);
-        Kernels { known: all.collect(), is_sm_90, folder }
+        Kernels { known: all.collect(), arch: Arch::of(capability), folder }
     }
 
     /// Whether there is such an entry.
@@ -93,24 +124,21 @@ impl Kernels {
 
     /// Loads the entries of this stem's module that begin with one of `prefixes`, but for those that are loaded.
     pub fn load(&mut self, stem: &str, prefixes: &BTreeSet<String>, driver: &mut impl Driver) -> Result<(), String> {
-        let Some(source) = SOURCES.iter().find(|s| s.stem == stem) else {
-            return Err(format!("no kernels for {stem}"));
-        };
-        let ptx = text(source, self.is_sm_90);
+        let module = Module::of(stem)?;
         let wanted = |name: &&str| self.known[name].is_none() && prefixes.iter().any(|p| name.starts_with(p.as_str()));
-        let names: Vec<&str> = entries(ptx).filter(wanted).collect();
+        let names: Vec<&'static str> = module.entries.iter().copied().filter(wanted).collect();
         if names.is_empty() {
             return Ok(());
         }
         let changed = match &self.folder {
-            Some(folder) => replacement(folder, &format!("{stem}.{}.ptx", arch(self.is_sm_90)))?,
+            Some(folder) => replacement(folder, &format!("{stem}.{}.ptx", self.arch.name()))?,
             None => None,
         };
-        let (name, ptx) = match &changed {
-            Some((path, text)) => (path.to_string_lossy(), text.as_str()),
-            None => (Cow::Borrowed(stem), ptx),
+        let (name, text) = match changed {
+            Some((path, text)) => (Cow::Owned(path.display().to_string()), text),
+            None => (Cow::Borrowed(stem), module.text(self.arch)?),
         };
-        let loaded = driver.load(&name, &with_entries(ptx, &names), &names)?;
+        let loaded = driver.load(&name, &with_entries(&text, &names), &names)?;
         self.known.extend(names.into_iter().zip(loaded.into_iter().map(Some)));
         Ok(())
     }
@@ -120,14 +148,6 @@ impl Kernels {
         let kernel = self.known.get(entry).ok_or_else(|| format!("no kernel {entry}"))?;
         kernel.ok_or_else(|| format!("kernel {entry} is not loaded"))
     }
-}
-
-fn text(source: &'static Source, is_sm_90: bool) -> &'static str {
-    if is_sm_90 { source.sm_90 } else { source.sm_80 }
-}
-
-fn arch(is_sm_90: bool) -> &'static str {
-    if is_sm_90 { "sm_90" } else { "sm_80" }
 }
 
 /// The file of this name in `folder` and its text, if there is one. Errors name what cannot be read.
@@ -150,13 +170,17 @@ mod tests {
     #[test]
     fn both_architectures_have_the_same_entries_each_once() {
         let mut seen = std::collections::HashSet::new();
-        for source in SOURCES {
-            let names: Vec<&str> = entries(source.sm_80).collect();
-            assert!(!names.is_empty(), "{}", source.stem);
-            assert!(names.iter().copied().eq(entries(source.sm_90)), "{}", source.stem);
-            assert!(names.iter().all(|name| seen.insert(*name)), "{}", source.stem);
+        for module in MODULES {
+            assert!(!module.entries.is_empty(), "{}", module.stem);
+            for arch in Arch::ALL {
+                let text = module.text(arch).expect("it was compressed");
+                let names = text.split(ENTRY).skip(1).map(name_of);
+                assert!(names.eq(module.entries.iter().copied()), "{} for {}", module.stem, arch.name());
+            }
+            assert!(module.entries.iter().all(|name| seen.insert(*name)), "{}", module.stem);
         }
     }
+
     /// What loading `rms_norm` from `folder` gives.
     fn load_from(folder: &Path) -> Result<(), String> {
         let mut kernels = Kernels { folder: Some(folder.to_path_buf()), ..Kernels::new(SM_90) };
@@ -173,11 +197,11 @@ mod tests {
         for (entry, loaded) in [("repack_q4_0", true), ("repack_q4_k", true), ("repack_q5_0", false)] {
             assert_eq!(kernels.get(entry).is_ok(), loaded, "{entry}");
         }
-        let ptx = SOURCES.iter().find(|s| s.stem == "repack").unwrap().sm_90;
-        let kept = with_entries(ptx, &["repack_q8_0"]);
+        let ptx = ptx("repack", Arch::Sm90).unwrap();
+        let kept = with_entries(&ptx, &["repack_q8_0"]);
         assert!(kept.len() < ptx.len() / 4);
         let line = |text: &str| text.lines().position(|l| l.contains(".entry repack_q8_0"));
-        assert_eq!(line(&kept), line(ptx));
+        assert_eq!(line(&kept), line(&ptx));
     }
 
     #[test]
@@ -185,7 +209,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rms_norm.sm_90.ptx");
         assert_eq!(load_from(folder.path()), Ok(()));
-        let text = SOURCES.iter().find(|s| s.stem == "rms_norm").unwrap().sm_90;
+        let text = ptx("rms_norm", Arch::Sm90).unwrap();
         fs::write(&path, text.replace("bar.sync 0;", "bar.nonsense 0;")).unwrap();
         let error = load_from(folder.path()).unwrap_err();
         assert!(error.contains("rms_norm.sm_90.ptx") && error.contains("nonsense"), "{error}");

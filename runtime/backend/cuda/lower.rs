@@ -2,9 +2,9 @@
 
 use super::driver::{Launch, Ptr};
 use super::kernels::Kernels;
+use super::params::*;
 use super::supports;
 use super::weights::{Tensors, row_chunks, type_name};
-use crate::backend::params::*;
 use crate::plan::*;
 use crate::quant::GgmlType;
 use bytemuck::Pod;

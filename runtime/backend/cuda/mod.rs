@@ -7,6 +7,9 @@
 mod driver;
 mod kernels;
 mod lower;
+// Public for the tests that compare it with the kernels.
+#[doc(hidden)]
+pub mod params;
 mod scratch;
 mod supports;
 mod weights;
@@ -14,17 +17,17 @@ mod weights;
 #[cfg(feature = "sim")]
 pub use driver::Sim;
 pub use driver::{Driver, Gpu};
-pub use kernels::{SOURCES, Source, entries};
+pub use kernels::{Arch, ptx};
 /// Public figures of a GPU, for estimates.
 #[cfg(feature = "sim")]
 pub use ptx_sim::Gpu as GpuModel;
 
-use super::params::Step as StepHead;
 use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, check_supported};
 use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, Phase, Plan, Step, StepRow, Weights};
 use driver::{Graph, Launch, Ptr};
 use kernels::Kernels;
 use lower::Counts;
+use params::Step as StepHead;
 use scratch::Scratch;
 use weights::{Loader, Uses};
 

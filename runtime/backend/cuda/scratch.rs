@@ -1,8 +1,8 @@
 //! Memory between the launches of one operation: sized once, for the largest step.
 
 use super::lower::{ScratchPtrs, VEC_MOST, attention_splits, staged_cols};
+use super::params::ARGMAX_PART;
 use super::supports::{has_flash, has_tiled};
-use crate::backend::params::ARGMAX_PART;
 use crate::plan::{Op, Plan};
 
 /// Bytes of each piece. Operations run one after another, so the largest serves all.

@@ -1,9 +1,9 @@
 //! Which operations the kernels can do, and how fused ones map to them.
 
 use super::kernels::Kernels;
+use super::params::{FLASH_ROWS, VEC_PAIRS};
 use super::weights::{Uses, no_type, type_name};
 use crate::backend::Unsupported;
-use crate::backend::params::{FLASH_ROWS, VEC_PAIRS};
 use crate::plan::*;
 use crate::quant;
 use std::collections::{BTreeMap, BTreeSet};

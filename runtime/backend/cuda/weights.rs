@@ -3,7 +3,7 @@
 use super::driver::{Driver, Ptr};
 use super::kernels::Kernels;
 use super::lower::Call;
-use crate::backend::params::{Planes, REPACK_THREADS, RepackParams};
+use super::params::{Planes, REPACK_THREADS, RepackParams};
 use crate::plan::{Op, Plan, Weight, WeightDecl, Weights};
 use crate::quant::{self, GgmlType, pack};
 use std::collections::{HashMap, HashSet};

@@ -60,7 +60,7 @@ pub struct Gpu {
     pub queue: wgpu::Queue,
     /// The adapter is a CPU.
     pub software: bool,
-    /// See `shaders::Permutation::subgroup`.
+    /// See `permutations::Permutation::subgroup`.
     pub subgroup: Option<u32>,
     /// Bytes of a weight that one binding may hold: the adapter's limit, or a smaller one from the options.
     pub max_weight: u64,

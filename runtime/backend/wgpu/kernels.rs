@@ -3,6 +3,7 @@
 use super::super::Error;
 use super::adapters::Gpu;
 use super::lower::{Call, Resource};
+use super::permutations::permutations_of;
 use super::shaders::{self, Access, Binding};
 use super::tensors::Chunk;
 use crate::plan::Rows;
@@ -146,7 +147,7 @@ impl<'a> Compiler<'a> {
         let failed = |what: String| gpu.error(format!("kernel {label}: {what}"));
         let mut made: Option<Kernels> = None;
         let mut below = 0;
-        for row in shaders::permutations_of(call.kernel, gpu.subgroup) {
+        for row in permutations_of(call.kernel, gpu.subgroup) {
             if below >= self.max_rows * call.per_row {
                 break;
             }

@@ -2,7 +2,7 @@
 
 use super::super::Unsupported;
 use super::tensors::{self, Tensors, Use};
-use super::{params, shaders};
+use super::{params, permutations};
 use crate::plan::*;
 use crate::quant::GgmlType;
 use crate::quant::pack::{self, UNIT, padded};
@@ -63,7 +63,7 @@ pub struct Limits {
 /// Whether the kernels can do `op`.
 pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported> {
     let no = |what: String| Err(Unsupported(what));
-    if !shaders::has_kernel(op.kind().stem()) {
+    if !permutations::has_kernel(op.kind().stem()) {
         return no(format!("({}) is not fused on this device", op.kind()));
     }
     let readable = |w: Weight, how: Use| {

@@ -7,7 +7,12 @@
 mod adapters;
 mod kernels;
 mod lower;
+// Public for the tests that compare them with the shaders.
+#[doc(hidden)]
 pub mod params;
+#[doc(hidden)]
+pub mod permutations;
+#[doc(hidden)]
 pub mod shaders;
 mod tensors;
 

@@ -1,85 +1,30 @@
-//! The WGSL sources, and how `shaders/permutations.json` puts them together.
+//! The WGSL sources, and how they are put together: each piece imports those that it needs.
 
 use crate::quant::GgmlType;
-use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
-macro_rules! pieces {
-    ($($name:literal)*) => {
-        /// Every file of `shaders/`, by its path without its ending.
-        pub const PIECES: &[(&str, &str)] = &[
-            $(($name, include_str!(concat!("../../../shaders/", $name, ".wgsl"))),)*
-        ];
-    };
-}
-pieces! {
-    "attention/attention" "attention/attention_broadcast" "attention/attention_query" "attention/kv_read"
-    "attention/kv_store" "attention/kv_store_q8_0" "attention/kv_write" "formats/bf16" "formats/f16" "formats/f32"
-    "formats/iq1_m" "formats/iq1_s" "formats/iq2_s" "formats/iq2_xs" "formats/iq2_xxs" "formats/iq3_s"
-    "formats/iq3_xxs" "formats/iq4_nl" "formats/iq4_xs" "formats/mxfp4" "formats/nvfp4" "formats/q2_k" "formats/q3_k"
-    "formats/q4_0" "formats/q4_1" "formats/q4_k" "formats/q5_0" "formats/q5_1" "formats/q5_k" "formats/q6_k"
-    "formats/q8_0" "formats/tq1_0" "formats/tq2_0" "ops/add" "ops/add_bias" "ops/argmax" "ops/embed" "ops/gather"
-    "ops/rms_norm" "ops/rope" "ops/swi_glu" "products/mat_mul" "products/mat_mul_broadcast" "products/mat_mul_out"
-    "products/mat_mul_tiled" "products/norm_gate_up_swi_glu" "products/norm_qkv_rope_store" "shared/step"
-    "shared/unpack"
-}
+/// Every file of `shaders/`: its path without the ending, and its text. Written by `build.rs`.
+pub const PIECES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
-/// Stands for the piece of a weight type in a list of pieces.
-const TYPE_PIECE: &str = "formats/*";
+/// What the line begins with by which a piece names another one that it needs.
+const IMPORT: &str = "// #import ";
 
-/// One way to compile a kernel: a row of `permutations.json`.
-#[derive(Deserialize, Clone, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct Permutation {
-    /// The stem of the operation.
-    pub kernel: String,
-    /// Pieces, in order.
-    pub pieces: Vec<String>,
-    /// The most rows of a step that it is for; absent: any number.
-    pub up_to: Option<u32>,
-    /// Only for adapters that are CPUs and whose subgroups have this many invocations, each a vector lane.
-    pub subgroup: Option<u32>,
-    /// Values for constants that the pieces declare, in place of those written there.
-    #[serde(default)]
-    pub constants: BTreeMap<String, u32>,
-}
+/// Stands in imports for the piece of the weight type.
+pub const TYPE: &str = "formats/TYPE";
 
-/// The rows of `permutations.json`. A kernel's rows come in the order of `up_to`.
-pub fn permutations() -> &'static [Permutation] {
-    static ROWS: LazyLock<Vec<Permutation>> = LazyLock::new(|| {
-        let json = include_str!("../../../shaders/permutations.json");
-        serde_json::from_str(json).expect("permutations.json is part of the program, and a test reads it")
-    });
-    &ROWS
-}
+/// Stands in imports for the piece that takes the results of a product.
+const END: &str = "products/END";
 
 fn piece(name: &str) -> Option<&'static str> {
     PIECES.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
 }
 
-fn type_piece(ty: GgmlType) -> Option<&'static str> {
-    piece(&format!("formats/{}", ty.name().to_lowercase()))
+fn type_piece(ty: GgmlType) -> String {
+    format!("formats/{}", ty.name().to_lowercase())
 }
 
 /// Whether the kernels can decode weights of this type.
 pub fn has_type(ty: GgmlType) -> bool {
-    type_piece(ty).is_some()
-}
-
-/// Whether there is a kernel of this stem.
-pub fn has_kernel(stem: &str) -> bool {
-    permutations().iter().any(|p| p.kernel == stem)
-}
-
-/// The permutations of kernel `stem` for an adapter, in the order of `up_to`. `subgroup`: see [`Permutation::subgroup`].
-pub fn permutations_of(stem: &str, subgroup: Option<u32>) -> Vec<&'static Permutation> {
-    let rows = |subgroup: Option<u32>| {
-        let fits = move |p: &&Permutation| p.kernel == stem && p.subgroup == subgroup;
-        permutations().iter().filter(fits).collect::<Vec<_>>()
-    };
-    let special = rows(subgroup);
-    if special.is_empty() { rows(None) } else { special }
+    piece(&type_piece(ty)).is_some()
 }
 
 /// A shader, ready to compile, and what its grid covers.
@@ -92,32 +37,45 @@ pub struct Composed {
     pub tokens: u32,
 }
 
-impl Permutation {
-    pub fn is_typed(&self) -> bool {
-        self.pieces.iter().any(|p| p == TYPE_PIECE)
-    }
+/// The names of a piece and of those that it imports, each after its own imports. `ty`: the weights' type; without one its import
+/// stays [`TYPE`]. `end`: the piece that takes the results of a product.
+pub fn pieces(name: &str, ty: Option<GgmlType>, end: Option<&str>) -> Vec<String> {
+    let mut found = vec![];
+    import(name, ty, end, &mut found);
+    found
+}
 
-    /// The pieces, for weights of type `ty`, with the permutation's constants and then `constants` written in.
-    /// The error names the piece or constant that is missing.
-    pub fn compose(&self, ty: Option<GgmlType>, constants: &[(&str, u32)]) -> Result<Composed, String> {
-        let mut source = String::new();
-        for name in &self.pieces {
-            let text = match ty {
-                Some(ty) if name == TYPE_PIECE => type_piece(ty),
-                _ => piece(name),
-            };
-            source += text.ok_or_else(|| format!("{}: no shader piece {name} for {ty:?}", self.kernel))?;
-            source.push('\n');
-        }
-        let tuned = self.constants.iter().map(|(name, value)| (name.as_str(), *value));
-        for (name, value) in tuned.chain(constants.iter().copied()) {
-            source = with_constant(&source, name, value)
-                .ok_or_else(|| format!("{}: its shader declares no constant {name}", self.kernel))?;
-        }
-        let cols = constant(&source, "COLS").unwrap_or(1);
-        let tokens = constant(&source, "TOKENS").unwrap_or(1);
-        Ok(Composed { source, cols, tokens })
+fn import(name: &str, ty: Option<GgmlType>, end: Option<&str>, found: &mut Vec<String>) {
+    let name = match (name, ty, end) {
+        (TYPE, Some(ty), _) => type_piece(ty),
+        (END, _, Some(end)) => end.to_string(),
+        _ => name.to_string(),
+    };
+    if found.contains(&name) {
+        return;
     }
+    for line in piece(&name).unwrap_or_default().lines() {
+        if let Some(other) = line.strip_prefix(IMPORT) {
+            import(other, ty, end, found);
+        }
+    }
+    found.push(name);
+}
+
+/// The text of these pieces with `constants` written in, one after the other. The error names the piece or constant that is missing.
+pub fn compose<'a>(pieces: &[String], constants: impl Iterator<Item = &'a (&'a str, u32)>) -> Result<Composed, String> {
+    let mut source = String::new();
+    for name in pieces {
+        source += piece(name).ok_or_else(|| format!("no shader piece {name}"))?;
+        source.push('\n');
+    }
+    for (name, value) in constants {
+        source =
+            with_constant(&source, name, *value).ok_or_else(|| format!("its shader declares no constant {name}"))?;
+    }
+    let cols = constant(&source, "COLS").unwrap_or(1);
+    let tokens = constant(&source, "TOKENS").unwrap_or(1);
+    Ok(Composed { source, cols, tokens })
 }
 
 /// The line `const name: type = value;`, cut into what comes before the value, the value, and what follows.

@@ -454,7 +454,7 @@ fn ops_counters_has_a_row_for_each_kernel() {
 #[test]
 fn ptx_of_a_folder_is_tried_in_place_of_the_programs_own() {
     let folder = folder();
-    let text = fs::read_to_string("kernels/ptx/rms_norm.sm_90.ptx").expect("the PTX");
+    let text = pronk::backend::cuda::ptx("rms_norm", pronk::backend::cuda::Arch::Sm90).expect("the PTX");
     let ptx = text.replacen("bar.sync 0;", "", 1);
     assert_ne!(ptx, text);
     file(&folder, "rms_norm.sm_90.ptx", ptx.as_bytes());
@@ -467,4 +467,18 @@ fn ptx_of_a_folder_is_tried_in_place_of_the_programs_own() {
     assert!(done.stdout.contains("SharedRace"), "{}", done.stdout);
     let done = test("no such folder");
     assert!(done.stdout.contains("PRONK_PTX=no such folder: is not a folder"), "{}", done.stdout);
+}
+
+#[test]
+fn the_version_says_which_build_it_is() {
+    let shown = run(&["--version"]).stdout;
+    let build = shown.trim().strip_prefix(concat!("pronk ", env!("CARGO_PKG_VERSION"))).expect("the version");
+    if cfg!(debug_assertions) {
+        assert_eq!(build, " (debug build)");
+    } else {
+        // Sources outside of a repository have no commit.
+        let commit = build.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
+        let (hash, date) = commit.and_then(|commit| commit.split_once(", ")).unwrap_or(("0000000", "2026-11-25"));
+        assert!(build.is_empty() == commit.is_none() && hash.len() >= 7 && date.len() == 10, "{shown}");
+    }
 }

@@ -1,12 +1,12 @@
-//! What the CUDA kernels take, by value: mirrors of the structs in kernels/shared/params.h, which says what each field means and
-//! how it is shaped. And the numbers of kernels/shared/tuning.h that grid sizes are made of.
+//! What the CUDA kernels take, by value: mirrors of the structs `<Op>Params` in each kernel's source, which says what each field
+//! means and how it is shaped, and of kernels/shared/params.h. And the numbers of kernels/shared/tuning.h that grid sizes are made of.
 
 use bytemuck::{Pod, Zeroable};
 
 /// Address of device memory, 16-byte aligned; 0 is null.
 pub type DevicePtr = u64;
 
-/// How a struct lies in memory, for comparing it with kernels/shared/params.h.
+/// How a struct lies in memory, for comparing it with the kernels' sources.
 pub struct Layout {
     pub name: &'static str,
     pub size: usize,
@@ -248,7 +248,7 @@ mirrors! {
     }
 }
 
-const TUNING: &[u8] = include_bytes!("../../kernels/shared/tuning.h");
+const TUNING: &[u8] = include_bytes!("../../../kernels/shared/tuning.h");
 
 /// The number of the line `constexpr u32 <name> = <number>;` of kernels/shared/tuning.h. Evaluated by the compiler, which fails if
 /// there is none.
