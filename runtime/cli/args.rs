@@ -101,7 +101,7 @@ impl DeviceArgs {
             let cores = thread::available_parallelism().map_or(1, usize::from);
             if !self.quiet && usize::from(threads) > USEFUL_THREADS * cores {
                 notice(format!(
-                    "-t {threads}: there are only {}, so many threads slow each other down",
+                    "-t {threads}: there are only {}, more threads slow each other down",
                     count(cores, "core")
                 ));
             }

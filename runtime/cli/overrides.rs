@@ -87,7 +87,7 @@ impl OverrideArgs {
     }
 }
 
-/// Tells of keys that were given a value in vain: nothing has read them, though all that will be read has been.
+/// Prints the keys whose given values nothing has read. Call it once the command has read all that it needs.
 pub fn notice_unread(gguf: &Gguf) {
     for key in gguf.unread() {
         notice(format!("the value given for {} is not used", excerpt(key)));
