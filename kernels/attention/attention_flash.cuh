@@ -39,6 +39,9 @@ __device__ __forceinline__ void copy_slots(__half (*to)[STRIDE], const typename 
 
 template <class C, u32 D>
 __device__ __forceinline__ void attention_flash(const AttentionParams& p) {
+    static_assert(D % 16 == 0 && D % PIECE == 0, "heads are whole fragments");
+    static_assert(FLASH_ROWS == FLASH_THREADS / WARP * 16, "16 rows per warp");
+    static_assert(FLASH_SLOTS % 16 == 0, "slots are whole fragments");
     constexpr u32 STRIDE = D + 8;  // 16 bytes of padding put 8 rows into different banks
     constexpr u32 TILES = FLASH_SLOTS / 8;
     __shared__ __align__(16) __half k[FLASH_SLOTS][STRIDE];

@@ -13,9 +13,10 @@
 // Slots per stream and round: 8 16-byte loads in flight per lane with an f16 cache, less where heads need the registers.
 __host__ __device__ constexpr u32 at_once(u32 heads) { return heads < 8 ? 4 : 2; }
 constexpr u32 SPLIT_WARPS = SPLIT_THREADS / WARP;
-constexpr u32 MOST_HEAD_DIM = WARP * PIECE;
 
-// Slots of a part: all but a row's last part have so many. Parts beyond the last are empty.
+static_assert(MAX_HEAD_DIM <= WARP * PIECE, "a warp holds a whole key");
+
+// Slots of each part of a row but the last, which has the rest. Parts beyond that one are empty.
 __device__ __forceinline__ u32 slots_per_split(const AttentionParams& p, u32 kv_len) {
     return max((kv_len + p.n_splits - 1) / p.n_splits, SPLIT_SLOTS);
 }
@@ -23,7 +24,7 @@ __device__ __forceinline__ u32 slots_per_split(const AttentionParams& p, u32 kv_
 template <class C, u32 HEADS>
 __device__ __forceinline__ void attention_split(const AttentionParams& p) {
     constexpr u32 AT_ONCE = at_once(HEADS);
-    __shared__ float warp_acc[SPLIT_WARPS][MOST_HEAD_DIM];
+    __shared__ float warp_acc[SPLIT_WARPS][MAX_HEAD_DIM];
     __shared__ float2 warp_weight[SPLIT_WARPS];  // largest score, sum of weights
     wait_for_inputs();
 

@@ -9,8 +9,10 @@
 #include "formats/decode.cuh"
 #include "shared/mma.cuh"
 
-constexpr u32 PIECE = 8;      // elements that a lane takes at a time
-constexpr u32 KV_BLOCK = 32;  // elements that share a scale
+constexpr u32 PIECE = 8;  // elements that a lane takes at a time
+
+static_assert(KV_BLOCK % PIECE == 0, "the elements of a piece share a scale");
+static_assert(WARP % (KV_BLOCK / 2) == 0, "a warp stores whole blocks, two elements a lane");
 
 // The scales of keys or values in q8_0, which follow the quants.
 __device__ __forceinline__ u16* q8_0_scales(const KvCache& kv, void* rows) {

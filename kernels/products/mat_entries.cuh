@@ -7,6 +7,8 @@
 #include "products/mat_tiled.cuh"
 #include "products/mat_vec.cuh"
 
+static_assert(VEC_TOKENS == 4, "entries are named _t4");
+
 template <class T, class T2, class J, u32 TOKENS>
 __device__ __forceinline__ void mat_vec_entry(const typename J::Params& p) {
     __shared__ VecShared<TOKENS> shared;
@@ -26,7 +28,7 @@ __device__ __forceinline__ void mat_tiled_entry(const typename J::Params& p) {
     extern "C" __global__ void __launch_bounds__(VEC_THREADS, 2)                                                            \
     entry##_t1(const __grid_constant__ J::Params p) { mat_vec_entry<T, T2, J, 1>(p); }                                     \
     extern "C" __global__ void __launch_bounds__(VEC_THREADS, 2)                                                            \
-    entry##_t4(const __grid_constant__ J::Params p) { mat_vec_entry<T, T2, J, 4>(p); }
+    entry##_t4(const __grid_constant__ J::Params p) { mat_vec_entry<T, T2, J, VEC_TOKENS>(p); }
 
 #define MAT_ENTRIES(entry, T, J)                                                                                           \
     MAT_VEC_ENTRIES(entry, T, T, J)                                                                                        \

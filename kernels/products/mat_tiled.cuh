@@ -22,6 +22,8 @@ constexpr u32 TILED_STAGES = 3;
 constexpr u32 TILED_STRIDE = STAGE_COLS + 8;  // halves; 16 bytes of padding put 8 rows into different banks
 constexpr u32 SLICE = 16;                     // columns of one mma
 
+static_assert(TILED_THREADS == 4 * WARP && TILED_TOKENS == 64 && TILED_PAIRS == 64, "2 x 2 warps of 32 x 64 results");
+
 struct Half {
     static constexpr u32 COLS = 64, PRODUCTS = 4;
     // The slices of a staged row and of a decoded row that product i multiplies.
@@ -79,6 +81,7 @@ struct TiledChunks {
     using By = typename Multiplied<T>::By;
     static constexpr u32 ROW = By::COLS / T::CHUNK;  // chunks of a row in a step
     static constexpr u32 EACH = 2 * TILED_PAIRS * ROW / TILED_THREADS;
+    static_assert(By::COLS % T::CHUNK == 0 && EACH * TILED_THREADS == 2 * TILED_PAIRS * ROW, "threads have whole chunks, all as many");
     typename T::Raw raw[EACH];
 
     __device__ __forceinline__ void load(const Segment& s, u32 step) {
@@ -144,7 +147,7 @@ __device__ __forceinline__ void mat_tiled(const typename J::Params& p, const Seg
         if (step + 1 < steps) chunks.load(s, step + 1);
         copy_wait<TILED_STAGES - 2>();
         __syncthreads();  // w and x[step]: written by all, read by all
-        copy_x(step + TILED_STAGES - 1);  // over x[step - 1], which nobody reads any more
+        copy_x(step + TILED_STAGES - 1);  // over x[step - 1], which is no longer read
 
         const u16 (*x)[TILED_STRIDE] = shared.tiles.x[step % TILED_STAGES];
 #pragma unroll 1

@@ -11,6 +11,7 @@
 #include "products/mat_job.cuh"
 
 constexpr u32 VEC_THREADS = VEC_WARPS * WARP;
+static_assert(VEC_PAIRS == VEC_WARPS, "a warp has a pair of rows");
 
 // Place of column c in a row of the tile: 4 floats of padding after 32 let lanes that are 8, 16 or 32 columns apart read
 // float4s without bank conflicts.

@@ -1,11 +1,12 @@
 // What every kernel needs: waiting for the kernels before, rows of a step, sums and loads.
 #pragma once
 #include "shared/params.h"
+#include "shared/plan.h"
 #include "shared/tuning.h"
 
-constexpr u32 NEXT_TOKEN = 0xffffffff;  // token of a row whose token the previous step's argmax chose
-constexpr u32 WARP = 32;
 constexpr u32 ALL_LANES = 0xffffffff;
+
+static_assert(sizeof(Step) == sizeof(StepRow), "rows of a step follow its head as if it were one");
 
 // Dependent launch (sm_90 on): lets the next kernel's blocks start, then waits until the kernels before have finished and
 // their writes are visible. Every block of every kernel comes here before it reads or writes anything but weights, so that

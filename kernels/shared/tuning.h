@@ -1,12 +1,15 @@
 // Numbers that both the kernels and the host's grid sizes are made of. runtime/backend/cuda/params.rs reads this file: one
-// `constexpr u32 NAME = decimal;` a line. Reasons are arithmetic, not measurements, unless they say so.
+// `constexpr u32 NAME = decimal;` a line. Reasons are arithmetic; all numbers are unmeasured on a GPU.
 #pragma once
+
+constexpr u32 WARP = 32;              // lanes of a warp: the hardware's
 
 constexpr u32 ROW_THREADS = 256;      // rms_norm, stage: a float4 each covers 1024 elements, 4 rounds at 4096
 constexpr u32 COPY_THREADS = 128;     // embed, gather, add, add_bias, swi_glu, rope, kv_store: a float4, a pair or a chunk each
 
 constexpr u32 VEC_WARPS = 8;          // mat_vec: a pair of rows each, so that 16 rows share the staging of x
 constexpr u32 VEC_PAIRS = 8;          // mat_vec: pairs of rows per block = VEC_WARPS
+constexpr u32 VEC_TOKENS = 4;         // mat_vec: rows of x per block of the _t4 entries; 8 sums a lane
 
 constexpr u32 TILED_TOKENS = 64;      // mat_tiled: rows of x per block
 constexpr u32 TILED_PAIRS = 64;       // mat_tiled: pairs of rows of w per block; 64 accumulators a thread

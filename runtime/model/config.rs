@@ -36,7 +36,7 @@ pub struct Config {
 pub(super) const MAX_LAYERS: u32 = 4096;
 pub(super) const MAX_WIDTH: u32 = 1 << 24;
 /// Attention kernels keep a head's query in registers or workgroup memory.
-pub(super) const MAX_HEAD_DIM: u32 = 256;
+pub(super) use crate::plan::MAX_HEAD_DIM;
 /// Token ids are exact as f32 below this.
 pub(super) const MAX_VOCAB: u64 = 1 << 24;
 

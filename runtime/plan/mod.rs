@@ -91,6 +91,9 @@ pub enum KvType {
 /// Elements that share a scale in a cache of 8-bit quants.
 pub const KV_BLOCK: u32 = 32;
 
+/// Elements of a head, at most: what attention has room for.
+pub const MAX_HEAD_DIM: u32 = 256;
+
 impl KvType {
     /// All of them, the default first.
     pub const ALL: [KvType; 3] = [KvType::F16, KvType::Q8_0, KvType::F32];

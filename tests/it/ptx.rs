@@ -2,7 +2,7 @@
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
 use pronk::backend::cuda::{Arch, params};
-use pronk::plan::{OpKind, StepRow};
+use pronk::plan::{DECODE_TOKENS, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, OpKind, StepRow};
 use pronk::quant;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,7 +92,7 @@ fn every_operation_has_its_source_and_its_entries() {
             }
             "attention" => {
                 let splits = ["f16", "f32"].into_iter().flat_map(|ty| [1, 2, 4, 8].map(|h| format!("split_{ty}_h{h}")));
-                let flash = [32, 64, 80, 96, 128].map(|d| format!("flash_d{d}"));
+                let flash = params::FLASH_HEAD_DIMS.map(|d| format!("flash_d{d}"));
                 splits.chain(flash).chain(["combine".to_string()]).map(|kind| format!("attention_{kind}")).collect()
             }
             stem => vec![stem.to_string()],
@@ -289,6 +289,36 @@ fn every_tuned_number_is_known() {
     let header = text(&kernels().join("shared/tuning.h"));
     let names: Vec<_> = header.lines().filter_map(|l| l.strip_prefix("constexpr u32 ")?.split(' ').next()).collect();
     assert_eq!(names, params::TUNED.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+}
+
+/// Numbers that the plan owns and the kernels repeat.
+#[test]
+fn the_plans_numbers_are_the_kernels() {
+    let header = text(&kernels().join("shared/plan.h"));
+    let lines = header.lines().filter_map(|line| line.strip_prefix("constexpr u32 ")?.split_once(';'));
+    let found: BTreeMap<&str, u32> = lines
+        .filter_map(|(line, _)| line.split_once(" = "))
+        .map(|(name, value)| match value.strip_prefix("0x") {
+            Some(digits) => (name, u32::from_str_radix(digits, 16).unwrap()),
+            None => (name, value.parse().unwrap()),
+        })
+        .collect();
+    let owned = [("KV_BLOCK", KV_BLOCK), ("MAX_HEAD_DIM", MAX_HEAD_DIM), ("NEXT_TOKEN", NEXT_TOKEN)];
+    assert_eq!(found, BTreeMap::from(owned));
+    assert_eq!(DECODE_TOKENS % params::VEC_TOKENS, 0, "blocks of _t4 entries are full at the most tokens of decode");
+}
+
+/// Attention on tensor cores has an entry for each size of heads that the host knows, and no other.
+#[test]
+fn attention_is_compiled_for_the_heads_that_the_host_knows() {
+    let halves = params::FLASH_HEAD_DIMS.iter().map(|d| format!("attention_flash_d{d}"));
+    let whole = params::FLASH_HEAD_DIMS.iter().filter(|d| d.is_multiple_of(KV_BLOCK));
+    let wanted: BTreeSet<String> = halves.chain(whole.map(|d| format!("attention_flash_q8_0_d{d}"))).collect();
+    for (arch, _) in ARCHS {
+        let all = entries(&ptx("attention", arch)).into_keys();
+        let found: BTreeSet<String> = all.filter(|entry| entry.starts_with("attention_flash_")).collect();
+        assert_eq!(found, wanted, "{arch}");
+    }
 }
 
 #[test]

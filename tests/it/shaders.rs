@@ -1,10 +1,11 @@
 //! The WGSL sources: every operation has one, every permutation is valid, and Rust and shader agree on every parameter.
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
+use pronk::backend::wgpu::params::KV_UNIT;
 use pronk::backend::wgpu::params::LAYOUTS;
 use pronk::backend::wgpu::permutations::{Permutation, permutations};
 use pronk::backend::wgpu::shaders::{PIECES, has_type};
-use pronk::plan::CoreKind;
+use pronk::plan::{CoreKind, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN};
 use pronk::quant::{GgmlType, grids, pack};
 
 /// The types that a permutation is compiled for.
@@ -168,6 +169,21 @@ fn parameters_lie_where_the_shader_expects_them() {
     }
     let declared = PIECES.iter().filter(|(_, text)| text.contains("struct Params {")).count();
     assert_eq!(declared, LAYOUTS.len(), "each struct Params has its Rust counterpart");
+}
+
+/// Numbers that the plan owns and the shaders repeat.
+#[test]
+fn the_plans_numbers_are_the_shaders() {
+    let constant = |piece: &str, name: &str| {
+        let (_, text) = PIECES.iter().find(|(n, _)| *n == piece).expect(piece);
+        let (_, after) = text.split_once(&format!("\nconst {name}: u32 = ")).expect(name);
+        let value = after.split(['u', ';']).next().expect("a value");
+        value.strip_prefix("0x").map_or_else(|| value.parse(), |hex| u32::from_str_radix(hex, 16)).expect(value)
+    };
+    assert_eq!(constant("ops/embed", "NEXT_TOKEN"), NEXT_TOKEN);
+    assert_eq!(4 * constant("attention/kv_store_q8_0", "BLOCK"), KV_BLOCK, "4 elements an invocation");
+    assert_eq!(KV_UNIT * constant("attention/attention_query", "UNITS"), MAX_HEAD_DIM);
+    assert!(KV_UNIT * constant("attention/attention", "THREADS") >= MAX_HEAD_DIM, "an invocation per unit");
 }
 
 #[test]

@@ -9,10 +9,6 @@ use crate::plan::*;
 use crate::quant::GgmlType;
 use bytemuck::Pod;
 
-/// Lanes of a warp.
-const WARP: u32 = 32;
-/// Rows of x per block of the `_t4` entries.
-const VEC_TOKENS: u32 = 4;
 /// Rows of x above which matrix products and attention run on tensor cores, where they can.
 pub const VEC_MOST: u32 = DECODE_TOKENS;
 

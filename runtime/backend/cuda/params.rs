@@ -294,8 +294,9 @@ macro_rules! tuned {
 }
 
 tuned! {
+    WARP
     ROW_THREADS COPY_THREADS
-    VEC_WARPS VEC_PAIRS
+    VEC_WARPS VEC_PAIRS VEC_TOKENS
     TILED_TOKENS TILED_PAIRS TILED_THREADS STAGE_COLS
     SPLIT_THREADS SPLIT_SLOTS
     FLASH_ROWS FLASH_SLOTS FLASH_THREADS
@@ -304,3 +305,6 @@ tuned! {
     TOP_K_PART TOP_K_MOST TOP_K_THREADS
     REPACK_THREADS
 }
+
+/// Sizes of heads that attention on tensor cores is compiled for; in a q8_0 cache those of them that are whole blocks.
+pub const FLASH_HEAD_DIMS: [u32; 5] = [32, 64, 80, 96, 128];

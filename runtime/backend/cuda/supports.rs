@@ -1,7 +1,7 @@
 //! Which operations the kernels can do, and how fused ones map to them.
 
 use super::kernels::Kernels;
-use super::params::{FLASH_ROWS, VEC_PAIRS};
+use super::params::{FLASH_HEAD_DIMS, FLASH_ROWS, VEC_PAIRS};
 use super::weights::{Uses, no_type, type_name};
 use crate::backend::Unsupported;
 use crate::plan::*;
@@ -10,10 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks of a grid in y and z.
 pub const MOST_BLOCKS: u32 = 65535;
-/// Elements of a head that attention has room for.
-const MOST_HEAD_DIM: u32 = 256;
-/// Sizes of heads that attention on tensor cores is compiled for.
-const FLASH_HEAD_DIMS: [u32; 5] = [32, 64, 80, 96, 128];
 
 /// Whether the kernels can do `op`. The refusal names what is in the way.
 pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result<(), Unsupported> {
@@ -47,8 +43,8 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         }
         Op::Attention(_) => {
             let n = plan.kv.head_dim;
-            let wanted = format!("a multiple of 8 up to {MOST_HEAD_DIM}");
-            refuse(!n.is_multiple_of(8) || n > MOST_HEAD_DIM, || {
+            let wanted = format!("a multiple of 8 up to {MAX_HEAD_DIM}");
+            refuse(!n.is_multiple_of(8) || n > MAX_HEAD_DIM, || {
                 format!("cannot attend with heads of {n} elements, only {wanted}")
             })
         }

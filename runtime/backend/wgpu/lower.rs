@@ -1,16 +1,12 @@
 //! From operations to kernel calls: which kernel, on which buffers, with which parameters. Nothing here touches the device.
 
 use super::super::Unsupported;
+use super::params::{self, KV_UNIT};
+use super::permutations;
 use super::tensors::{self, Tensors, Use};
-use super::{params, permutations};
 use crate::plan::*;
 use crate::quant::GgmlType;
 use crate::quant::pack::{self, UNIT, padded};
-
-/// Elements of the KV cache that kernels move at a time: heads are padded to whole units.
-pub const KV_UNIT: u32 = 8;
-/// Elements of a head that the attention kernel has room for.
-const MAX_HEAD_DIM: u32 = 256;
 
 /// What a binding of a shader is bound to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,6 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
+/// Elements of the KV cache that kernels move at a time: heads are padded to whole units.
+pub const KV_UNIT: u32 = 8;
+
 /// Where the fields of a shader's `Params` lie.
 pub struct Layout {
     /// The piece that declares the struct.
