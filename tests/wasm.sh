@@ -13,4 +13,6 @@ if ! ls "$libraries"/libcore-*.rlib >/dev/null 2>&1; then
     echo "$missing; WITHOUT_WASM=1 leaves this check out" >&2
     exit 1
 fi
+# Randomness of browsers: getrandom 0.3 asks for this beside its feature.
+export RUSTFLAGS="${RUSTFLAGS:-} --cfg getrandom_backend=\"wasm_js\""
 exec cargo clippy --lib --target "$target" --no-default-features --features wgpu -- -D warnings

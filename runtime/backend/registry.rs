@@ -5,6 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error as ThisError;
 
+/// Opens a device by its index, the first without one.
+pub type OpenDevice = fn(Option<usize>) -> Result<Box<dyn Backend>, Error>;
+
 /// A backend that a device's name can stand for.
 #[derive(Debug)]
 pub struct Registered {
@@ -15,7 +18,7 @@ pub struct Registered {
     /// The devices that are here.
     pub devices: fn() -> Vec<DeviceInfo>,
     /// Opens a device by its index, the first without one.
-    pub open: fn(Option<usize>) -> Result<Box<dyn Backend>, Error>,
+    pub open: OpenDevice,
 }
 
 impl PartialEq for Registered {

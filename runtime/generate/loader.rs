@@ -69,7 +69,7 @@ pub fn load_model(
             let gpus = gpus.filter_map(|gpu| gpu.id.parse().ok());
             load_on_first(&gpus.collect::<Vec<_>>(), DeviceChoice::CPU, model, options, on_event)
         }
-        device => {
+        device @ DeviceChoice::Named(_) => {
             let mut notices = vec![];
             let session = load_on(device, &model, options, &mut notices, on_event).map_err(|e| {
                 let helps = device != DeviceChoice::CPU && e.is_refusal();

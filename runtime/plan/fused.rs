@@ -62,8 +62,11 @@ operations! {
     norm_qkv_rope_store NormQkvRopeStore, norm_gate_up_swi_glu NormGateUpSwiGlu, mat_mul_add MatMulAdd
 }
 
+/// Finds a fused operation: [`FusedOp::matched`].
+type Matched = fn(&[Op]) -> Option<(Op, usize)>;
+
 /// How each fused operation is found, longest first: the first that fits is taken.
-const MATCHED: [fn(&[Op]) -> Option<(Op, usize)>; FusedKind::ALL.len()] =
+const MATCHED: [Matched; FusedKind::ALL.len()] =
     [NormQkvRopeStore::matched, NormGateUpSwiGlu::matched, MatMulAdd::matched];
 
 /// The first half of a layer: everything that one normalized row feeds, up to the KV cache.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind, StartKind};
+use tokenizers::models::bpe::BPE;
 
 use super::vocab::{TokenType, byte_of};
 use super::{Error, Vocab, bpe, ends, pretokenizer, quoted, vocab};
@@ -21,9 +22,9 @@ pub struct EncodeOptions {
 /// How text between special tokens is encoded.
 enum Algorithm {
     /// Words, then merges within each over an alphabet of bytes.
-    ByteLevel { splitter: pretokenizer::Splitter, model: bpe::Bpe },
+    ByteLevel { splitter: pretokenizer::Splitter, model: BPE },
     /// Merges over the whole text, in which "▁" stands for a space.
-    SentencePiece { model: bpe::Bpe, add_space_prefix: bool },
+    SentencePiece { model: BPE, add_space_prefix: bool },
 }
 
 /// Tokens that are recognized in text as a whole.
@@ -203,15 +204,14 @@ impl Tokenizer {
             Algorithm::ByteLevel { splitter, model } => {
                 for word in splitter.split(text)? {
                     let word: String = word.bytes().map(|b| bpe::BYTE_ALPHABET[usize::from(b)]).collect();
-                    model.encode(&word, ids);
+                    bpe::encode_word(model, &word, ids)?;
                 }
                 Ok(())
             }
             Algorithm::SentencePiece { model, add_space_prefix } => {
                 let prefix = if *add_space_prefix && after_token { bpe::SPACE } else { "" };
                 let text = prefix.to_string() + &text.replace(' ', bpe::SPACE);
-                model.encode(&text, ids);
-                Ok(())
+                bpe::encode_word(model, &text, ids)
             }
         }
     }

@@ -229,7 +229,7 @@ fn a_large_context_is_stated_first() {
             stated.push(event.to_string());
         }
     });
-    loaded.map(drop).unwrap_or_else(|e| panic!("{e}"));
+    loaded.map_or_else(|e| panic!("{e}"), drop);
     assert!(done);
     assert!(stated.len() == 1 && stated[0].starts_with("a context of 1048576 tokens takes 1.3 GiB ("), "{stated:?}");
     assert!(stated[0].contains(" + 1.0 GiB KV cache + ") && stated[0].ends_with(" free on cpu"), "{stated:?}");
