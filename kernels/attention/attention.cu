@@ -3,6 +3,10 @@
 //
 // Few tokens: attention_split_<type>_h<HEADS> divides each row's slots into n_splits parts, attention_combine puts the parts
 // together. Many tokens: attention_flash_d<head_dim>, on tensor cores, for an f16 cache; attention_flash_q8_0_d<head_dim>.
+//
+// Grid     attention_split.cuh; attention_flash.cuh
+// Layout   out, q: (n_tokens, n_heads, head_dim) contiguous; cache: kv.cuh
+// Traffic  keys and values once per HEADS query heads (split), once per FLASH_ROWS / group tokens (flash)
 #include "attention/attention_flash.cuh"
 #include "attention/attention_split.cuh"
 

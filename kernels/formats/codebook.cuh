@@ -129,8 +129,8 @@ struct IQ3_S {
     }
 };
 
-// Four of the eight values -1, 0 and 1 of entry i, those of half g % 2, an eighth more, or less if `down`. In eighths they are
-// integers from -9 to 9; d: an eighth of the scale.
+// 8 d (v + 1/8), or 8 d (v - 1/8) if `down`, for four of the eight values v = -1, 0 or 1 of entry i: those of half g % 2.
+// 8 (v + 1/8) is an integer from -9 to 9. d: an eighth of the scale.
 __device__ __forceinline__ float4 iq1_values(u32 i, u32 g, u32 down, float d) {
     const u32 table = down ? biased(-9, -1, 7, 0) : biased(-7, 1, 9, 0);
     const u32 values = __byte_perm(table, 0, grid_iq1_s(i) >> (16 * (g % 2)));

@@ -45,8 +45,8 @@ __host__ __device__ constexpr u32 biased(int a, int b, int c, int d) {
     return u32(a + 128) | u32(b + 128) << 8 | u32(c + 128) << 16 | u32(d + 128) << 24;
 }
 
-// The bytes that the low four nibbles of `codes` choose from a table of 16: of either half by their low three bits, and between
-// the two by the highest.
+// Byte j is entry c of a table of 16 bytes (t0 lowest), c being nibble j of `codes`; j < 4. __byte_perm chooses from 8 bytes: the
+// low three bits of c choose an entry of each half, its high bit one of the two.
 __device__ __forceinline__ u32 looked_up(u32 codes, u32 t0, u32 t1, u32 t2, u32 t3) {
     const u32 low = codes & 0x7777;
     return __byte_perm(__byte_perm(t0, t1, low), __byte_perm(t2, t3, low), (codes & 0x8888) >> 1 | 0x3210);

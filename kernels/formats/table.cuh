@@ -61,7 +61,7 @@ struct MXFP4 {
     static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
         return {load_once(w.quants + chunk), load_weight((const u8*)w.scales + chunk)};
     }
-    // Half of 2^(e - 127), of which the smallest two are subnormal.
+    // 2^(e - 127) / 2. The two smallest are subnormal.
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const u32 bits = r.e < 2 ? 0x00200000 << r.e : u32(r.e - 1) << 23;
         return fp4_values(r.q, g, __uint_as_float(bits));

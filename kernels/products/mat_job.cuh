@@ -29,7 +29,8 @@ struct Segment {
                 half == 0 ? a.supers : b.supers, a.units, 0};
     }
 
-    // First chunk of the row of pair i in `a` (half 0) or `b` (half 1). Pairs and rows past the end repeat the last one.
+    // First chunk of the row of pair i in `a` (half 0) or `b` (half 1). Indices past the end are
+    // clamped to the last pair and the last row.
     template <class T>
     __device__ __forceinline__ u64 chunk(u32 i, u32 half) const {
         i = min(i, n_pairs - 1);

@@ -2,6 +2,7 @@
 //
 // Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled); pairs of neighbouring rows
 // Layout   out: (rows, n_rows) contiguous, n_rows of any parity
+// Traffic  w and x as mat_vec.cuh and mat_tiled.cuh say; writes out once
 #include "products/mat_entries.cuh"
 
 struct MatMulParams {

@@ -4,6 +4,7 @@
 // Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled, on the rows that stage.cu has normalized); a pair is a row of gate
 //          and the same row of up
 // Layout   out: (n_tokens, n_rows) contiguous
+// Traffic  gate, up and x as mat_vec.cuh and mat_tiled.cuh say; writes out once, gate's and up's products never
 #include "products/mat_entries.cuh"
 
 struct NormGateUpSwiGluParams {

@@ -3,7 +3,8 @@
 //
 // Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled, on the rows that stage.cu has normalized); pairs of neighbouring
 //          rows, which rotate together: blocks of q first, then of k, then of v, each rounded up
-// Layout   out: (n_tokens, n_q_rows) contiguous; cache: (heads, slots, head_dim); head_dim and rope_dim even
+// Layout   out: (n_tokens, n_q_rows) contiguous; cache: (heads, slots, head_dim), f32 or f16; head_dim and rope_dim even
+// Traffic  q, k, v and x as mat_vec.cuh and mat_tiled.cuh say; writes rotated queries, keys and values once
 #include "attention/kv.cuh"
 #include "products/mat_entries.cuh"
 #include "shared/rotate.cuh"

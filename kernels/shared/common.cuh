@@ -86,7 +86,7 @@ __device__ __forceinline__ u32 load_once(const u32* at) {
     asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(at));
     return v;
 }
-// The same for planes of which neighbours read the same or adjacent bytes.
+// The same for planes where neighbouring lanes read the same or adjacent bytes: through L1.
 __device__ __forceinline__ uint4 load_weight(const uint4* at) {
     uint4 v;
     asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(at));

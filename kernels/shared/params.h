@@ -29,8 +29,8 @@ struct Step {
     u32 reserved[6];
 };
 
-// A matrix repacked into planes, (rows, units or blocks of eight units) each, with per type what types.cuh says. Planes that a
-// type does not have are null.
+// A matrix repacked into planes, (rows, units or blocks of eight units) each. types.cuh says what the planes of each type hold;
+// those that a type does not have are null.
 struct Planes {
     const uint4* quants;  // elements, or their low bits
     const u32*   high;    // further bits of the elements

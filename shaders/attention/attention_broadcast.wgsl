@@ -2,7 +2,7 @@
 //   out[t, h, :] = sum_s softmax_s(scale * q[t, h, :] . K[s, g, :]) V[s, g, :],  g = h / group,
 //   over the slots kv_start .. kv_start + kv_len of row t
 //
-// For adapters that are CPUs, where loads are dear and broadcasts cheap (mat_mul_broadcast.wgsl): the 8 lanes of a subgroup
+// For adapters that are CPUs, where loads are expensive and broadcasts cheap (mat_mul_broadcast.wgsl): the 8 lanes of a subgroup
 // are 8 slots while scoring, 8 units of the head while weighting values.
 //
 // Grid     x: KV heads; y: queries of that KV head, (n_tokens, group), TOKENS per workgroup of one subgroup
@@ -35,7 +35,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocati
     let kv_stride = p.heads * p.head_units;  // units per slot
     let kv_at = group.x * p.head_units;
 
-    // Queries past the end repeat the last one, and are not stored.
+    // Queries past the end are clamped to the last one, and not stored.
     var at: array<u32, TOKENS>;               // the head in q and out
     var slots: array<vec2<u32>, TOKENS>;      // first and end
     var query: array<array<Unit, ROUNDS>, TOKENS>;  // lane l has units l, l + 8, ...

@@ -37,7 +37,7 @@ fn mat_mul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let first_token = group.y * TOKENS;
     let first_pair = group.x * COLS + thread / LANES;
 
-    // Pairs and tokens past the end repeat the last one, and are not stored.
+    // Pairs and tokens past the end are clamped to the last one, and not stored.
     var rows: array<vec2<u32>, PAIRS>;
     for (var k = 0u; k < PAIRS; k++) {
         let pair = min(first_pair + k * (COLS / PAIRS), p.n_pairs - 1u);

@@ -36,7 +36,7 @@ fn mat_mul(
     let first_token = group.y * TOKENS;
     let first_pair = group.x * COLS + thread;
 
-    // Pairs and tokens past the end repeat the last one, and are not stored.
+    // Pairs and tokens past the end are clamped to the last one, and not stored.
     var rows: array<vec2<u32>, PAIRS>;
     for (var k = 0u; k < PAIRS; k++) {
         let pair = min(first_pair + k * THREADS, p.n_pairs - 1u);

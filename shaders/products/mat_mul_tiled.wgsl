@@ -25,7 +25,7 @@ fn mat_mul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let first_token = group.y * TOKENS;
     let first_pair = group.x * COLS;
 
-    // What this invocation brings into the tiles. Rows past the end repeat the last one, and are not stored.
+    // What this invocation brings into the tiles. Rows past the end are clamped to the last one, and not stored.
     let w_pair = pair_rows(min(first_pair + thread / 2u, p.n_pairs - 1u));
     let w_row = (p.first_row + select(w_pair.x, w_pair.y, thread % 2u == 1u)) * p.units;
     let x_row = min(first_token + thread, n_tokens - 1u) * p.units * 8u;

@@ -103,6 +103,17 @@ fn every_operation_has_its_source_and_its_entries() {
     }
 }
 
+#[test]
+fn every_kernel_begins_with_what_it_computes() {
+    for source in stems().into_values() {
+        let text = text(&kernels().join(&source));
+        let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//")).collect();
+        for part in ["// Grid     ", "// Layout   ", "// Traffic  "] {
+            assert!(header.iter().any(|line| line.starts_with(part)), "{source}: no line {part}");
+        }
+    }
+}
+
 /// A source and every file of ours that it includes, in order of first mention.
 fn sources(source: &str) -> Vec<String> {
     let mut found = vec![];

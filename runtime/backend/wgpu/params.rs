@@ -1,4 +1,4 @@
-//! What each kernel is told once, at load: the uniform `Params` of its shader, field for field (a test compares them).
+//! What each kernel gets once, at load: the uniform `Params` of its shader, field for field (a test compares them).
 
 use bytemuck::{Pod, Zeroable};
 
@@ -32,7 +32,7 @@ macro_rules! params {
     };
 }
 
-// The meaning of each field is told where the shader declares it.
+// The shader says what each field means, where it declares it.
 params! {
     Embed in "ops/embed" {
         units: u32,
