@@ -46,15 +46,11 @@
 #![warn(missing_docs)]
 #![warn(clippy::print_stdout, clippy::print_stderr)] // the library prints nothing
 
-#[allow(missing_docs)]
 pub mod backend;
-#[allow(missing_docs)]
 pub mod conformance;
 pub mod generate;
 pub mod gguf;
-#[allow(missing_docs)]
 pub mod model;
-#[allow(missing_docs)]
 pub mod plan;
 #[allow(missing_docs)]
 pub mod quant;

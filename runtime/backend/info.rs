@@ -5,6 +5,7 @@
 pub struct DeviceInfo {
     /// What [`DeviceChoice`] calls it.
     pub id: String,
+    /// What the driver calls it.
     pub name: String,
     /// `cpu`, `software`, `integrated GPU`, `discrete GPU`, ...
     pub kind: String,
@@ -18,9 +19,12 @@ pub struct DeviceInfo {
     pub features: Vec<String>,
 }
 
+/// A device's memory, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory {
+    /// All of it.
     pub total: u64,
+    /// What no process uses.
     pub free: u64,
 }
 

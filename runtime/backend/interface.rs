@@ -9,10 +9,14 @@ use thiserror::Error;
 #[error("{0}")]
 pub struct Unsupported(pub String);
 
+/// What can go wrong on a device. Each is one line that begins with the device's name.
 #[derive(Debug, Error)]
+#[allow(missing_docs)] // the message of each variant says what its fields are
 pub enum Error {
+    /// The backend has no kernel for an operation of the plan.
     #[error("{device}: {op} {what}")]
     Unsupported { device: String, op: OpKind, what: Unsupported },
+    /// The device's memory does not hold `what`. Sizes in bytes.
     #[error("{device}: needs {} for {what}, has {}", gib(*.needs), gib(*.has))]
     Memory { device: String, what: String, needs: u64, has: u64 },
     /// A step outside the plan's limits.
@@ -21,6 +25,7 @@ pub enum Error {
     /// A device that was asked for by name is not here.
     #[error("{device}: {what}")]
     Absent { device: String, what: String },
+    /// The driver reports an error.
     #[error("{device}: {what}")]
     Device { device: String, what: String },
 }
@@ -87,6 +92,7 @@ pub trait Backend: MaybeSend {
 /// The number format in which an operation's inputs are multiplied. Sums are f32 in any case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Precision {
+    /// Inputs as they are.
     F32,
     /// Weights and activations rounded to f16, as tensor cores take them.
     F16,
@@ -95,8 +101,11 @@ pub enum Precision {
 /// Bytes that a loaded plan takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Footprint {
+    /// Weights, in the backend's layout.
     pub weights: u64,
+    /// Keys and values of all layers and slots.
     pub kv: u64,
+    /// Activations, the step, and scratch memory.
     pub buffers: u64,
 }
 
@@ -107,6 +116,7 @@ impl Footprint {
         format!("{total} ({weights} weights + {kv} KV cache + {buffers} buffers)")
     }
 
+    /// The sum.
     pub fn total(&self) -> u64 {
         self.weights.saturating_add(self.kv).saturating_add(self.buffers)
     }

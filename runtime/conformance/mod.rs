@@ -47,6 +47,7 @@ pub fn cases() -> Vec<Case> {
 
 /// What a case's builder fills in.
 pub struct Setup {
+    /// The operations, on the declared buffers and weights.
     pub plan: Plan,
     weights: Vec<Bytes>,
     rng: Random,
@@ -59,6 +60,7 @@ pub struct Setup {
 pub enum Outcome {
     /// Normalized squared error.
     Passed(f64),
+    /// What is wrong: the buffer, the element, the error and its limit.
     Failed(String),
     /// The backend says that it does not have the operation: why.
     Unsupported(String),
@@ -121,20 +123,24 @@ impl Setup {
         self.input_of(name, rows, cols, values)
     }
 
+    /// A buffer that every step finds filled with `values`, (max rows, cols).
     pub fn input_of(&mut self, name: &str, rows: Rows, cols: u32, values: Vec<f32>) -> Buf {
         let buf = self.plan.buf(name, rows, cols);
         self.inputs.push((buf, values));
         buf
     }
 
+    /// A buffer that every step finds full of sentinels.
     pub fn output(&mut self, name: &str, rows: Rows, cols: u32) -> Buf {
         self.plan.buf(name, rows, cols)
     }
 
+    /// Appends an operation to both lists of the plan.
     pub fn push(&mut self, op: impl Into<Op>) {
         self.plan.push(op).expect("a case's shapes fit");
     }
 
+    /// A step to run and compare.
     pub fn step(&mut self, step: Step) {
         self.steps.push(step);
     }
@@ -310,6 +316,7 @@ impl Setup {
 /// How far results agree.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Agreement {
+    /// Elements compared.
     pub elements: u64,
     /// Elements with the same bits.
     pub equal: u64,

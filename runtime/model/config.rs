@@ -8,6 +8,7 @@ use std::fmt::Display;
 pub struct Config {
     /// What the file calls itself, or its path.
     pub name: String,
+    /// Decoder layers.
     pub n_layers: u32,
     /// Positions that the model was trained for.
     pub n_ctx_train: u32,
@@ -23,12 +24,15 @@ pub struct Config {
     pub head_dim: u32,
     /// Elements of a head that are rotated: the first ones.
     pub rope_dim: u32,
+    /// Base of the rotation frequencies: pair `i` turns by `base^(-2i / rope_dim)` per position.
     pub rope_base: f32,
+    /// How rotations reach beyond the trained context.
     pub rope_scaling: RopeScaling,
     /// Positions that a token attends to, its own included; None: all before it.
     pub window: Option<u32>,
     /// Added to the mean square in RMSNorm.
     pub rms_eps: f32,
+    /// Tokens of the vocabulary: rows of the embedding table.
     pub n_vocab: u32,
 }
 

@@ -62,8 +62,11 @@ impl Architecture {
 /// The name under which a plan's weights list the rotation table, which no file holds.
 const ROPE_TABLE: &str = "(rope table)";
 
+/// Why a file cannot be run as a model. Each is one line that begins with the file's name.
 #[derive(Debug, Error)]
+#[allow(missing_docs)] // the message of each variant says what its fields are
 pub enum Error {
+    /// A key or tensor of the file is missing or wrong.
     #[error(transparent)]
     Gguf(#[from] gguf::Error),
     /// A KV cache of a type that the model's heads do not fit.
@@ -83,6 +86,7 @@ pub struct PlanOptions {
     pub max_tokens: u32,
     /// The most rows of logits of one step.
     pub max_outputs: u32,
+    /// Number format of the KV cache.
     pub kv: KvType,
 }
 
@@ -94,7 +98,9 @@ pub type Catalog = BTreeMap<String, (GgmlType, Vec<u64>)>;
 pub struct Model {
     /// Its family: what `general.architecture` says.
     pub arch: &'static Architecture,
+    /// Its hyperparameters.
     pub config: Config,
+    /// Its tensors.
     pub catalog: Catalog,
     source: Source,
 }

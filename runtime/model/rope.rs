@@ -31,6 +31,7 @@ pub struct Yarn {
 }
 
 impl RopeScaling {
+    /// Rotations as they were trained.
     pub const NONE: RopeScaling = RopeScaling { factor: 1.0, magnitude: 1.0, yarn: None };
 
     /// Reads the keys as llama.cpp does: scaling is linear unless the file says otherwise, and a factor of 0 stands for 1.

@@ -5,15 +5,25 @@ use super::config::{MAX_HEAD_DIM, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH};
 /// The numbers of a model: what [`super::Synth`] needs.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Shape {
+    /// `llama3-8b`
     pub name: &'static str,
+    /// Decoder layers.
     pub n_layers: u32,
+    /// Width of the residual stream.
     pub n_embd: u32,
+    /// Width of the feed-forward network.
     pub n_ff: u32,
+    /// Query heads.
     pub n_heads: u32,
+    /// KV heads.
     pub n_kv_heads: u32,
+    /// Elements of a head.
     pub head_dim: u32,
+    /// Tokens of the vocabulary.
     pub n_vocab: u32,
+    /// Positions that the model was trained for.
     pub n_ctx: u32,
+    /// Base of the rotation frequencies.
     pub rope_base: f32,
     /// The factor of Llama 3.1's scaling of the rotations; 1 without.
     pub rope_factor: f32,

@@ -15,15 +15,20 @@ use std::f64::consts::TAU;
 /// there are. The same seed gives the same weights on every machine.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Synth {
+    /// The sizes.
     pub shape: Shape,
+    /// The type of matrices whose rows are whole blocks of it.
     pub ty: GgmlType,
+    /// Of the random weights.
     pub seed: u64,
 }
 
 /// A tensor of a [`Synth`].
 #[derive(Clone, PartialEq, Debug)]
 pub struct SynthTensor {
+    /// As files call it: `blk.0.attn_q.weight`.
     pub name: String,
+    /// The type of its elements.
     pub ty: GgmlType,
     /// Contiguous dimension first.
     pub shape: Vec<u64>,
@@ -46,10 +51,12 @@ pub fn matrix_type(ty: GgmlType, cols: u64) -> GgmlType {
 }
 
 impl SynthTensor {
+    /// Product of the dimensions.
     pub fn n_elements(&self) -> u64 {
         self.shape.iter().product()
     }
 
+    /// Pieces of [`Synth::piece`].
     pub fn n_pieces(&self) -> u64 {
         self.n_elements().div_ceil(PIECE)
     }

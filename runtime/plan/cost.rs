@@ -3,7 +3,9 @@ use super::{Buf, Phase, Plan, Rows};
 /// The size of a step, for [`super::Op::cost`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StepSize {
+    /// Rows of buffers with a row per token.
     pub n_tokens: u64,
+    /// Rows of buffers with a row per output.
     pub n_outputs: u64,
     /// Slots that each token attends to.
     pub kv_len: u64,
@@ -34,6 +36,7 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// All bytes.
     pub fn bytes(&self) -> u64 {
         self.weights + self.kv + self.activations
     }

@@ -37,32 +37,43 @@ pub enum Rows {
     Outputs,
 }
 
+/// What a buffer's elements are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Elem {
+    /// Activations.
     F32,
     /// Token ids. `Backend::read` shows them as floats: vocabularies stay below 2^24.
     U32,
 }
 
+/// A buffer's shape: one row for each of `rows`, row-major.
 #[derive(Clone, PartialEq, Debug)]
 pub struct BufDecl {
+    /// What errors call it.
     pub name: String,
+    /// What it has one row of.
     pub rows: Rows,
     /// Elements per row.
     pub cols: u32,
+    /// What its elements are.
     pub elem: Elem,
 }
 
 /// A weight's shape, row-major: `rows` rows of `cols` contiguous elements, stored in blocks of `ty`. A vector has one row.
 #[derive(Clone, PartialEq, Debug)]
 pub struct WeightDecl {
+    /// As the file calls it: `blk.0.attn_q.weight`.
     pub name: String,
+    /// The type of its blocks.
     pub ty: GgmlType,
+    /// Outputs of a product; 1 for a vector.
     pub rows: u64,
+    /// Elements of a row: inputs of a product.
     pub cols: u64,
 }
 
 impl WeightDecl {
+    /// `rows * cols`.
     pub fn elements(&self) -> u64 {
         self.rows * self.cols
     }
@@ -72,6 +83,7 @@ impl WeightDecl {
         self.cols / self.ty.block_size() * self.ty.block_bytes()
     }
 
+    /// Bytes as stored in the file.
     pub fn bytes(&self) -> u64 {
         self.rows * self.row_bytes()
     }
@@ -80,7 +92,9 @@ impl WeightDecl {
 /// Number format of the KV cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KvType {
+    /// 4 bytes an element, exact.
     F32,
+    /// IEEE half precision.
     F16,
     /// Blocks of [`KV_BLOCK`] consecutive elements of a head, as GGML's Q8_0: with `d = max|x| / 127`, 8-bit quants
     /// `round(x * (1 / d))`, halves away from zero, and d rounded to f16, by which quants are multiplied when they are read.
@@ -121,11 +135,15 @@ impl KvType {
 /// layout it keeps them in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KvDecl {
+    /// Decoder layers.
     pub layers: u32,
+    /// Tokens that the cache holds: the context.
     pub slots: u32,
     /// KV heads: query heads come in groups of `n_heads / heads` that share one.
     pub heads: u32,
+    /// Elements of a head.
     pub head_dim: u32,
+    /// Number format of the elements.
     pub ty: KvType,
 }
 
@@ -154,6 +172,7 @@ impl KvDecl {
     }
 }
 
+/// Which of a plan's lists a step runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     /// 1 to [`DECODE_TOKENS`] tokens: bound by the bytes of the weights.
@@ -175,8 +194,11 @@ impl Phase {
 /// A model, ready to load: declarations shared by two lists of operations.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plan {
+    /// Activation buffers: [`Buf`] counts them.
     pub bufs: Vec<BufDecl>,
+    /// Weights: [`Weight`] counts them.
     pub weights: Vec<WeightDecl>,
+    /// The KV cache.
     pub kv: KvDecl,
     /// The most tokens of one step.
     pub max_tokens: u32,
@@ -192,14 +214,19 @@ pub struct Plan {
     pub head: Option<Head>,
     /// Rows of the shortest rotation table: positions are below.
     pub n_positions: u64,
+    /// Operations of a step of at most [`DECODE_TOKENS`] tokens, in order.
     pub decode: Vec<Op>,
+    /// Operations of a larger step, in order.
     pub prefill: Vec<Op>,
 }
 
+/// An operation whose shapes do not fit the plan's declarations.
 #[derive(Debug, Error, PartialEq)]
 #[error("{op}: {what}")]
 pub struct PlanError {
+    /// The operation.
     pub op: OpKind,
+    /// The buffer or weight, its shape, and the one expected.
     pub what: String,
 }
 
@@ -213,6 +240,7 @@ pub struct Head {
 }
 
 impl Plan {
+    /// A plan without operations, for steps of at most `max_tokens` tokens and `max_outputs` rows of logits.
     pub fn new(kv: KvDecl, max_tokens: u32, max_outputs: u32) -> Plan {
         Plan {
             bufs: vec![],
@@ -230,6 +258,7 @@ impl Plan {
         }
     }
 
+    /// Declares a buffer of f32: one row of `cols` elements for each of `rows`.
     pub fn buf(&mut self, name: &str, rows: Rows, cols: u32) -> Buf {
         self.declare(name, rows, cols, Elem::F32)
     }
@@ -244,6 +273,7 @@ impl Plan {
         Buf(self.bufs.len() as u32 - 1)
     }
 
+    /// Declares a weight.
     pub fn weight(&mut self, decl: WeightDecl) -> Weight {
         self.weights.push(decl);
         Weight(self.weights.len() as u32 - 1)
@@ -267,6 +297,7 @@ impl Plan {
         })
     }
 
+    /// The list of a phase.
     pub fn ops(&self, phase: Phase) -> &[Op] {
         match phase {
             Phase::Decode => &self.decode,
@@ -288,6 +319,7 @@ impl Plan {
         self.max_rows(decl.rows) as usize * decl.cols as usize
     }
 
+    /// All buffers, in the order of their declaration.
     pub fn buf_ids(&self) -> impl Iterator<Item = Buf> + use<> {
         (0..self.bufs.len() as u32).map(Buf)
     }

@@ -22,12 +22,14 @@ pub struct StepRow {
     pub kv_len: u32,
     /// Row `i` of an output buffer comes from token row `rows[i].output`.
     pub output: u32,
+    /// Zero.
     pub reserved: [u32; 2],
 }
 
 /// What one run of a plan works on. Every token has its own position and KV slots, so several sequences may share a step.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Step {
+    /// One per token.
     pub rows: Vec<StepRow>,
     /// Rows of the output buffers: `rows[..n_outputs]` name them.
     pub n_outputs: u32,
@@ -68,6 +70,7 @@ impl Step {
         self
     }
 
+    /// Number of tokens.
     pub fn n_tokens(&self) -> u32 {
         self.rows.len() as u32
     }

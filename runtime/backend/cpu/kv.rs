@@ -5,9 +5,13 @@ use half::f16;
 
 /// Keys or values of one layer: (slots, kv.row()), in the cache's number format.
 pub enum KvRows {
+    /// 4 bytes an element.
     F32(Vec<f32>),
+    /// 2 bytes an element.
     F16(Vec<f16>),
+    /// Blocks of 8-bit quants: [`KvType::Q8_0`].
     Q8_0 {
+        /// One per element.
         quants: Vec<i8>,
         /// Of each [`KV_BLOCK`] quants.
         scales: Vec<f16>,
