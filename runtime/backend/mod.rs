@@ -35,17 +35,17 @@ macro_rules! left_out {
 
 /// Every backend, in the order in which `auto` tries their GPUs. Those that this build leaves out are known by name.
 pub static REGISTRY: &[&Registered] = &[
-    &cpu::REGISTERED,
+    &self::cpu::REGISTERED,
     #[cfg(feature = "cuda")]
-    &cuda::REGISTERED,
+    &self::cuda::REGISTERED,
     #[cfg(not(feature = "cuda"))]
     &left_out!("cuda", true, "cuda"),
     #[cfg(feature = "wgpu")]
-    &wgpu::REGISTERED,
+    &self::wgpu::REGISTERED,
     #[cfg(not(feature = "wgpu"))]
     &left_out!("wgpu", true, "wgpu"),
     #[cfg(feature = "sim")]
-    &cuda::SIMULATOR,
+    &self::cuda::SIMULATOR,
     #[cfg(not(feature = "sim"))]
     &left_out!("sim", false, "sim"),
 ];

@@ -1,7 +1,7 @@
 //! Every conformance case on every backend that is here, compared with the CPU reference.
 
 use crate::common;
-use pronk::backend::Backend;
+use pronk::backend::{Backend, REGISTRY};
 use pronk::conformance::{Outcome, cases};
 use pronk::plan::{CoreKind, OpKind};
 use pronk::quant;
@@ -54,6 +54,19 @@ fn every_operation_and_type_has_cases() {
 #[test]
 fn cpu() {
     assert!(run_all(&mut pronk::backend::cpu::Cpu::default()) > 200);
+}
+
+/// Backends that the tests below open in a way of their own.
+const TESTED: [&str; 4] = ["cpu", "cuda", "sim", "wgpu"];
+
+/// Every other backend of the registry.
+#[test]
+fn other_backends() {
+    for backend in REGISTRY.iter().filter(|backend| !TESTED.contains(&backend.name)) {
+        if let Some(mut device) = common::is_here(backend.name, (backend.open)(None)) {
+            assert!(run_all(&mut *device) > 0);
+        }
+    }
 }
 
 /// Shaders compiled with bounds checks.

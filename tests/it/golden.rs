@@ -1,7 +1,7 @@
 //! Logits of the tiny models, against an independent float64 forward pass.
 
 use crate::common;
-use pronk::backend::{DeviceChoice, Error};
+use pronk::backend::{DeviceChoice, Error, REGISTRY};
 use pronk::conformance::nmse;
 use pronk::generate::{LoadError, LoadOptions, Outputs, load};
 use pronk::gguf::Gguf;
@@ -188,6 +188,19 @@ fn compare_cuda(device: DeviceChoice) {
 #[test]
 fn sim() {
     compare_cuda(common::device("sim"));
+}
+
+/// Every backend of the registry that has no test of its own here.
+#[test]
+fn other_backends() {
+    for name in REGISTRY.iter().map(|b| b.name).filter(|name| !["cpu", "cuda", "sim", "wgpu"].contains(name)) {
+        let device = common::device(name);
+        if common::is_here(name, pronk::backend::open(device)).is_some() {
+            for (kv, chunk) in [(KvType::F32, 64), (KvType::F16, 1)] {
+                assert!(compare_all(device, kv, chunk, limit(kv)) > 0);
+            }
+        }
+    }
 }
 
 #[test]

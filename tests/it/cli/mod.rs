@@ -433,7 +433,7 @@ fn ops_counters_has_a_row_for_each_kernel() {
     let args = ["ops", "counters", "-n", "3", "-o"];
     let table = run(&[&args[..], &["rms_norm"]].concat()).stdout;
     let row = table.lines().find(|line| line.contains(" rms_norm ")).expect("its row");
-    assert!(row.contains("embd=576") && row.contains("DRAM") && row.contains('%'), "{row}");
+    assert!(row.contains("attn_norm 576") && row.contains("DRAM") && row.contains('%'), "{row}");
     let json = |more: &[&str]| -> Value {
         serde_json::from_str(&run(&[&args[..], more, &["--json"]].concat()).stdout).expect("JSON")
     };
