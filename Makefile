@@ -4,15 +4,16 @@ MODEL := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 export NODEVICE_SELECT := 1
 MINUTES := 10
 
-.PHONY: demo test lint ptx model setup gpu-report bench fuzz clean
+.PHONY: demo test lint features wasm outside deny advisories cargo-deny ptx model setup gpu-report bench fuzz clean
 
 ## A real model answers, on this machine.
 demo: setup model
 	cargo build --release
 	target/release/pronk chat -m $(MODEL) --temp 0 -p "What is the capital of France?"
 
-## Format, lints, the checked-in PTX against its sources, and all tests: on the CPU, a software Vulkan device and the CUDA simulator.
-test: setup model lint
+## Format, lints, the library with parts of its features, the checked-in PTX against its sources, and all tests: on the CPU, a software
+## Vulkan device and the CUDA simulator.
+test: setup model lint features wasm outside
 	python3 kernels/build.py check
 	REQUIRE_BACKENDS=wgpu cargo test --workspace
 
@@ -20,7 +21,33 @@ test: setup model lint
 lint:
 	cargo fmt --all --check
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+	cargo fmt --manifest-path tests/outside/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+## Licenses, sources and duplicates of the dependencies; installs cargo-deny if it is missing.
+deny: cargo-deny
+	cargo deny --all-features check --hide-inclusion-graph licenses bans sources
+
+## Their known vulnerabilities, by the RustSec database, which needs the internet.
+advisories: cargo-deny
+	cargo deny --all-features check advisories
+
+cargo-deny:
+	command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
+
+## The library without the program and with some of the backends has no warnings either.
+features:
+	cargo clippy --lib --no-default-features -- -D warnings
+	cargo clippy --lib --no-default-features --features cuda -- -D warnings
+	cargo clippy --lib --no-default-features --features wgpu -- -D warnings
+
+## The library type-checks for browsers.
+wasm: setup
+	tests/wasm.sh
+
+## A program outside of this workspace, which has the library by its path and none of its features, asks the model.
+outside: model
+	tests/outside/run.sh $(MODEL)
 
 ## Compiles the CUDA kernels to the PTX that is checked in.
 ptx: setup

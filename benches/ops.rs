@@ -10,7 +10,7 @@ use pronk::conformance::perf_cases;
 use pronk::generate::{LoadOptions, Outputs, load_model};
 use pronk::gguf::GgmlType;
 use pronk::model::{Shape, Synth};
-use pronk::plan::Load;
+use pronk::plan::StepSize;
 use pronk::quant::FORMATS;
 use std::time::Duration;
 
@@ -40,11 +40,11 @@ fn operations(c: &mut Criterion) {
             for mut case in perf_cases(&shape(name), GgmlType::Q4_0, 1, KV_LEN) {
                 let mut backend = open(choice);
                 if let Err(e) = case.load(&mut *backend) {
-                    eprintln!("{device}/{name}/{}: not measured: {e}", case.stem);
+                    eprintln!("{device}/{name}/{}: not measured: {e}", case.op);
                     continue;
                 }
                 group.throughput(Throughput::Bytes(case.cost().bytes()));
-                group.bench_function(BenchmarkId::new(case.stem, &case.name), |b| {
+                group.bench_function(BenchmarkId::new(case.op.stem(), &case.name), |b| {
                     b.iter(|| case.run(&mut *backend).unwrap_or_else(|e| panic!("{e}")));
                 });
             }
@@ -85,9 +85,9 @@ fn decode_step(c: &mut Criterion) {
             let options =
                 LoadOptions { device: choice, n_ctx: Some(KV_LEN), chunk: 64, max_outputs: 1, ..Default::default() };
             let loaded =
-                load_model(Synth { shape: *shape, ty: GgmlType::Q4_0, seed: 1 }.model(), &options, &mut |_, _| {});
+                load_model(Synth { shape: *shape, ty: GgmlType::Q4_0, seed: 1 }.model(), &options, &mut |_| {});
             let mut session = loaded.unwrap_or_else(|e| panic!("{e}")).session;
-            let load = Load { n_tokens: 1, n_outputs: 1, kv_len: KV_LEN as u64 };
+            let load = StepSize { n_tokens: 1, n_outputs: 1, kv_len: KV_LEN as u64 };
             group.throughput(Throughput::Bytes(session.plan().cost(load).bytes()));
             session.feed(&vec![1; KV_LEN as usize - 1], Outputs::Last, |_, _| true).expect("prefill");
             group.bench_function(*name, |b| {

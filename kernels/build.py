@@ -4,7 +4,7 @@
     build.py build    writes kernels/ptx/<stem>.<arch>.ptx and kernels/ptx/resources.md
     build.py check    builds again and fails if anything differs from what is checked in, or spills
 
-The first line of each PTX file carries a hash of what it is made of, as `source_hash` computes it; tests/ptx.rs computes the
+The first line of each PTX file carries a hash of what it is made of, as `source_hash` computes it; tests/it/ptx.rs computes the
 same without these tools.
 """
 import ctypes

@@ -4,7 +4,7 @@
     mutate.py PRONK [--file NAME ...] [--jobs N]
 
 PRONK is the built program. Each mutant is one change of one expression in a scratch copy of this folder, compiled for sm_90 and
-given through PRONK_PTX to `pronk ops test --device sim` (to tests/top_k.rs for top_k, which no operation uses yet):
+given through PRONK_PTX to `pronk ops test --device sim` (to tests/it/top_k.rs for top_k, which no operation uses yet):
 
   barrier   a barrier, a wait for copies or for the kernels before, or the end of a group of copies deleted
   check     a comparison by order (<, <=, >, >=) or the name of one before a `?` taken as true, and as false
@@ -145,7 +145,7 @@ def selections(stem):
     """The commands that run the kernels of a stem; to be given a program's path first, where it is None."""
     test = [None, "ops", "test", "--device", "sim", "--json", "--fail-fast", "-o"]
     if stem == "top_k":
-        return [["cargo", "test", "-q", "--test", "top_k"]]
+        return [["cargo", "test", "-q", "--test", "it", "top_k::"]]
     if stem in PRODUCTS:
         return [[*test, stem, "--type", ty] for ty in TYPES]
     if stem == "stage":

@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# Brings what the build and the tests need beyond a Rust toolchain: a Vulkan driver in software (Mesa lavapipe), and Python's pip
-# and venv for the pinned CUDA compiler and the test model.
+# Brings what the build and the tests need beyond a Rust toolchain: a Vulkan driver in software (Mesa lavapipe), Python's pip and venv
+# for the pinned CUDA compiler and the test model, and Rust's target for browsers.
 # On Debian and Ubuntu it installs them; elsewhere it says what is missing.
 set -euo pipefail
+
+# `make wasm` needs this target, and says so where it cannot be had.
+if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx wasm32-unknown-unknown; then
+    rustup target add wasm32-unknown-unknown || true
+fi
 
 missing=()
 command -v cargo >/dev/null || { echo "setup: cargo not found: install a Rust toolchain (https://rustup.rs)" >&2; exit 1; }

@@ -1,5 +1,6 @@
-// Rotary embedding in place, pairing neighbours:  with (c, s) = table[position[t], 2i .. 2i + 2],
-//   x[t, h, 2i], x[t, h, 2i + 1] = x0 * c - x1 * s, x0 * s + x1 * c   for 2i < rope_dim
+// Rotary embedding in place:  with (c, s) = table[position[t], 2i .. 2i + 2] for pair i < rope_dim / 2 of a head, its elements
+//   a, b = 2i, 2i + 1   or, if halves, i, i + rope_dim / 2:
+//   x[t, h, a], x[t, h, b] = x[a] * c - x[b] * s, x[a] * s + x[b] * c
 //
 // Grid     x: rotated pairs of a row, one per thread; y: tokens
 // Layout   rows contiguous, head_dim and rope_dim even
@@ -13,7 +14,7 @@ struct RopeParams {
     u32 n_heads;
     u32 head_dim;        // even
     u32 rope_dim;        // even, up to head_dim
-    u32 reserved;
+    u32 halves;          // 0: elements 2i and 2i + 1 of a head are a pair; 1: i and i + rope_dim / 2
 };
 
 extern "C" __global__ void __launch_bounds__(COPY_THREADS)
@@ -25,6 +26,10 @@ rope(const __grid_constant__ RopeParams p) {
     if (row >= p.step->n_tokens || pair >= p.n_heads * pairs) return;
 
     const u32 head = pair / pairs, i = pair % pairs;
-    float2* x = (float2*)(p.x + (u64(row) * p.n_heads + head) * p.head_dim) + i;
-    *x = rotated(*x, p.table, step_row(p.step, row).position, p.rope_dim, 2 * i);
+    float* x = p.x + (u64(row) * p.n_heads + head) * p.head_dim;
+    float* a = x + (p.halves ? i : 2 * i);
+    float* b = a + (p.halves ? pairs : 1);
+    const float2 v = rotated(make_float2(*a, *b), p.table, step_row(p.step, row).position, p.rope_dim, 2 * i);
+    *a = v.x;
+    *b = v.y;
 }

@@ -1,5 +1,5 @@
 // What the parameters of several kernels are made of. The struct of an operation, `<Op>Params`, is passed by value and lies in the
-// operation's own file. runtime/backend/cuda/params.rs mirrors every struct of this file and every `<Op>Params`; tests/ptx.rs
+// operation's own file. runtime/backend/cuda/params.rs mirrors every struct of this file and every `<Op>Params`; tests/it/ptx.rs
 // compares names, types and offsets, so keep one field a line.
 //
 // Shapes are row-major, the last index contiguous. Every pointer is 16-byte aligned.

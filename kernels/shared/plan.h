@@ -1,4 +1,4 @@
-// Numbers that say what operations mean. runtime/plan owns them; tests/ptx.rs compares.
+// Numbers that say what operations mean. runtime/plan owns them; tests/it/ptx.rs compares.
 #pragma once
 
 constexpr u32 NEXT_TOKEN = 0xffffffff;  // token of a row whose token the previous step's argmax chose

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pronk::backend::DeviceChoice;
-use pronk::generate::{LoadOptions, Loaded, Report, load_model_stating};
+
+use pronk::generate::{LoadEvent, LoadOptions, Loaded, load_model};
 use pronk::gguf::Gguf;
 use pronk::model::{Model, PlanOptions, check_tensors};
 use pronk::plan::KvType;
-use pronk::text::Tokenizer;
 use std::path::PathBuf;
 use std::thread;
 
@@ -101,7 +101,7 @@ impl DeviceArgs {
             let cores = thread::available_parallelism().map_or(1, usize::from);
             if !self.quiet && usize::from(threads) > USEFUL_THREADS * cores {
                 notice(format!(
-                    "-t {threads}: there are only {}, so many threads slow each other down",
+                    "-t {threads}: there are only {}, more threads slow each other down",
                     count(cores, "core")
                 ));
             }
@@ -114,16 +114,14 @@ impl DeviceArgs {
             check_tensors(gguf)?;
         }
         let bar = bytes_bar(0)?;
-        let mut state = |what: &str| {
-            if !self.quiet {
-                bar.suspend(|| notice(what));
+        let loaded = load_model(model, options, &mut |event| match event {
+            LoadEvent::Weights { done, total } => {
+                bar.set_length(total);
+                bar.set_position(done);
             }
-        };
-        let mut progress = |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        };
-        let loaded = load_model_stating(model, options, &mut Report { state: &mut state, progress: &mut progress });
+            LoadEvent::LargeContext { .. } if self.quiet => {}
+            LoadEvent::LargeContext { .. } => bar.suspend(|| notice(&event)),
+        });
         bar.finish_and_clear();
         let loaded = loaded?;
         if !self.quiet {
@@ -131,15 +129,4 @@ impl DeviceArgs {
         }
         Ok(loaded)
     }
-}
-
-/// The tokenizer of a model's file. Errors: its vocabulary is not as long as the embedding.
-pub fn tokenizer(gguf: &Gguf, model: &Model) -> Result<Tokenizer> {
-    let tokenizer = Tokenizer::from_gguf(gguf)?;
-    let rows = model.config.n_vocab as usize;
-    if tokenizer.n_vocab() != rows {
-        let what = format!("{} tokens, but token_embd.weight has {rows} rows", tokenizer.n_vocab());
-        return Err(gguf.key_error("tokenizer.ggml.tokens", what).into());
-    }
-    Ok(tokenizer)
 }

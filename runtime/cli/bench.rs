@@ -1,7 +1,7 @@
 use super::args::DeviceArgs;
+use super::bandwidth;
 use super::output::{notice, stdout};
 use super::overrides::OverrideArgs;
-use super::stream;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use clap::error::ErrorKind;
@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use pronk::backend::gib;
 use pronk::generate::{Loaded, Outputs, Session};
 use pronk::model::{Model, Shape, Synth};
-use pronk::plan::{Load, Plan};
+use pronk::plan::{Plan, StepSize};
 use pronk::quant::GgmlType;
 use serde::Serialize;
 use serde_json::Value;
@@ -121,7 +121,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let Loaded { model, mut session, .. } = args.on.load(model, &options)?;
     let device = session.device();
-    let stream = if device == "cpu" { stream::read_bandwidth() } else { None };
+    let stream = if device == "cpu" { bandwidth::read_bandwidth() } else { None };
 
     if let Some(stream) = stream.filter(|_| !args.on.quiet) {
         notice(format!("memory: {:.1} GB/s read by {} threads", stream / 1e9, rayon::current_num_threads()));
@@ -221,7 +221,7 @@ impl Test {
         let bytes = steps.map(|(done, n)| {
             let ends = self.n_gen > 0 || done + n == self.n_prompt;
             let kv_len = self.n_depth as u64 + done as u64 + n as u64;
-            let cost = plan.cost(Load { n_tokens: n as u64, n_outputs: ends as u64, kv_len });
+            let cost = plan.cost(StepSize { n_tokens: n as u64, n_outputs: ends as u64, kv_len });
             cost.weights + cost.kv
         });
         bytes.sum()
@@ -286,7 +286,7 @@ fn describe(model: &Model) -> (String, u64, u64) {
         *types.entry(*ty).or_default() += n / ty.block_size() * ty.block_bytes();
     }
     let ty = types.iter().max_by_key(|(_, bytes)| **bytes).map_or("-", |(ty, _)| ty.name());
-    (format!("llama {} {ty}", count(elements, 0)), types.values().sum(), elements)
+    (format!("{} {} {ty}", model.arch.key, count(elements, 0)), types.values().sum(), elements)
 }
 
 /// `135M`, `8.03B`.

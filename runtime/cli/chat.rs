@@ -1,17 +1,18 @@
-use super::args::{ModelArgs, tokenizer};
-use super::interrupt::Interrupted;
+use super::advice;
+use super::args::ModelArgs;
+use super::interrupt::{self, Interrupted, Work};
 use super::output::{count, notice, stdout};
-use super::reply::{ContextArgs, ContextEnd, End, Replier, TooLong};
-use super::sampling::SamplingArgs;
+use super::reply::{self, ContextArgs, Progress};
+use super::sampling::{SamplingArgs, seed};
 use super::text::TextArgs;
-use anyhow::{Context, Result, bail};
-use pronk::text::{ChatTemplate, EncodeOptions, Message, Vocab};
+use anyhow::{Context, Error, Result, bail};
+use pronk::generate::{self, Chat, End, LanguageModel, tokenizer};
+use pronk::text::{ChatTemplate, Vocab};
 use rustyline::config::Behavior;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Config, Editor};
 use std::io::{self, BufRead, IsTerminal};
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// Talk with a model: one reply to -p or -f, else line by line until the end of input
@@ -40,28 +41,24 @@ pub fn run(args: &Args) -> Result<()> {
     let template = ChatTemplate::from_vocab(&Vocab::from_gguf(&gguf)?).with_context(in_file)?;
     let tokenizer = tokenizer(&gguf, &model)?;
     let loaded = args.model.on.load(model, &args.model.on.options(None))?;
-    let mut chat = Chat {
-        replier: Replier::new(loaded.session, tokenizer, &args.sampling, args.context, args.model.on.quiet),
-        template,
-        system: args.system.as_ref().map(|text| Message::new("system", text)),
-        turns: vec![],
-        path: args.model.file.model.clone(),
-        quiet: args.model.on.quiet,
-        shifts: args.context.context_end == ContextEnd::Shift,
-    };
-    if !chat.quiet {
-        notice(chat.replier.summary(begin.elapsed(), ""));
+    let mut model = LanguageModel::new(loaded, tokenizer);
+    let mut chat = Chat::new(&mut model, template);
+    chat.set_system(args.system.as_deref());
+    chat.options = args.sampling.options(args.context.context_end());
+    let mut talk = Talk { chat, quiet: args.model.on.quiet };
+    if !talk.quiet {
+        notice(reply::summary(talk.chat.model(), begin.elapsed(), "", seed(&talk.chat.options.sampler)));
     }
     match text {
         Some(text) => {
-            let end = chat.turn(&text)?;
+            let end = talk.turn(&text)?;
             if end == End::ContextFull {
-                notice(chat.replier.full());
+                notice(args.context.full(talk.chat.model()));
             }
-            end.interrupted()
+            reply::interrupted(end)
         }
-        None if io::stdin().is_terminal() => chat.on_terminal(),
-        None => chat.on_pipe(),
+        None if io::stdin().is_terminal() => talk.on_terminal(),
+        None => talk.on_pipe(),
     }
 }
 
@@ -75,62 +72,28 @@ enum Line {
     Unanswered,
 }
 
-struct Chat {
-    replier: Replier,
-    template: ChatTemplate,
-    system: Option<Message>,
-    /// The conversation so far: messages of the user and the assistant in turn.
-    turns: Vec<Message>,
-    path: PathBuf,
+struct Talk<'m> {
+    chat: Chat<'m>,
     quiet: bool,
-    /// The oldest messages make room for new ones.
-    shifts: bool,
 }
 
-impl Chat {
+impl Talk<'_> {
     /// One message and its reply. If there is an error, the message is as if it had not been said.
     fn turn(&mut self, text: &str) -> Result<End> {
-        let before = self.turns.clone();
-        self.turns.push(Message::new("user", text));
-        let reply = self.reply();
-        if reply.is_err() {
-            self.turns = before; // those that a shift forgot as well
+        let _work = Work::begin()?;
+        let mut progress = Progress::new(self.chat.model(), self.quiet)?;
+        let turn = self.chat.say(text)?;
+        if turn.n_forgotten() > 0 && !self.quiet {
+            let gone = count(turn.n_forgotten(), "oldest message");
+            notice(format!("the context is full: {gone} forgotten"));
         }
-        reply
-    }
-
-    /// The whole conversation is rendered and encoded again, since only the template knows where a turn ends; what the KV
-    /// cache holds of it is not computed again.
-    fn reply(&mut self) -> Result<End> {
-        let mut prompt = self.prompt()?;
-        let n_ctx = self.replier.n_ctx() as usize;
-        if self.shifts && prompt.len() > n_ctx {
-            // Half of the context: so that the next message does not shift again.
-            let before = self.turns.len();
-            while self.turns.len() > 2 && prompt.len() > n_ctx / 2 {
-                self.turns.drain(..2);
-                prompt = self.prompt()?;
-            }
-            if !self.quiet && self.turns.len() < before {
-                let gone = count(before - self.turns.len(), "oldest message");
-                notice(format!("the context is full: {gone} forgotten"));
-            }
-        }
-        let reply = self.replier.reply(&prompt, &mut stdout())?;
+        let mut turn = turn.on_event(|event| progress.show(event)).cancel_when(interrupt::asked);
+        reply::write(&mut turn, &mut stdout())?;
+        let end = turn.end().expect("it was written to its end");
         if !self.quiet {
-            notice(&reply);
+            notice(reply::timings(turn.stats(), end));
         }
-        self.turns.push(Message::new("assistant", reply.text));
-        Ok(reply.end)
-    }
-
-    /// The whole conversation, as the model reads it.
-    fn prompt(&self) -> Result<Vec<u32>> {
-        let in_file = || self.path.display().to_string();
-        let messages: Vec<Message> = self.system.iter().chain(&self.turns).cloned().collect();
-        let text = self.template.render(&messages, true, &serde_json::Map::new()).with_context(in_file)?;
-        let options = EncodeOptions { add_bos: false, parse_special: true };
-        self.replier.tokenizer().encode(&text, options).with_context(in_file)
+        Ok(end)
     }
 
     /// A line of a conversation of many. That the context is full does not end it.
@@ -139,19 +102,18 @@ impl Chat {
             "" => return Ok(Line::Command),
             "/exit" => return Ok(Line::Exit),
             "/clear" => {
-                self.turns.clear();
-                self.replier.clear();
+                self.chat.clear();
                 return Ok(Line::Command);
             }
             _ => {}
         }
         let line = match self.turn(line) {
             // A first message has no conversation to blame.
-            Err(e) if e.is::<TooLong>() && !self.turns.is_empty() => Line::Unanswered,
+            Err(e) if is_too_long(&e) && !self.chat.turns().is_empty() => Line::Unanswered,
             end => Line::Message(end?),
         };
         if matches!(line, Line::Unanswered | Line::Message(End::ContextFull)) {
-            let n_ctx = self.replier.n_ctx();
+            let n_ctx = self.chat.model().n_ctx();
             notice(format!("the conversation is full ({n_ctx} tokens): /clear begins a new one, -c gives more room"));
         }
         Ok(line)
@@ -170,12 +132,12 @@ impl Chat {
             match editor.readline("> ") {
                 Ok(line) => match self.line(&line) {
                     Ok(Line::Exit) => return Ok(()),
-                    Ok(Line::Message(End::Interrupted)) => notice(Interrupted),
+                    Ok(Line::Message(End::Cancelled)) => notice(Interrupted),
                     Ok(_) => {}
-                    // Nobody would read what follows.
+                    // The reader of what follows is gone.
                     Err(e) if super::is_closed_pipe(&e) => return Err(e),
                     // What goes wrong in a turn does not end the conversation: the next message may fit.
-                    Err(e) => notice(format!("{e:#}")),
+                    Err(e) => notice(advice::line(&e)),
                 },
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
                 Err(e) => return Err(e.into()),
@@ -190,7 +152,7 @@ impl Chat {
             match self.line(&line.context("stdin: cannot read")?)? {
                 Line::Exit => break,
                 Line::Command => {}
-                Line::Message(end) => end.interrupted()?,
+                Line::Message(end) => reply::interrupted(end)?,
                 Line::Unanswered => unanswered += 1,
             }
         }
@@ -199,4 +161,8 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+fn is_too_long(e: &Error) -> bool {
+    matches!(e.downcast_ref(), Some(generate::Error::TooLong { .. }))
 }

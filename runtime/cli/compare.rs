@@ -1,10 +1,11 @@
-use super::ops::{stem, tensor_type};
+use super::ops::tensor_type;
 use super::output::{notice, plain_table, print};
 use anyhow::Result;
 use comfy_table::CellAlignment;
 use indicatif::ProgressBar;
 use pronk::backend::{self, DeviceChoice};
 use pronk::conformance::cases;
+use pronk::plan::OpKind;
 use pronk::quant::GgmlType;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -20,8 +21,8 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "sim")]
     with: DeviceChoice,
     /// Only this operation: mat_mul, attention, ...
-    #[arg(short, long, value_name = "OP", value_parser = stem)]
-    op: Option<String>,
+    #[arg(short, long, value_name = "OP")]
+    op: Option<OpKind>,
     /// Only weights of this type: Q4_0, ...
     #[arg(long = "type", value_name = "TYPE", value_parser = tensor_type)]
     ty: Option<GgmlType>,
@@ -47,7 +48,7 @@ struct Row {
 pub fn run(args: &Args) -> Result<()> {
     let (mut a, mut b) = (backend::open(args.device)?, backend::open(args.with)?);
     let mut cases = cases();
-    cases.retain(|c| args.op.as_deref().is_none_or(|op| op == c.stem) && (args.ty.is_none() || c.ty == args.ty));
+    cases.retain(|c| args.op.is_none_or(|op| op == c.op) && (args.ty.is_none() || c.ty == args.ty));
     let bar = ProgressBar::new(cases.len() as u64);
     let (mut rows, mut lacking) = (BTreeMap::<&str, Row>::new(), 0);
     for case in cases {
@@ -56,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
             lacking += 1;
             continue;
         };
-        let row = rows.entry(case.stem).or_insert_with(|| Row { op: case.stem, ..Row::default() });
+        let row = rows.entry(case.op.stem()).or_insert_with(|| Row { op: case.op.stem(), ..Row::default() });
         row.cases += 1;
         row.elements += found.elements;
         row.equal += found.equal;

@@ -1,15 +1,13 @@
-use super::args::{ModelArgs, tokenizer};
+use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
-use super::output::{count, notice, stdout};
-use super::perplexity::log_sum_exp;
+use super::output::{notice, stdout};
 use super::text::TextArgs;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result};
 use clap::error::ErrorKind;
-use pronk::backend::cpu::argmax;
-use pronk::generate::{Outputs, Session, check_logits};
+use pronk::generate::score::{GuardError, GuardPrompt, Judgement};
+use pronk::generate::{LanguageModel, tokenizer};
 use pronk::gguf::excerpt;
-use pronk::text::guard::{self, CATEGORIES, Speaker, Verdict};
-use pronk::text::{EncodeOptions, Tokenizer};
+use pronk::text::guard::{CATEGORIES, Speaker};
 use serde::Serialize;
 use std::io::Write;
 use std::time::Instant;
@@ -41,8 +39,6 @@ pub struct Args {
 
 /// Exit code of an unsafe message with `--fail-unsafe`.
 pub const EXIT_CODE: u8 = 3;
-/// Most tokens of an answer: `unsafe`, and all codes with commas in between.
-const MOST_TOKENS: usize = 64;
 
 #[derive(Serialize)]
 struct Report {
@@ -70,22 +66,17 @@ pub fn run(args: &Args) -> Result<bool> {
     let (gguf, model) = args.model.file.model()?;
     let in_file = || args.model.file.model.display().to_string();
     let tokenizer = tokenizer(&gguf, &model)?;
-    let mark = guard::unsafe_token(&tokenizer).with_context(in_file)?;
-    // Nothing that was said is a control token.
-    let options = EncodeOptions { add_bos: tokenizer.bos().is_some(), parse_special: false };
-    let prompt = tokenizer.encode(&guard::prompt(&turns), options).with_context(in_file)?;
+    let prompt = GuardPrompt::new(&tokenizer, &turns).with_context(in_file)?;
     let name = model.config.name.clone();
-    let options = args.model.on.options(Some(u32::try_from(prompt.len() + MOST_TOKENS)?));
-    let mut session = args.model.on.load(model, &options)?.session;
-    if prompt.len() >= session.room() as usize {
-        bail!("the prompt has {} tokens, the context holds {} with the answer (-c)", prompt.len(), session.room());
-    }
+    let options = args.model.on.options(Some(u32::try_from(prompt.n_ctx())?));
+    let mut model = LanguageModel::new(args.model.on.load(model, &options)?, tokenizer);
 
     let _work = Work::begin()?;
-    let (answer, unsafe_score) = answer(&mut session, &tokenizer, &prompt, mark)?;
-    let Some(verdict) = Verdict::read(&answer) else {
-        bail!("{}: answers \"{}\", expected safe or unsafe: is it Llama Guard 2?", in_file(), excerpt(answer.trim()));
-    };
+    let Judgement { verdict, unsafe_score } = prompt.ask(&mut model, interrupt::asked).map_err(|e| match e {
+        GuardError::Cancelled => Interrupted.into(),
+        GuardError::Answer(_) => Error::from(e).context(in_file()),
+        e => e.into(),
+    })?;
     let name_of = |code: &str| CATEGORIES.iter().find(|(known, _)| *known == code).map(|(_, name)| *name);
     let categories = verdict.categories.into_iter().map(|code| Category { name: name_of(&code), code });
     let report = Report {
@@ -97,8 +88,8 @@ pub fn run(args: &Args) -> Result<bool> {
     };
     print(&report, args.json)?;
     if !args.model.on.quiet {
-        let (device, seconds) = (session.device(), begin.elapsed().as_secs_f64());
-        notice(format!("{device}: {role} message, prompt {} tokens, {seconds:.2} s in all", prompt.len()));
+        let (device, seconds) = (model.device(), begin.elapsed().as_secs_f64());
+        notice(format!("{device}: {role} message, prompt {} tokens, {seconds:.2} s in all", prompt.n_tokens()));
     }
     Ok(verdict.is_safe)
 }
@@ -119,50 +110,6 @@ fn turns(args: &Args) -> Result<Vec<String>> {
     }
     let agents = args.agent.iter().map(Some).chain([None]);
     Ok(args.user.iter().zip(agents).flat_map(|(user, agent)| [Some(user), agent]).flatten().cloned().collect())
-}
-
-/// The likeliest answer, and the probability that its first word begins with `mark`. Errors: the answer was cut.
-fn answer(session: &mut Session, tokenizer: &Tokenizer, prompt: &[u32], mark: u32) -> Result<(String, f64)> {
-    let mut done = 0;
-    session.feed(prompt, Outputs::Last, |n, _| {
-        done = n;
-        !interrupt::asked()
-    })?;
-    if done < prompt.len() {
-        return Err(Interrupted.into());
-    }
-    let (mut bytes, mut logits, mut score) = (vec![], vec![], None);
-    let mut n = 0;
-    loop {
-        session.logits(&mut logits)?;
-        check_logits(&logits)?;
-        let next = argmax(&logits) as u32;
-        let piece = tokenizer.token_bytes(next, false);
-        // White space may come before the first word.
-        let is_end = tokenizer.is_end(next);
-        if is_end || !piece.iter().all(u8::is_ascii_whitespace) {
-            let score = *score.get_or_insert_with(|| probability(&logits, mark));
-            if is_end {
-                return Ok((String::from_utf8_lossy(&bytes).into_owned(), score));
-            }
-        }
-        if interrupt::asked() {
-            return Err(Interrupted.into());
-        }
-        if n == MOST_TOKENS {
-            bail!("the answer has no end after {}: is it Llama Guard 2?", count(n, "token"));
-        }
-        if session.room() == 0 {
-            bail!("the answer was cut after {}: -c gives more room", count(n, "token"));
-        }
-        bytes.extend_from_slice(piece);
-        session.decode(next)?;
-        n += 1;
-    }
-}
-
-fn probability(logits: &[f32], token: u32) -> f64 {
-    (logits[token as usize] as f64 - log_sum_exp(logits)).exp()
 }
 
 fn print(report: &Report, as_json: bool) -> Result<()> {

@@ -52,7 +52,7 @@ impl Work {
     }
 }
 
-/// The file to remove if a signal ends the program; nobody panics while holding it.
+/// The file to remove if a signal ends the program; no code panics while it holds the lock.
 pub fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,12 @@
-use super::args::{ModelArgs, tokenizer};
+use super::advice::CHECK_TENSORS;
+use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
 use super::output::{WholeFile, count, notice, tokens_bar};
 use super::text::TextArgs;
 use anyhow::{Context, Result, bail};
 use clap::ArgGroup;
 use npyz::WriterBuilder;
-use pronk::generate::{LoadOptions, Outputs};
+use pronk::generate::{LoadOptions, Outputs, tokenizer};
 use pronk::text::EncodeOptions;
 use std::path::{Path, PathBuf};
 
@@ -106,7 +107,7 @@ pub fn run(args: &Args) -> Result<()> {
     npy.finish()?;
     out.commit()?;
     if not_finite > 0 {
-        notice(format!("{} not finite (--check-tensors looks for the cause)", count(not_finite, "logit")));
+        notice(format!("{} not finite {CHECK_TENSORS}", count(not_finite, "logit")));
     }
     if !args.model.on.quiet {
         notice(format!("wrote {}: float32 ({n_rows}, {n_vocab})", args.out.display()));

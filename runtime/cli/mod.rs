@@ -3,18 +3,22 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0, 1 for an error (one line), 2 for a wrong command line,
 //! 3 for an unsafe message if that is asked for, 130 after Ctrl-C.
 
+mod advice;
 mod args;
+mod bandwidth;
 mod bench;
 mod chat;
 mod compare;
+mod completions;
 mod devices;
 mod gpu_report;
 mod guard;
 mod hash;
 mod info;
 mod interrupt;
-mod kl;
 mod logits;
+mod man;
+mod numbers;
 mod ops;
 mod output;
 mod overrides;
@@ -22,7 +26,6 @@ mod perplexity;
 mod reply;
 mod run;
 mod sampling;
-mod stream;
 mod synth;
 mod text;
 mod tokenize;
@@ -32,9 +35,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
 
-/// Runs Llama models in GGUF files on GPU kernels written by hand.
+/// The program's name in usages, scripts and manual pages.
+const NAME: &str = "pronk";
+
+/// Runs Llama and Qwen models in GGUF files on GPU kernels written by hand.
 #[derive(Parser)]
-#[command(name = "pronk", version = env!("PRONK_VERSION"))]
+#[command(name = NAME, version = env!("PRONK_VERSION"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,6 +62,8 @@ enum Command {
     Ops(ops::Args),
     Compare(compare::Args),
     GpuReport(gpu_report::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -77,11 +85,13 @@ pub fn main() -> ExitCode {
         Command::Ops(args) => ops::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::GpuReport(args) => gpu_report::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     match done {
         Err(e) if is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            output::notice(format!("{e:#}"));
+            output::notice(advice::line(&e));
             if e.is::<interrupt::Interrupted>() { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::FAILURE }
         }
         Ok(()) => ExitCode::SUCCESS,

@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Writes one line to stderr. A closed stderr is nobody's problem.
+/// Writes one line to stderr. That stderr is closed is no error.
 pub fn notice(text: impl Display) {
     let line = text.to_string().replace(['\n', '\r'], " ");
     let _ = writeln!(io::stderr(), "pronk: {line}");

@@ -1,5 +1,6 @@
 //! Arguments that stand for values of the model file.
 
+use super::numbers::{at_least_zero, finite, positive};
 use super::output::notice;
 use clap::{Args, ValueEnum};
 use pronk::gguf::{self, Gguf, Value, excerpt};
@@ -15,13 +16,13 @@ pub struct OverrideArgs {
     #[arg(long, help_heading = HEADING, value_name = "KEY=TYPE:VALUE", value_parser = override_kv)]
     override_kv: Vec<(String, Value)>,
     /// Base of the RoPE frequencies; 0: the file's
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero::<f64>)]
     rope_freq_base: Option<f64>,
     /// Factor by which RoPE frequencies are multiplied, so that N below 1 gives more context; 0: the file's
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero::<f64>)]
     rope_freq_scale: Option<f64>,
     /// Factor by which the context is expanded: 1 / --rope-freq-scale
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = positive,
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = positive::<f64>,
           conflicts_with = "rope_freq_scale")]
     rope_scale: Option<f64>,
     /// How RoPE is scaled; without it as the file says, else linear
@@ -31,16 +32,16 @@ pub struct OverrideArgs {
     #[arg(long, help_heading = HEADING, value_name = "TOKENS")]
     yarn_orig_ctx: Option<u32>,
     /// How much of their own frequency YaRN's fast pairs keep, 0 (all is scaled) to 1; -1: the file's, else 1 with YaRN
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
     yarn_ext_factor: Option<f64>,
     /// Multiplies YaRN's attention magnitude; -1: the file's, else 1
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
     yarn_attn_factor: Option<f64>,
     /// Turns within the original context above which a pair is fast; -1: the file's, else 32
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
     yarn_beta_fast: Option<f64>,
     /// Turns within the original context below which a pair is slow; -1: the file's, else 1
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
     yarn_beta_slow: Option<f64>,
 }
 
@@ -52,7 +53,8 @@ enum Method {
 }
 
 impl OverrideArgs {
-    /// Opens a file, and gives the keys their values; those of arguments with a name of their own come last.
+    /// Opens a file, and gives the keys their values; those of arguments with a name of their own come last, under the prefix of
+    /// the file's architecture.
     pub fn open(&self, path: &Path) -> Result<Gguf, gguf::Error> {
         let mut gguf = Gguf::open(path)?;
         for (key, value) in &self.override_kv {
@@ -77,14 +79,15 @@ impl OverrideArgs {
         ];
         for (key, value) in named {
             if let Some(value) = value {
-                gguf.replace(&format!("llama.rope.{key}"), value);
+                let arch = gguf.required::<&str>("general.architecture")?.to_string();
+                gguf.replace(&format!("{arch}.rope.{key}"), value);
             }
         }
         Ok(gguf)
     }
 }
 
-/// Tells of keys that were given a value in vain: nothing has read them, though all that will be read has been.
+/// Prints the keys whose given values nothing has read. Call it once the command has read all that it needs.
 pub fn notice_unread(gguf: &Gguf) {
     for key in gguf.unread() {
         notice(format!("the value given for {} is not used", excerpt(key)));
@@ -107,20 +110,4 @@ fn override_kv(text: &str) -> Result<(String, Value), String> {
         return Err(EXPECTED.to_string());
     }
     Ok((key.to_string(), parsed?))
-}
-
-fn number(text: &str, expected: &str, accepts: impl Fn(f64) -> bool) -> Result<f64, String> {
-    text.parse().ok().filter(|v: &f64| v.is_finite() && accepts(*v)).ok_or_else(|| format!("expected {expected}"))
-}
-
-fn finite(text: &str) -> Result<f64, String> {
-    number(text, "a finite number", |_| true)
-}
-
-fn at_least_zero(text: &str) -> Result<f64, String> {
-    number(text, "a finite number, at least 0", |v| v >= 0.0)
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    number(text, "a finite number above 0", |v| v > 0.0)
 }

@@ -1,15 +1,17 @@
-use super::args::{ModelArgs, tokenizer};
+use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
-use super::kl::{Base, BaseWriter, Text};
 use super::logits::ROWS_PER_STEP;
-use super::output::{WholeFile, count, notice, stdout};
+use super::output::{Stdout, WholeFile, count, notice, stdout};
 use super::text::TextArgs;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
-use pronk::generate::{LoadOptions, NotFinite, Outputs};
+use pronk::generate::score::{
+    Base, BaseError, BaseWriter, Difference, Divergence, Estimate, Perplexity, Predictions, Text,
+};
+use pronk::generate::{self, LoadOptions, bos, tokenizer};
 use pronk::text::EncodeOptions;
-use rayon::prelude::*;
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -46,76 +48,63 @@ pub fn run(args: &Args) -> Result<()> {
     let tokenizer = tokenizer(&gguf, &model)?;
     let tokens = tokenizer.encode(&text, EncodeOptions::default());
     let tokens = tokens.with_context(|| args.model.file.model.display().to_string())?;
-    let bos: Vec<u32> = tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
-    let n_all = bos.len() + tokens.len();
+    let text = Text { n_vocab: model.config.n_vocab, bos: bos(&tokenizer), tokens };
+    let n_all = text.n_tokens();
     if n_all < 2 {
-        bail!("the text has {}, nothing to predict", count(tokens.len(), "token"));
+        return Err(generate::Error::NothingToScore { tokens: text.tokens.len() }.into());
     }
     let window = u32::try_from(n_all).unwrap_or(WINDOW).min(WINDOW).min(model.config.n_ctx_train);
     let options = LoadOptions { max_outputs: ROWS_PER_STEP, ..args.model.on.options(Some(window)) };
-    let about = Text { n_vocab: model.config.n_vocab, bos: bos.first().copied(), tokens: &tokens };
-    let mut base = args.kl_base.as_ref().map(|path| Base::open(path, &about)).transpose()?;
+    let mut base = args.kl_base.as_ref().map(|path| BaseFile::open(path, &text)).transpose()?;
     let mut session = args.model.on.load(model, &options)?.session;
-    let window = session.plan().kv.slots as usize;
-    if window < 2 {
-        bail!("windows of {window} (-c): expected at least 2");
-    }
-    let windows = tokens.chunks(window - bos.len());
+    let window = session.plan().kv.slots;
+    let device = session.device();
+    let mut score = Perplexity::new(&mut session, text)?;
     if !args.model.on.quiet {
-        let (n, size) = (count(windows.len(), "window"), count(window.min(n_all), "token"));
+        let (n, size) = (count(score.n_windows(), "window"), count(score.window().min(n_all), "token"));
         notice(format!(
             "perplexity: {n} of {size}, every token but the first scored (llama.cpp scores the second half)"
         ));
     }
 
-    base.iter().try_for_each(|base| base.check_window(window as u32))?;
+    base.iter().try_for_each(|base| base.check_window(window))?;
     let _work = Work::begin()?; // an interrupted run removes what it has written
-    let base_out = args.kl_base_out.as_ref().map(|path| BaseWriter::create(path, &about, window as u32));
+    let base_out = args.kl_base_out.as_ref().map(|path| begin_base(path, score.text(), window));
     let mut base_out = base_out.transpose()?;
 
     let begin = Instant::now();
-    let n_vocab = session.n_vocab() as usize;
-    let mut nll = Mean::default();
     let mut out = stdout();
-    let bar = ProgressBar::new((tokens.len() + windows.len() * bos.len()) as u64);
+    let bar = ProgressBar::new(score.n_reads() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos} of {len} tokens, {eta} left; PPL {msg}")?);
     let mut estimates = String::new();
-    for (i, text) in windows.enumerate() {
-        let tokens = [&bos, text].concat();
-        session.truncate(0);
-        let mut scored = 0;
+    for i in 1.. {
         let mut done_with = Ok(());
-        session.feed(&tokens, Outputs::All, |done, logits| {
-            // The last token's logits predict what is not in the window.
-            let next = &tokens[scored + 1..tokens.len().min(done + 1)];
-            let logits = &logits[..next.len() * n_vocab];
-            let rows = logits.par_chunks_exact(n_vocab).zip(next);
-            let row_nll: Vec<f64> = rows.map(|(row, token)| log_sum_exp(row) - row[*token as usize] as f64).collect();
-            row_nll.into_iter().for_each(|v| nll.add(v));
-            done_with = base_out.as_mut().map_or(Ok(()), |base| base.write(logits));
+        let window = score.next_window(|predictions| {
+            done_with = base_out.as_mut().map_or(Ok(()), |base| Ok(base.write(predictions)?));
             if let (Some(base), true) = (&mut base, done_with.is_ok()) {
-                done_with = base.compare(logits, next);
+                done_with = base.compare(predictions);
             }
-            bar.inc((done - scored) as u64);
-            scored = done;
+            bar.inc(predictions.n_read as u64);
             done_with.is_ok() && !interrupt::asked()
-        })?;
+        });
+        let Some(window) = window else { break };
         done_with?;
+        if let Err(e) = window {
+            bar.finish_and_clear();
+            return Err(e.into());
+        }
         if interrupt::asked() {
             return Err(Interrupted.into());
         }
-        if nll.n > 0.0 {
-            if !nll.mean().is_finite() {
-                bar.finish_and_clear();
-                return Err(NotFinite.into());
-            }
-            bar.set_message(format!("{:.4}", nll.mean().exp()));
-            estimates += &format!("[{}]{:.4},", i + 1, nll.mean().exp());
+        if score.nll().n() > 0 {
+            let estimate = format!("{:.4}", score.nll().exp().value);
+            estimates += &format!("[{i}]{estimate},");
+            bar.set_message(estimate);
         }
         // The bar has the terminal for itself until it is done.
         if bar.is_hidden() {
             let shown = write!(out, "{estimates}").and_then(|()| out.flush());
-            // A file is worth its work though nobody reads this; the last line tells if nobody can.
+            // A file is worth its work also where the estimates have no reader; the last line finds out.
             if base_out.is_none() {
                 shown?;
             }
@@ -123,54 +112,76 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     bar.finish_and_clear();
+    let n_scored = score.nll().n() as usize;
     if let (Some(base), Some(path)) = (base_out, &args.kl_base_out) {
-        base.commit()?;
+        base.into_inner().commit()?;
         if !args.model.on.quiet {
-            notice(format!("wrote {}: {}", path.display(), count(nll.n as usize, "prediction")));
+            notice(format!("wrote {}: {}", path.display(), count(n_scored, "prediction")));
         }
     }
-    let perplexity = nll.mean().exp();
-    // The error of the mean, times the derivative of exp.
-    writeln!(out, "{estimates}\nFinal estimate: PPL = {perplexity:.4} +/- {:.5}", nll.error() * perplexity)?;
+    let Estimate { value, error } = score.nll().exp();
+    writeln!(out, "{estimates}\nFinal estimate: PPL = {value:.4} +/- {error:.5}")?;
     if let Some(base) = base {
-        base.report(&mut out)?;
+        report(&base.base.finish(), &mut out)?;
     }
     if !args.model.on.quiet {
-        let rate = tokens.len() as f64 / begin.elapsed().as_secs_f64();
-        notice(format!("{}: {} scored, {rate:.1} tok/s", session.device(), count(nll.n as usize, "token")));
+        let rate = score.text().tokens.len() as f64 / begin.elapsed().as_secs_f64();
+        notice(format!("{device}: {} scored, {rate:.1} tok/s", count(n_scored, "token")));
     }
     Ok(())
 }
 
-/// The mean of some numbers.
-#[derive(Default)]
-pub struct Mean {
-    pub n: f64,
-    sum: f64,
-    sum_of_squares: f64,
+/// Begins a file of predictions. Errors: it cannot be written, or there is no space for it.
+fn begin_base(path: &Path, text: &Text, window: u32) -> Result<BaseWriter<WholeFile>> {
+    let out = WholeFile::create(path)?;
+    out.require(text.base_bytes(window))?;
+    Ok(BaseWriter::new(out, text, window)?)
 }
 
-impl Mean {
-    pub fn add(&mut self, v: f64) {
-        self.n += 1.0;
-        self.sum += v;
-        self.sum_of_squares += v * v;
+/// A file of predictions to compare with. Its errors name it.
+struct BaseFile<'a> {
+    path: &'a Path,
+    base: Base<BufReader<File>>,
+}
+
+impl BaseFile<'_> {
+    fn open<'a>(path: &'a Path, text: &Text) -> Result<BaseFile<'a>> {
+        let file = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let base = file.map_err(BaseError::from).and_then(|(bytes, file)| Base::new(BufReader::new(file), bytes, text));
+        Ok(BaseFile { path, base: base.map_err(|e| base_error(path, &e))? })
     }
 
-    pub fn mean(&self) -> f64 {
-        self.sum / self.n
+    fn check_window(&self, window: u32) -> Result<()> {
+        self.base.check_window(window).map_err(|e| base_error(self.path, &e))
     }
 
-    /// Standard error of the mean.
-    pub fn error(&self) -> f64 {
-        let variance = (self.sum_of_squares / self.n - self.mean().powi(2)).max(0.0);
-        (variance / (self.n - 1.0).max(1.0)).sqrt()
+    fn compare(&mut self, predictions: &Predictions) -> Result<()> {
+        self.base.compare(predictions).map_err(|e| base_error(self.path, &e))
     }
 }
 
-/// `log sum_j exp(logits[j])`.
-pub fn log_sum_exp(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-    let sum: f64 = logits.iter().map(|l| (*l as f64 - max).exp()).sum();
-    max + sum.ln()
+/// The error of a file of predictions, with the flag that helps.
+fn base_error(path: &Path, error: &BaseError) -> Error {
+    let name = path.display();
+    match error {
+        BaseError::NotPredictions => anyhow!("{name}: {error} (--kl-base-out writes one)"),
+        BaseError::Other { what: Difference::Window, theirs, ours } => {
+            anyhow!("{name}: is of windows (-c) of {theirs}, this is {ours}")
+        }
+        _ => anyhow!("{name}: {error}"),
+    }
+}
+
+fn report(found: &Divergence, out: &mut Stdout) -> Result<()> {
+    let Estimate { value, error } = found.base_perplexity;
+    writeln!(out, "Base: PPL = {value:.4} +/- {error:.5}")?;
+    let Estimate { value, error } = found.perplexity_ratio;
+    writeln!(out, "PPL / base PPL = {value:.6} +/- {error:.6}")?;
+    let Estimate { value, error } = found.mean;
+    writeln!(out, "Mean KL divergence = {value:.8} +/- {error:.8}")?;
+    let quantiles = [("median", 0.5), ("90%", 0.9), ("99%", 0.99), ("99.9%", 0.999), ("maximum", 1.0)];
+    let quantiles = quantiles.map(|(name, q)| format!("{name} {:.8}", found.quantile(q)));
+    writeln!(out, "KL divergence: {}", quantiles.join(", "))?;
+    let Estimate { value, error } = found.same_top;
+    Ok(writeln!(out, "Same top token = {:.3}% +/- {:.3}%", 100.0 * value, 100.0 * error)?)
 }

@@ -1,10 +1,12 @@
-use super::args::{ModelArgs, tokenizer};
+use super::args::ModelArgs;
+use super::interrupt::{self, Work};
 use super::output::{notice, stdout};
-use super::reply::{ContextArgs, End, Replier};
-use super::sampling::SamplingArgs;
+use super::reply::{self, ContextArgs, Progress};
+use super::sampling::{SamplingArgs, seed};
 use super::text::{self, TextArgs};
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
+use pronk::generate::{End, LanguageModel, tokenizer};
 use pronk::text::EncodeOptions;
 use std::io::{self, IsTerminal};
 use std::time::Instant;
@@ -40,14 +42,24 @@ pub fn run(args: &Args) -> Result<()> {
     let options = EncodeOptions { add_bos: tokenizer.add_bos(), parse_special: args.special };
     let prompt = tokenizer.encode(&prompt, options).with_context(|| args.model.file.model.display().to_string())?;
     let loaded = args.model.on.load(model, &args.model.on.options(None))?;
-    let mut replier = Replier::new(loaded.session, tokenizer, &args.sampling, args.context, args.model.on.quiet);
+    let mut model = LanguageModel::new(loaded, tokenizer);
     let load_time = begin.elapsed();
-    let reply = replier.reply(&prompt, &mut stdout())?;
-    if reply.end == End::ContextFull {
-        notice(replier.full());
+
+    let _work = Work::begin()?;
+    let options = args.sampling.options(args.context.context_end());
+    let seed = seed(&options.sampler);
+    let mut progress = Progress::new(&model, args.model.on.quiet)?;
+    let reply = model.generate_tokens(&prompt, options)?;
+    let mut reply = reply.on_event(|event| progress.show(event)).cancel_when(interrupt::asked);
+    reply::write(&mut reply, &mut stdout())?;
+    let (end, stats) = (reply.end().expect("it was written to its end"), reply.stats().clone());
+    drop(reply);
+    if end == End::ContextFull {
+        notice(args.context.full(&model));
     }
     if !args.model.on.quiet {
-        notice(replier.summary(load_time, &format!("; {reply}")));
+        let timings = format!("; {}", reply::timings(&stats, end));
+        notice(reply::summary(&model, load_time, &timings, seed));
     }
-    reply.end.interrupted()
+    reply::interrupted(end)
 }

@@ -1,8 +1,8 @@
 //! Arguments of the commands that make text.
 
+use super::numbers::{at_least_zero, finite, positive, probability};
 use clap::Args;
-use pronk::generate::SamplerOptions;
-use std::str::FromStr;
+use pronk::generate::{ContextEnd, GenerateOptions, SamplerOptions};
 
 /// How tokens are chosen and when the text ends.
 #[derive(Args)]
@@ -10,31 +10,31 @@ pub struct SamplingArgs {
     /// Most tokens of a reply; -1: until the model ends it
     #[arg(short, long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
-    pub n_predict: i64,
+    n_predict: i64,
     /// Temperature; 0 takes the likeliest token
-    #[arg(long, value_name = "T", default_value = "0.8", allow_negative_numbers = true, value_parser = at_least_zero)]
+    #[arg(long, value_name = "T", default_value = "0.8", allow_negative_numbers = true, value_parser = at_least_zero::<f32>)]
     temp: f32,
     /// Choose among the K likeliest tokens; 0: all
     #[arg(long, value_name = "K", default_value = "40")]
     top_k: usize,
     /// Choose among the likeliest tokens that reach this probability together; 1: all
-    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, value_parser = probability)]
+    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, value_parser = probability::<f32>)]
     top_p: f32,
     /// Choose among tokens at least this probable, as a share of the likeliest's probability; 0: all
-    #[arg(long, value_name = "P", default_value = "0.05", allow_negative_numbers = true, value_parser = probability)]
+    #[arg(long, value_name = "P", default_value = "0.05", allow_negative_numbers = true, value_parser = probability::<f32>)]
     min_p: f32,
     /// Divides the logits of recent tokens; 1: no penalty
-    #[arg(long, value_name = "F", default_value = "1", allow_negative_numbers = true, value_parser = positive)]
+    #[arg(long, value_name = "F", default_value = "1", allow_negative_numbers = true, value_parser = positive::<f32>)]
     repeat_penalty: f32,
     /// Recent tokens that the penalties look at; 0: none, -1: all
     #[arg(long, value_name = "N", default_value = "64", allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
     repeat_last_n: i64,
     /// Subtracted from the logits of recent tokens
-    #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite::<f32>)]
     presence_penalty: f32,
     /// Subtracted from the logits of recent tokens, once per occurrence
-    #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite::<f32>)]
     frequency_penalty: f32,
     /// Makes the choices repeatable; -1: a random one, which is printed
     #[arg(short, long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
@@ -42,15 +42,27 @@ pub struct SamplingArgs {
     seed: i64,
     /// Never choose a token that ends the text
     #[arg(long)]
-    pub ignore_eos: bool,
+    ignore_eos: bool,
     /// End the text where this appears, and leave it out; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub stop: Vec<String>,
+    stop: Vec<String>,
 }
 
 impl SamplingArgs {
+    /// How replies are generated.
+    pub fn options(&self, context_end: ContextEnd) -> GenerateOptions {
+        GenerateOptions {
+            sampler: self.sampler(),
+            max_tokens: usize::try_from(self.n_predict).unwrap_or(usize::MAX),
+            ignore_ends: self.ignore_eos,
+            stops: self.stop.clone(),
+            context_end,
+            log_probs: false,
+        }
+    }
+
     /// The sampler's options. A random seed is drawn here, of 32 bits: short enough to type again.
-    pub fn options(&self) -> SamplerOptions {
+    fn sampler(&self) -> SamplerOptions {
         SamplerOptions {
             temperature: self.temp,
             top_k: self.top_k,
@@ -65,25 +77,7 @@ impl SamplingArgs {
     }
 }
 
-fn number(text: &str, expected: &str, accepts: impl Fn(f32) -> bool) -> Result<f32, String> {
-    match f32::from_str(text) {
-        Ok(v) if v.is_finite() && accepts(v) => Ok(v),
-        _ => Err(format!("expected {expected}")),
-    }
-}
-
-fn finite(text: &str) -> Result<f32, String> {
-    number(text, "a finite number", |_| true)
-}
-
-fn at_least_zero(text: &str) -> Result<f32, String> {
-    number(text, "a finite number, at least 0", |v| v >= 0.0)
-}
-
-fn positive(text: &str) -> Result<f32, String> {
-    number(text, "a finite number above 0", |v| v > 0.0)
-}
-
-fn probability(text: &str) -> Result<f32, String> {
-    number(text, "a number from 0 to 1", |v| (0.0..=1.0).contains(&v))
+/// The seed; None where no choice is left to chance.
+pub fn seed(options: &SamplerOptions) -> Option<u64> {
+    (options.temperature > 0.0).then_some(options.seed)
 }

@@ -1,20 +1,12 @@
-//! The cases: what each operation is tried with, and how far from the reference it may be.
+//! The cases of core operations: what each is tried with, and how far from the reference it may be.
 
-use super::{Case, Setup, fused, no_kv};
+use super::shared::*;
+use super::{Case, no_kv};
 use crate::plan::*;
 use crate::quant;
 use crate::quant::GgmlType;
 
-/// Results that are copied, not computed.
-const EXACT: f64 = 0.0;
-/// One or two roundings (2^-24 each, squared 4e-15) per result, and fused or separate multiply-add.
-const ROUNDED: f64 = 1e-13;
-/// A sum over a row in another order, or a device's exp and inverse square root (a few units in the last place).
-const SUMMED: f64 = 1e-11;
-/// Dot products of up to 14336 terms with cancellation.
-pub(super) const DOT: f64 = 1e-10;
-
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let groups = [
         embed(),
         gather(),
@@ -27,35 +19,12 @@ pub fn cases() -> Vec<Case> {
         add_bias(),
         argmax(),
     ];
-    groups.into_iter().flatten().chain(fused::cases()).collect()
-}
-
-pub(super) fn case(
-    stem: &'static str,
-    name: String,
-    ty: Option<GgmlType>,
-    limit: f64,
-    build: impl Fn(&mut Setup) + Send + Sync + 'static,
-) -> Case {
-    Case { stem, name, ty, limit, build: Box::new(build) }
-}
-
-/// The same with every operation given twice: a kernel may begin before the one before it has ended, and here both write the
-/// same buffers, so that it must wait.
-pub(super) fn twice(case: Case) -> Case {
-    let build = case.build;
-    let repeated = move |s: &mut Setup| {
-        build(s);
-        for ops in [&mut s.plan.decode, &mut s.plan.prefill] {
-            ops.extend_from_within(..);
-        }
-    };
-    Case { name: format!("{} twice", case.name), build: Box::new(repeated), ..case }
+    groups.into_iter().flatten().collect()
 }
 
 fn embed() -> Vec<Case> {
     let build = |ty: GgmlType, tokens: u32, cols: u64| {
-        case("embed", format!("{} tokens={tokens} embd={cols}", ty.name()), Some(ty), ROUNDED, move |s| {
+        case(CoreKind::Embed, format!("{} tokens={tokens} embd={cols}", ty.name()), Some(ty), ROUNDED, move |s| {
             s.size(no_kv(), tokens, 1);
             // Rows 66, 28, 57, 19 .. of 67 and then NaN: nothing may come from beyond a row.
             let table = s.weight_within(ty, 70, cols, 0..67);
@@ -69,7 +38,7 @@ fn embed() -> Vec<Case> {
         quant::FORMATS.iter().flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256), twice(build(f.ty, 3, 256))]);
     // Not whole units of 32.
     let mut cases: Vec<Case> = all.chain([GgmlType::F32, GgmlType::F16].map(|ty| build(ty, 5, 100))).collect();
-    cases.push(case("embed", "what the device chose".to_string(), Some(GgmlType::Q8_0), ROUNDED, |s| {
+    cases.push(case(CoreKind::Embed, "what the device chose".to_string(), Some(GgmlType::Q8_0), ROUNDED, |s| {
         s.size(no_kv(), 5, 3);
         let table = s.weight(GgmlType::Q8_0, 67, 64);
         let x = s.input("x", Rows::Outputs, 67, 5.0);
@@ -85,7 +54,7 @@ fn embed() -> Vec<Case> {
 fn gather() -> Vec<Case> {
     let build = |tokens: u32, cols: u32, outputs: &'static [u32]| {
         let n = outputs.len();
-        case("gather", format!("tokens={tokens} embd={cols} outputs={n}"), None, EXACT, move |s| {
+        case(CoreKind::Gather, format!("tokens={tokens} embd={cols} outputs={n}"), None, EXACT, move |s| {
             s.size(no_kv(), tokens, n as u32);
             let x = s.input("x", Rows::Tokens, cols, 1.0);
             let out = s.output("out", Rows::Outputs, cols);
@@ -104,7 +73,7 @@ fn gather() -> Vec<Case> {
 
 fn rms_norm() -> Vec<Case> {
     let build = |tokens: u32, embd: u32, scale: f32| {
-        case("rms_norm", format!("tokens={tokens} embd={embd} scale={scale:e}"), None, SUMMED, move |s| {
+        case(CoreKind::RmsNorm, format!("tokens={tokens} embd={embd} scale={scale:e}"), None, SUMMED, move |s| {
             s.size(no_kv(), tokens, 1);
             let x = s.input("x", Rows::Tokens, embd, scale);
             let w = s.weight(GgmlType::F32, 1, embd as u64);
@@ -113,7 +82,30 @@ fn rms_norm() -> Vec<Case> {
             s.plain_step(tokens);
         })
     };
+    // Rows of `groups` groups of n elements, beside one another and in place.
+    let grouped = |rows: Rows, count: u32, groups: u32, n: u32| {
+        let name = format!("{} {count} groups={groups} n={n}", format!("{rows:?}").to_lowercase());
+        case(CoreKind::RmsNorm, name, None, SUMMED, move |s| {
+            s.size(no_kv(), count + 3, count);
+            let x = s.input("x", rows, groups * n, 1.0);
+            let w = s.weight(GgmlType::F32, 1, n as u64);
+            let out = s.output("out", rows, groups * n);
+            s.push(RmsNorm { out, x, w, eps: 1e-5 });
+            s.push(RmsNorm { out: x, x, w, eps: 1e-5 });
+            match rows {
+                Rows::Tokens => s.plain_step(count),
+                Rows::Outputs => {
+                    s.step(Step::sequence(&vec![0; count as usize + 3], 0, &vec![1; count as usize]));
+                }
+            }
+        })
+    };
     vec![
+        grouped(Rows::Tokens, 1, 16, 128), // queries of Qwen3
+        grouped(Rows::Tokens, 33, 3, 20),  // neither heads nor rows end where a block of 32 does
+        grouped(Rows::Tokens, 5, 1, 68),
+        grouped(Rows::Outputs, 3, 5, 4),
+        twice(grouped(Rows::Tokens, 3, 2, 64)),
         build(1, 4, 1.0),     // the smallest row
         build(1, 4096, 1.0),  // Llama 3 8B
         build(3, 576, 1.0),   // SmolLM2: not a multiple of a block
@@ -139,7 +131,7 @@ fn exact_case(ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
 fn mat_mul_with(kv: KvDecl, name: String, ty: GgmlType, rows: u32, cols: u64, tokens: u32) -> Case {
     // A single result may be a small difference of large sums: no others make up for it.
     let limit = if rows * tokens == 1 { 1e4 * DOT } else { DOT };
-    case("mat_mul", name, Some(ty), limit, move |s| {
+    case(CoreKind::MatMul, name, Some(ty), limit, move |s| {
         s.size(kv, tokens, 1);
         let x = s.input("x", Rows::Tokens, cols as u32, 1.0);
         let w = s.weight(ty, rows as u64, cols);
@@ -149,15 +141,9 @@ fn mat_mul_with(kv: KvDecl, name: String, ty: GgmlType, rows: u32, cols: u64, to
     })
 }
 
-/// Float types in rows that end within a step of tensor cores, and within a unit of 32.
-pub(super) const RAGGED: [(GgmlType, u64); 3] = [(GgmlType::F32, 36), (GgmlType::F16, 100), (GgmlType::BF16, 68)];
-
-/// Columns of a row of more than two tiles: kernels that pass x through shared memory hold at most 1024 columns of it.
-pub(super) const WIDE: u64 = 2304;
-
 fn mat_mul() -> Vec<Case> {
     let mut cases = vec![];
-    for format in quant::FORMATS.iter() {
+    for format in &quant::FORMATS {
         let (ty, block) = (format.ty, format.ty.block_size().max(32));
         for (rows, cols, tokens) in [
             (1, block, 1),
@@ -189,7 +175,7 @@ fn mat_mul() -> Vec<Case> {
     }
     cases.extend([GgmlType::F32, GgmlType::F16].map(|ty| mat_mul_case(ty, 5, 4132, 9))); // staged in an unrolled loop
     // Rows so small that the power of two which brings them into the range of f16 is at its own end.
-    cases.push(case("mat_mul", "F16 tiny x".to_string(), Some(GgmlType::F16), DOT, |s| {
+    cases.push(case(CoreKind::MatMul, "F16 tiny x".to_string(), Some(GgmlType::F16), DOT, |s| {
         s.size(no_kv(), 9, 1);
         let x = s.input("x", Rows::Tokens, 64, 1e-36);
         let w = s.weight(GgmlType::F16, 6, 64);
@@ -200,7 +186,7 @@ fn mat_mul() -> Vec<Case> {
     for (ty, cols) in quant::FORMATS.iter().map(|f| (f.ty, 3 * f.ty.block_size().max(32))).chain(RAGGED) {
         for tokens in [1, 3, 20] {
             let name = format!("{} rows 3..40 of 64, the others NaN, cols={cols} tokens={tokens}", ty.name());
-            cases.push(case("mat_mul", name, Some(ty), DOT, move |s| {
+            cases.push(case(CoreKind::MatMul, name, Some(ty), DOT, move |s| {
                 s.size(no_kv(), tokens, 1);
                 let x = s.input("x", Rows::Tokens, cols as u32, 1.0);
                 let w = s.weight_within(ty, 64, cols, 3..40);
@@ -213,7 +199,7 @@ fn mat_mul() -> Vec<Case> {
     for (ty, tokens) in [(GgmlType::F32, 9), (GgmlType::F16, 33), (GgmlType::Q4_0, 9), (GgmlType::Q6_K, 18)] {
         cases.push(exact_case(ty, 67, 3 * ty.block_size().max(32), tokens));
     }
-    cases.push(case("mat_mul", "outputs=2 of tokens=12".to_string(), Some(GgmlType::Q8_0), DOT, |s| {
+    cases.push(case(CoreKind::MatMul, "outputs=2 of tokens=12".to_string(), Some(GgmlType::Q8_0), DOT, |s| {
         s.size(no_kv(), 12, 2);
         let x = s.input("x", Rows::Outputs, 96, 1.0);
         let w = s.weight(GgmlType::Q8_0, 70, 96);
@@ -224,23 +210,17 @@ fn mat_mul() -> Vec<Case> {
     cases
 }
 
-/// Cosines and sines as the model makes them, for `positions` positions.
-pub(super) fn rope_table(s: &mut Setup, positions: u32, rope_dim: u32) -> Weight {
-    let angle = |p: u32, i: u32| p as f64 * 1e4f64.powf(-2.0 * i as f64 / rope_dim as f64);
-    let pairs = (0..positions).flat_map(|p| (0..rope_dim / 2).map(move |i| angle(p, i).sin_cos()));
-    let values: Vec<f32> = pairs.flat_map(|(sin, cos)| [cos as f32, sin as f32]).collect();
-    s.weight_of(&values, rope_dim as u64)
-}
-
 fn rope() -> Vec<Case> {
-    let build = |heads: u32, head_dim: u32, rope_dim: u32, tokens: u32, positions: u32| {
+    use Pairing::*;
+    let build = |pairing: Pairing, heads: u32, head_dim: u32, rope_dim: u32, tokens: u32, positions: u32| {
+        let by = if pairing == Halves { " halves" } else { "" };
         let name =
-            format!("heads={heads} head_dim={head_dim} rope_dim={rope_dim} tokens={tokens} positions={positions}");
-        case("rope", name, None, ROUNDED, move |s| {
+            format!("heads={heads} head_dim={head_dim} rope_dim={rope_dim}{by} tokens={tokens} positions={positions}");
+        case(CoreKind::Rope, name, None, ROUNDED, move |s| {
             s.size(no_kv(), tokens, 1);
             let x = s.input("x", Rows::Tokens, heads * head_dim, 1.0);
             let table = rope_table(s, positions, rope_dim);
-            s.push(Rope { x, table, head_dim, pairing: Pairing::Neighbours });
+            s.push(Rope { x, table, head_dim, pairing });
             let mut step = Step::sequence(&vec![0; tokens as usize], 0, &[]);
             for (t, row) in step.rows.iter_mut().enumerate() {
                 row.position = (t as u32 * 41 + positions - 1) % positions; // the last one first
@@ -249,25 +229,28 @@ fn rope() -> Vec<Case> {
         })
     };
     vec![
-        build(1, 64, 64, 1, 300),
-        build(9, 64, 64, 3, 300),
-        build(32, 128, 128, 2, 300),
-        build(3, 80, 32, 33, 300),
-        build(5, 6, 4, 7, 300),
-        build(2, 16, 16, 3, 131_072), // Llama 3.1's context
-        twice(build(2, 16, 8, 3, 300)),
+        build(Halves, 1, 64, 64, 1, 300),
+        build(Halves, 14, 64, 64, 3, 300), // Qwen2.5 0.5B
+        build(Halves, 3, 80, 32, 33, 300), // a part of each head
+        build(Halves, 5, 10, 6, 7, 300),   // an odd number of pairs
+        build(Halves, 1, 6, 2, 9, 300),    // one pair
+        build(Halves, 2, 16, 16, 3, 131_072),
+        twice(build(Halves, 2, 16, 8, 3, 300)),
+        build(Neighbours, 1, 64, 64, 1, 300),
+        build(Neighbours, 9, 64, 64, 3, 300),
+        build(Neighbours, 32, 128, 128, 2, 300),
+        build(Neighbours, 3, 80, 32, 33, 300),
+        build(Neighbours, 5, 6, 4, 7, 300),
+        build(Neighbours, 2, 16, 16, 3, 131_072), // Llama 3.1's context
+        twice(build(Neighbours, 2, 16, 8, 3, 300)),
     ]
-}
-
-pub(super) fn kv_of(heads: u32, head_dim: u32, slots: u32, ty: KvType) -> KvDecl {
-    KvDecl { layers: 2, slots, heads, head_dim, ty }
 }
 
 /// Attention over one slot returns its value: what was stored, and where.
 fn kv_store() -> Vec<Case> {
     let build = |heads: u32, head_dim: u32, ty: KvType, tokens: u32| {
         let name = format!("heads={heads} head_dim={head_dim} {ty:?} tokens={tokens}");
-        case("kv_store", name, None, SUMMED, move |s| {
+        case(CoreKind::KvStore, name, None, SUMMED, move |s| {
             s.size(kv_of(heads, head_dim, tokens + 5, ty), tokens, 1);
             let k = s.input("k", Rows::Tokens, heads * head_dim, 1.0);
             let v = s.input("v", Rows::Tokens, heads * head_dim, 1.0);
@@ -302,7 +285,7 @@ fn kv_store() -> Vec<Case> {
 /// Fills the cache in one step, then attends to it from `tokens` rows at its end, and from several sequences at once.
 fn attention_case(group: u32, kv_heads: u32, head_dim: u32, kv_len: u32, tokens: u32, ty: KvType) -> Case {
     let name = format!("gqa={group} kv_heads={kv_heads} head_dim={head_dim} kv_len={kv_len} tokens={tokens} {ty:?}");
-    case("attention", name, None, DOT, move |s| {
+    case(CoreKind::Attention, name, None, DOT, move |s| {
         let slots = kv_len + tokens - 1;
         s.size(kv_of(kv_heads, head_dim, slots, ty), slots.max(tokens), 1);
         let row = kv_heads * head_dim;
@@ -372,14 +355,14 @@ fn attention() -> Vec<Case> {
 }
 
 fn elementwise() -> Vec<Case> {
-    let build = |stem: &'static str, limit: f64, tokens: u32, cols: u32, scale: f32| {
-        case(stem, format!("tokens={tokens} cols={cols} scale={scale}"), None, limit, move |s| {
+    let build = |kind: CoreKind, limit: f64, tokens: u32, cols: u32, scale: f32| {
+        case(kind, format!("tokens={tokens} cols={cols} scale={scale}"), None, limit, move |s| {
             s.size(no_kv(), tokens, 1);
             let x = s.input("x", Rows::Tokens, cols, scale);
             let y = s.input("y", Rows::Tokens, cols, 1.0);
             let out = s.output("out", Rows::Tokens, cols);
-            match stem {
-                "add" => {
+            match kind {
+                CoreKind::Add => {
                     s.push(Add { out, x, y });
                     s.push(Add { out: x, x, y });
                 }
@@ -392,14 +375,15 @@ fn elementwise() -> Vec<Case> {
         })
     };
     let sizes = [(1, 4, 1.0), (3, 1536, 1.0), (33, 1028, 8.0), (2, 14336, 100.0)];
-    let both = sizes.map(|(t, c, scale)| [build("add", EXACT, t, c, scale), build("swi_glu", SUMMED, t, c, scale)]);
+    let both = sizes
+        .map(|(t, c, scale)| [build(CoreKind::Add, EXACT, t, c, scale), build(CoreKind::SwiGlu, SUMMED, t, c, scale)]);
     both.into_iter().flatten().collect()
 }
 
 fn add_bias() -> Vec<Case> {
     let build = |ty: GgmlType, rows: Rows, n: u32, cols: u32| {
         let name = format!("{} {} {n} cols={cols}", ty.name(), format!("{rows:?}").to_lowercase());
-        case("add_bias", name, Some(ty), EXACT, move |s| {
+        case(CoreKind::AddBias, name, Some(ty), EXACT, move |s| {
             s.size(no_kv(), n + 3, n);
             let x = s.input("x", rows, cols, 2.0);
             let b = s.weight(ty, 1, cols as u64);
@@ -420,7 +404,7 @@ fn add_bias() -> Vec<Case> {
 
 fn argmax() -> Vec<Case> {
     let build = |outputs: u32, cols: u32, kind: &'static str, change: fn(&mut [f32])| {
-        case("argmax", format!("outputs={outputs} cols={cols} {kind}"), None, EXACT, move |s| {
+        case(CoreKind::Argmax, format!("outputs={outputs} cols={cols} {kind}"), None, EXACT, move |s| {
             s.size(no_kv(), outputs, outputs);
             let rows = s.plan.max_rows(Rows::Outputs);
             let mut values: Vec<f32> = (0..rows * cols).map(|_| s.rng.uniform(5.0)).collect();

@@ -1,6 +1,6 @@
 //! The cases of fused operations, each in the setting where fusion finds it: a piece of a layer.
 
-use super::cases::{DOT, RAGGED, WIDE, case, kv_of, rope_table, twice};
+use super::shared::{DOT, RAGGED, WIDE, case, kv_of, rope_table, twice};
 use super::{Case, Setup, no_kv};
 use crate::plan::*;
 use crate::quant::{self, GgmlType};
@@ -49,7 +49,7 @@ impl Size {
     }
 }
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     use GgmlType::*;
     let often = [Q4_0, Q4_1, Q8_0, F16, F32, Q2_K, Q3_K, Q4_K, Q6_K, IQ4_NL, IQ4_XS];
     let builds = [mat_mul_add, gate_up, qkv];
@@ -83,7 +83,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn mat_mul_add(size: Size) -> Case {
-    case("mat_mul_add", size.name("68 rows"), Some(size.ty), DOT, move |s| {
+    case(FusedKind::MatMulAdd, size.name("68 rows"), Some(size.ty), DOT, move |s| {
         s.size(size.no_kv(), size.tokens, 1);
         let h = s.input("h", Rows::Tokens, size.cols, 1.0);
         let x = s.input("x", Rows::Tokens, 68, 1.0);
@@ -96,7 +96,7 @@ fn mat_mul_add(size: Size) -> Case {
 }
 
 fn gate_up(size: Size) -> Case {
-    case("norm_gate_up_swi_glu", size.name("2x132 rows"), Some(size.ty), DOT, move |s| {
+    case(FusedKind::NormGateUpSwiGlu, size.name("2x132 rows"), Some(size.ty), DOT, move |s| {
         let cols = size.cols;
         s.size(size.no_kv(), size.tokens, 1);
         let x = s.input("x", Rows::Tokens, cols, 1.0);
@@ -120,7 +120,7 @@ fn qkv(size: Size) -> Case {
     let name = size.name(&format!("heads=6/2 head_dim=32 rope_dim={rope_dim}"));
     // A key or value that lies between two halves may be rounded to either, 2^-11 apart.
     let limit = if size.kv == KvType::F16 { 1e3 * DOT } else { DOT };
-    case("norm_qkv_rope_store", name, Some(size.ty), limit, move |s| {
+    case(FusedKind::NormQkvRopeStore, name, Some(size.ty), limit, move |s| {
         let (cols, tokens) = (size.cols, size.tokens);
         s.size(kv_of(2, 32, tokens + 3, size.kv), tokens, 1);
         let x = s.input("x", Rows::Tokens, cols, 1.0);

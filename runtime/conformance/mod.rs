@@ -6,12 +6,14 @@
 mod cases;
 mod fused;
 mod perf;
+mod shared;
 
-pub use cases::cases;
 pub use perf::{PerfCase, perf_cases, single_cases, stream_bandwidth};
 
 use crate::backend::{Backend, Error, Precision, check_supported, cpu::Cpu};
-use crate::plan::{Buf, Elem, KvDecl, KvType, Op, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse};
+use crate::plan::{
+    Buf, Elem, FusedKind, KvDecl, KvType, Op, OpKind, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse,
+};
 use crate::quant::GgmlType;
 use crate::quant::{self, Random, random_blocks};
 use bytes::Bytes;
@@ -26,9 +28,9 @@ const SENTINEL: f32 = -12345.5;
 
 /// One case: a plan, its inputs and its steps.
 pub struct Case {
-    /// The operation: [`Op::stem`].
-    pub stem: &'static str,
-    /// Shapes and types, unique within the stem.
+    /// The operation that the case is about.
+    pub op: OpKind,
+    /// Shapes and types, unique within the operation.
     pub name: String,
     /// Weight type, where the case is about one.
     pub ty: Option<GgmlType>,
@@ -36,6 +38,11 @@ pub struct Case {
     /// equality. What a backend declares as its [`Precision`] may widen it.
     pub limit: f64,
     build: Box<dyn Fn(&mut Setup) + Send + Sync>,
+}
+
+/// Every case.
+pub fn cases() -> Vec<Case> {
+    cases::cases().into_iter().chain(fused::cases()).collect()
 }
 
 /// What a case's builder fills in.
@@ -159,9 +166,9 @@ impl Case {
     /// The case's plan as `backend` is to run it; the backend's refusal if it cannot.
     fn plan_for(&self, setup: &Setup, backend: &dyn Backend) -> Result<Plan, String> {
         let mut plan = setup.plan.clone();
-        if fused(self.stem) {
-            let refusal = fused_into(&mut plan, self.stem, backend);
-            let used = |s: &Step| plan.ops(plan.phase(s.n_tokens())).iter().any(|op| op.stem() == self.stem);
+        if let OpKind::Fused(kind) = self.op {
+            let refusal = fused_into(&mut plan, kind, backend);
+            let used = |s: &Step| s.ops(&plan).1.iter().any(|op| op.kind() == self.op);
             if !setup.steps.iter().any(used) {
                 return Err(refusal.unwrap_or_else(|| "does not match the pattern".to_string()));
             }
@@ -187,7 +194,7 @@ impl Case {
         setup.run_bare(backend)?;
         let mut worst = 0.0f64;
         for (i, step) in setup.steps.iter().enumerate() {
-            let phase = plan.phase(step.n_tokens());
+            let phase = step.phase();
             let precision = plan.ops(phase).iter().map(|op| backend.precision(&plan, op, phase)).max();
             let limit = match precision {
                 Some(Precision::F16) => self.limit.max(F16_LIMIT),
@@ -213,7 +220,7 @@ impl Case {
         reference: &mut Cpu,
         backend: &mut dyn Backend,
     ) -> Result<Result<f64, String>, Error> {
-        let ops = plan.ops(plan.phase(step.n_tokens()));
+        let ops = plan.ops(step.phase());
         let written: Vec<Buf> = ops.iter().flat_map(Op::writes).collect();
         let read: Vec<Buf> = ops.iter().flat_map(Op::reads).collect();
         let mut worst = 0.0f64;
@@ -225,7 +232,7 @@ impl Case {
             backend.read(b, &mut got)?;
             let used = plan.used_len(b, step);
             // A fused operation may leave anything in the rows of buffers between its parts.
-            let scratch = fused(self.stem) && !read.contains(&b) && !decl.name.starts_with("guard");
+            let scratch = matches!(self.op, OpKind::Fused(_)) && !read.contains(&b) && !decl.name.starts_with("guard");
             if !written.contains(&b) && !scratch {
                 if let Some(i) = differs(&got, &before) {
                     return Ok(Err(format!("buffer {} is not the operation's, element {i} was written", decl.name)));
@@ -260,7 +267,7 @@ impl Case {
         for step in &setup.steps {
             setup.run_step(a, step)?;
             setup.run_step(b, step)?;
-            for buf in plan.ops(plan.phase(step.n_tokens())).iter().flat_map(Op::writes) {
+            for buf in plan.ops(step.phase()).iter().flat_map(Op::writes) {
                 let mut v = vec![0.0; plan.used_len(buf, step)];
                 let mut w = v.clone();
                 a.read(buf, &mut v)?;
@@ -331,23 +338,19 @@ impl Agreement {
     }
 }
 
-/// Fuses `plan` for `backend`, but only into operations of this stem. Returns the backend's refusal, if it gave one.
-fn fused_into(plan: &mut Plan, stem: &str, backend: &dyn Backend) -> Option<String> {
+/// Fuses `plan` for `backend`, but only into operations of this kind. Returns the backend's refusal, if it gave one.
+fn fused_into(plan: &mut Plan, kind: FusedKind, backend: &dyn Backend) -> Option<String> {
     let mut refusal = None;
     fuse(plan, |plan, op, phase| {
         let verdict = backend.supports(plan, op, phase);
-        if op.stem() == stem
+        if op.kind() == kind.into()
             && let Err(why) = &verdict
         {
             refusal = Some(why.to_string());
         }
-        op.stem() == stem && verdict.is_ok()
+        op.kind() == kind.into() && verdict.is_ok()
     });
     refusal
-}
-
-fn fused(stem: &str) -> bool {
-    crate::plan::fused_stems().any(|s| s == stem)
 }
 
 /// The first element whose bits differ.

@@ -1,17 +1,18 @@
-use super::Session;
-use crate::backend::{self, Backend, DeviceChoice, Error, cpu::Cpu, gib};
+use super::{DoesNotFit, LoadError, LoadEvent, LoadNotice, Session};
+use crate::backend::{self, Backend, DeviceChoice, cpu::Cpu};
 use crate::gguf::{Gguf, Watch};
-use crate::model::{self, Model, PlanOptions};
+use crate::model::{Model, PlanOptions};
 use crate::plan::{DECODE_TOKENS, KvType, Plan, fuse};
 use std::path::Path;
-use thiserror::Error as ThisError;
 
 /// How a model is loaded.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LoadOptions {
+    /// What it runs on.
     pub device: DeviceChoice,
     /// Context in tokens; without it the model's own, lowered to what fits in memory.
     pub n_ctx: Option<u32>,
+    /// Number format of the KV cache.
     pub kv: KvType,
     /// The most tokens of one prefill step.
     pub chunk: u32,
@@ -26,80 +27,52 @@ impl Default for LoadOptions {
     }
 }
 
-#[derive(Debug, ThisError)]
-pub enum LoadError {
-    #[error(transparent)]
-    Model(#[from] model::Error),
-    #[error(transparent)]
-    Backend(#[from] Error),
-    #[error("a context of {n_ctx} tokens: expected 1 to {most}")]
-    Context { n_ctx: u32, most: u32 },
-    /// The message names the context, what it needs, what there is, and what would fit.
-    #[error("{what}")]
-    Memory {
-        what: String,
-        /// The largest context that fits; 0 if none does.
-        fits: u32,
-    },
-    /// A device asked for by name refused, and the CPU would not.
-    #[error("{0}; --device cpu can run it")]
-    Refused(Box<LoadError>),
-}
-
 /// Contexts that are lowered to fit are multiples of this.
 const CONTEXT_STEP: u32 = 256;
-/// Bytes from which on what a context takes is said before it is allocated: below, it is there in a moment.
-const STATED: u64 = 1 << 30;
+/// Bytes from which on a context is announced before it is allocated: less is allocated in a moment.
+const LARGE: u64 = 1 << 30;
 /// The most slots that a KV cache may have.
 const MAX_CONTEXT: u32 = 1 << 24;
 
 /// A model on a device.
 pub struct Loaded {
+    /// Its hyperparameters, and the file.
     pub model: Model,
+    /// The weights on the device, with an empty KV cache.
     pub session: Session,
-    /// What the user should know: a device that could not run the model, a context that was lowered, or one that exceeds what
-    /// the model was trained for.
-    pub notices: Vec<String>,
+    /// What the user should know, in order.
+    pub notices: Vec<LoadNotice>,
 }
 
 /// Opens the model file, then [`load_model`].
-pub fn load(path: &Path, options: &LoadOptions, progress: &mut dyn FnMut(u64, u64)) -> Result<Loaded, LoadError> {
-    let gguf = Gguf::open(path).map_err(model::Error::from)?;
-    load_model(Model::new(gguf)?, options, progress)
+///
+/// Errors: the file's; those of [`load_model`].
+pub fn load(path: &Path, options: &LoadOptions, on_event: &mut dyn FnMut(LoadEvent)) -> Result<Loaded, LoadError> {
+    load_model(Model::new(Gguf::open(path)?)?, options, on_event)
 }
 
 /// Opens the device, chooses the context, fuses the plan and loads the weights. [`DeviceChoice::Auto`] tries all GPUs, then the
-/// CPU. `progress` is told the bytes of weights done and to do.
+/// CPU.
+///
+/// Errors: a tensor that is missing, of another shape or without a use; a device that is not there or cannot run the model; a
+/// context that does not fit.
 pub fn load_model(
     model: Model,
     options: &LoadOptions,
-    progress: &mut dyn FnMut(u64, u64),
+    on_event: &mut dyn FnMut(LoadEvent),
 ) -> Result<Loaded, LoadError> {
-    load_model_stating(model, options, &mut Report { state: &mut |_| {}, progress })
-}
-
-/// What a load tells while it goes on.
-pub struct Report<'a> {
-    /// Told what a large context asked for takes, before any of it is allocated.
-    pub state: &'a mut dyn FnMut(&str),
-    /// Told the bytes of weights done and to do.
-    pub progress: &'a mut dyn FnMut(u64, u64),
-}
-
-/// [`load_model`], stating what it takes.
-pub fn load_model_stating(model: Model, options: &LoadOptions, report: &mut Report) -> Result<Loaded, LoadError> {
     // A plan of the smallest context finds what is wrong with the tensors before any device is opened.
     let smallest = planned(&model, options, 1)?;
     match options.device {
         DeviceChoice::Auto => {
             let gpus = backend::available().into_iter().filter(|device| device.is_gpu);
             let gpus = gpus.filter_map(|gpu| gpu.id.parse().ok());
-            load_on_first(&gpus.chain([DeviceChoice::Cpu]).collect::<Vec<_>>(), model, options, report)
+            load_on_first(&gpus.collect::<Vec<_>>(), DeviceChoice::CPU, model, options, on_event)
         }
-        device => {
+        device @ DeviceChoice::Named(_) => {
             let mut notices = vec![];
-            let session = load_on(device, &model, options, &mut notices, report).map_err(|e| {
-                let helps = device != DeviceChoice::Cpu && is_refusal(&e);
+            let session = load_on(device, &model, options, &mut notices, on_event).map_err(|e| {
+                let helps = device != DeviceChoice::CPU && e.is_refusal();
                 let helps = helps && backend::check_supported(&Cpu::default(), &smallest).is_ok();
                 if helps { LoadError::Refused(Box::new(e)) } else { e }
             })?;
@@ -108,57 +81,84 @@ pub fn load_model_stating(model: Model, options: &LoadOptions, report: &mut Repo
     }
 }
 
-/// Whether the device is to blame: another one may do.
-fn is_refusal(e: &LoadError) -> bool {
-    matches!(e, LoadError::Backend(_) | LoadError::Memory { fits: 0, .. })
-}
-
-/// Loads the model on the first of `devices` that can run it.
-fn load_on_first(
-    devices: &[DeviceChoice],
+/// [`load_model`] on a backend of the caller's own, in place of [`LoadOptions::device`].
+///
+/// Errors: those of [`load_model`].
+pub fn load_model_on(
+    backend: Box<dyn Backend>,
     model: Model,
     options: &LoadOptions,
-    report: &mut Report,
+    on_event: &mut dyn FnMut(LoadEvent),
+) -> Result<Loaded, LoadError> {
+    let mut notices = vec![];
+    let session = load_into(backend, &model, options, &mut notices, on_event)?;
+    Ok(Loaded { model, session, notices })
+}
+
+/// Loads the model on the first of `devices` that can run it, or on the last one.
+fn load_on_first(
+    devices: &[DeviceChoice],
+    last: DeviceChoice,
+    model: Model,
+    options: &LoadOptions,
+    on_event: &mut dyn FnMut(LoadEvent),
 ) -> Result<Loaded, LoadError> {
     let mut refusals = vec![];
     for (i, device) in devices.iter().enumerate() {
         let mut notices = vec![];
-        match (load_on(*device, &model, options, &mut notices, report), devices.get(i + 1)) {
-            (Ok(session), _) => return Ok(Loaded { model, session, notices: [refusals, notices].concat() }),
-            (Err(e), Some(next)) if is_refusal(&e) => refusals.push(match next {
-                DeviceChoice::Cpu => format!("{e}: using the CPU"),
-                _ => format!("{e}: trying the next device"),
-            }),
-            (Err(e), _) => return Err(e),
+        match load_on(*device, &model, options, &mut notices, on_event) {
+            Ok(session) => {
+                refusals.extend(notices);
+                return Ok(Loaded { model, session, notices: refusals });
+            }
+            Err(error) if error.is_refusal() => {
+                let next = devices.get(i + 1).copied().unwrap_or(last);
+                refusals.push(LoadNotice::DeviceRefused { error, next });
+            }
+            Err(error) => return Err(error),
         }
     }
-    Err(Error::Step("no device to load the model on".to_string()).into())
+    let session = load_on(last, &model, options, &mut refusals, on_event)?;
+    Ok(Loaded { model, session, notices: refusals })
 }
 
 fn load_on(
     choice: DeviceChoice,
     model: &Model,
     options: &LoadOptions,
-    notices: &mut Vec<String>,
-    report: &mut Report,
+    notices: &mut Vec<LoadNotice>,
+    on_event: &mut dyn FnMut(LoadEvent),
 ) -> Result<Session, LoadError> {
-    let mut device = backend::open(choice)?;
+    load_into(backend::open(choice)?, model, options, notices, on_event)
+}
+
+fn load_into(
+    mut device: Box<dyn Backend>,
+    model: &Model,
+    options: &LoadOptions,
+    notices: &mut Vec<LoadNotice>,
+    on_event: &mut dyn FnMut(LoadEvent),
+) -> Result<Session, LoadError> {
     let n_ctx = choose_context(model, options, &*device, notices)?;
     let mut plan = planned(model, options, n_ctx)?;
     fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
     backend::check_supported(&*device, &plan)?;
     let needs = device.footprint(&plan);
-    if options.n_ctx.is_some() && needs.total() >= STATED {
-        let of = device.memory().map_or(String::new(), |memory| format!(" of {} free", gib(memory.free)));
-        (report.state)(&format!("a context of {n_ctx} tokens takes {}{of} on {}", needs.text(), device.name()));
+    if options.n_ctx.is_some() && needs.total() >= LARGE {
+        let free = device.memory().map(|memory| memory.free);
+        on_event(LoadEvent::LargeContext { device: device.name(), n_ctx, needs, free });
     }
     let weights = model.weights(&plan)?;
     let total = plan.weight_bytes();
-    device.load(&plan, &weights, &mut |done| (report.progress)(done, total))?;
+    device.load(&plan, &weights, &mut |done| on_event(LoadEvent::Weights { done, total }))?;
     let watch = model.gguf().map(|gguf| gguf.watch().clone()).unwrap_or_default();
-    watch.check().map_err(model::Error::from)?; // what was loaded may not be what was checked
-    let in_place = choice == DeviceChoice::Cpu;
-    Ok(Session::new(device, plan, if in_place { watch } else { Watch::default() }))
+    watch.check()?; // what was loaded may not be what was checked
+    let watch = if device.reads_mapped_weights() { watch } else { Watch::default() };
+    let ops = device.on_reference();
+    if !ops.is_empty() {
+        notices.push(LoadNotice::OnReference { device: device.name(), ops });
+    }
+    Ok(Session::new(device, plan, watch))
 }
 
 fn planned(model: &Model, options: &LoadOptions, n_ctx: u32) -> Result<Plan, LoadError> {
@@ -172,17 +172,15 @@ fn choose_context(
     model: &Model,
     options: &LoadOptions,
     device: &dyn Backend,
-    notices: &mut Vec<String>,
+    notices: &mut Vec<LoadNotice>,
 ) -> Result<u32, LoadError> {
-    let trained = model.config.n_ctx_train;
-    let wanted = options.n_ctx.unwrap_or(trained.min(MAX_CONTEXT));
+    let n_ctx_train = model.config.n_ctx_train;
+    let wanted = options.n_ctx.unwrap_or(n_ctx_train.min(MAX_CONTEXT));
     if wanted == 0 || wanted > MAX_CONTEXT {
         return Err(LoadError::Context { n_ctx: wanted, most: MAX_CONTEXT });
     }
-    if wanted > trained {
-        notices.push(format!(
-            "a context of {wanted} tokens: the model was trained for {trained} positions, quality drops beyond"
-        ));
+    if wanted > n_ctx_train {
+        notices.push(LoadNotice::BeyondTraining { n_ctx: wanted, n_ctx_train });
     }
     let footprint = |n_ctx| Ok::<_, LoadError>(device.footprint(&planned(model, options, n_ctx)?));
     let Some(memory) = device.memory() else {
@@ -202,16 +200,11 @@ fn choose_context(
         }
     }
     let fits = low * CONTEXT_STEP;
-    let most = match fits {
-        0 => "no context fits".to_string(),
-        fits => format!("the most that fits is -c {fits}"),
-    };
-    let (name, free) = (device.name(), gib(memory.free));
-    let what = format!("a context of {wanted} tokens needs {}, {name} has {free} free; {most}", needs.text());
+    let does_not_fit = DoesNotFit { device: device.name(), wanted, needs, free: memory.free, fits };
     if options.n_ctx.is_some() || fits == 0 {
-        return Err(LoadError::Memory { what, fits });
+        return Err(LoadError::Memory { misfit: does_not_fit });
     }
-    notices.push(format!("context lowered to {fits} tokens: {what}"));
+    notices.push(LoadNotice::ContextLowered { n_ctx: fits, own: does_not_fit });
     Ok(fits)
 }
 
@@ -221,8 +214,10 @@ mod tests {
     use crate::model::{Shape, Synth};
     use crate::quant::GgmlType;
 
-    /// No machine has so many.
-    const ABSENT: DeviceChoice = DeviceChoice::Wgpu(Some(9999));
+    /// No machine has that many adapters.
+    fn absent() -> DeviceChoice {
+        "wgpu:9999".parse().expect("a name")
+    }
 
     fn tiny() -> Model {
         let shape = Shape::find("smollm2-135m").expect("a known shape");
@@ -235,18 +230,20 @@ mod tests {
     fn the_next_device_takes_over() {
         let options = LoadOptions { n_ctx: Some(16), ..LoadOptions::default() };
         let try_on = |devices: &[DeviceChoice], options: &LoadOptions| {
-            load_on_first(devices, tiny(), options, &mut Report { state: &mut |_| {}, progress: &mut |_, _| {} })
+            let (last, first) = devices.split_last().expect("a device");
+            load_on_first(first, *last, tiny(), options, &mut |_| {})
         };
         let load = |devices: &[DeviceChoice]| try_on(devices, &options);
-        let loaded = load(&[ABSENT, ABSENT, DeviceChoice::Cpu]).expect("the CPU runs it");
+        let loaded = load(&[absent(), absent(), DeviceChoice::CPU]).expect("the CPU runs it");
         assert_eq!(loaded.session.device(), "cpu");
         assert_eq!(loaded.notices.len(), 2);
-        assert!(loaded.notices[0].contains("wgpu") && loaded.notices[0].ends_with(": trying the next device"));
-        assert!(loaded.notices[1].ends_with(": using the CPU"), "{:?}", loaded.notices);
-        assert!(load(&[DeviceChoice::Cpu, ABSENT]).expect("the CPU runs it").notices.is_empty());
-        assert!(load(&[ABSENT]).is_err());
+        let notices: Vec<String> = loaded.notices.iter().map(LoadNotice::to_string).collect();
+        assert!(notices[0].contains("wgpu") && notices[0].ends_with(": trying the next device"), "{notices:?}");
+        assert!(notices[1].ends_with(": using the CPU"), "{notices:?}");
+        assert!(load(&[DeviceChoice::CPU, absent()]).expect("the CPU runs it").notices.is_empty());
+        assert!(load(&[absent()]).is_err());
         // A context that is too large is the user's choice: no other device makes up for it.
-        let refused = try_on(&[DeviceChoice::Cpu, ABSENT], &LoadOptions { n_ctx: Some(0), ..options.clone() });
+        let refused = try_on(&[DeviceChoice::CPU, absent()], &LoadOptions { n_ctx: Some(0), ..options.clone() });
         assert!(matches!(refused, Err(LoadError::Context { .. })));
     }
 }

@@ -1,10 +1,11 @@
+use crate::plan::argmax;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use std::collections::{HashMap, VecDeque};
 use thiserror::Error;
 
 /// Logits that nothing can be chosen from, or that no likelihood can be computed of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("the model's logits are not finite (--check-tensors looks for the cause)")]
+#[error("the model's logits are not finite")]
 pub struct NotFinite;
 
 /// Errors: every logit is NaN or infinitely small.
@@ -31,6 +32,7 @@ pub struct SamplerOptions {
     pub presence_penalty: f32,
     /// Subtracted once per occurrence among the recent tokens; 0 is neutral.
     pub frequency_penalty: f32,
+    /// Makes the choices repeatable.
     pub seed: u64,
 }
 
@@ -58,6 +60,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
+    /// A sampler that has seen no text.
     pub fn new(options: SamplerOptions) -> Sampler {
         let rng = ChaCha12Rng::seed_from_u64(options.seed);
         Sampler { options, recent: VecDeque::new(), rng }
@@ -92,7 +95,7 @@ impl Sampler {
         check_logits(logits)?;
         self.penalize(logits);
         if self.options.temperature == 0.0 {
-            return Ok(crate::backend::cpu::argmax(logits) as u32);
+            return Ok(argmax(logits) as u32);
         }
         let kept = self.candidates(logits);
         let mut at = self.rng.random_range(0.0..1.0) * kept.iter().map(|(_, p)| p).sum::<f64>();

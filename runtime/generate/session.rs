@@ -1,6 +1,6 @@
-use crate::backend::{Backend, Error};
+use super::Error;
+use crate::backend::Backend;
 use crate::gguf::Watch;
-use crate::model::llama::{LOGITS, NEXT};
 use crate::plan::{Buf, NEXT_TOKEN, Plan, Step};
 
 /// Which rows of logits [`Session::feed`] wants.
@@ -33,16 +33,18 @@ impl Session {
     /// # Panics
     /// If the plan has no logits.
     pub fn new(backend: Box<dyn Backend>, plan: Plan, watch: Watch) -> Session {
-        let find = |name: &str| plan.find_buf(name).expect("a language model's plan has logits");
-        let (logits_buf, next_buf) = (find(LOGITS), find(NEXT));
+        let head = plan.head.expect("a language model's plan has logits");
+        let (logits_buf, next_buf) = (head.logits, head.next);
         let n_vocab = plan[logits_buf].cols;
         Session { backend, plan, watch, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
     }
 
+    /// What the session runs on: `cpu`, `cuda:0`, ...
     pub fn device(&self) -> String {
         self.backend.name()
     }
 
+    /// The plan that the backend executes.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -57,6 +59,7 @@ impl Session {
         self.plan.kv.slots - self.n_past
     }
 
+    /// The length of the vocabulary.
     pub fn n_vocab(&self) -> u32 {
         self.n_vocab
     }
@@ -69,6 +72,8 @@ impl Session {
     /// Appends `tokens` to the sequence in steps as large as the plan allows. After each step `on_step` is told how many of
     /// them are done, and gets the step's logits, one row of `n_vocab` per token, if `outputs` is [`Outputs::All`]
     /// (else an empty slice). It may stop the work by returning false.
+    ///
+    /// Errors: more tokens than fit; a token outside the vocabulary; the device's; a model file that has changed.
     pub fn feed(
         &mut self,
         tokens: &[u32],
@@ -76,8 +81,8 @@ impl Session {
         mut on_step: impl FnMut(usize, &[f32]) -> bool,
     ) -> Result<(), Error> {
         if tokens.len() > self.room() as usize {
-            let all = self.n_past as usize + tokens.len();
-            return Err(Error::Step(format!("{all} tokens, the context holds {}", self.plan.kv.slots)));
+            let n_tokens = self.n_past as usize + tokens.len();
+            return Err(Error::ContextFull { n_tokens, n_ctx: self.plan.kv.slots as usize });
         }
         let most = match outputs {
             Outputs::Last => self.plan.max_tokens,
@@ -93,7 +98,7 @@ impl Session {
                 Outputs::Last => vec![n - 1],
                 Outputs::All => (0..n).collect(),
             };
-            self.watch.check().map_err(|e| Error::Step(e.to_string()))?;
+            self.watch.check().map_err(Error::Changed)?;
             let step = Step::sequence(chunk, self.n_past, &rows);
             self.backend.run(&step.within(self.plan.window.unwrap_or(u32::MAX)))?;
             self.n_past += n;

@@ -10,13 +10,32 @@ use std::fmt::Display;
 pub enum Error {
     /// The file as a whole: it cannot be read, its header is wrong, it ends too early.
     #[error("{file}: {problem}")]
-    File { file: String, problem: String },
+    File {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// One metadata key.
     #[error("{file}: key {key}: {problem}")]
-    Key { file: String, key: String, problem: String },
+    Key {
+        /// The file.
+        file: String,
+        /// Its name.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// One tensor.
     #[error("{file}: tensor {tensor}: {problem}")]
-    Tensor { file: String, tensor: String, problem: String },
+    Tensor {
+        /// The file.
+        file: String,
+        /// Its name.
+        tensor: String,
+        /// What is wrong.
+        problem: String,
+    },
 }
 
 /// What an [`Error`] is about, before the file's name is put in front of it.

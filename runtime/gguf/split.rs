@@ -74,7 +74,7 @@ pub(super) fn merge(mut parts: Vec<Gguf>) -> Result<Gguf, Error> {
             tensor.part = no;
             if let Some(&before) = model.tensor_index.get(&tensor.name) {
                 let file = &model.files[model.tensors[before].part];
-                let problem = format_args!("is in {} too", excerpt(file));
+                let problem = format!("is in {} too", excerpt(file));
                 return Err(Subject::Tensor(&tensor.name).error(&part.files[0], problem));
             }
             model.tensor_index.insert(tensor.name.clone(), model.tensors.len());

@@ -16,7 +16,9 @@ const MAX_DIMS: u32 = 4;
 /// A tensor of the file. Its data is a view of the file, not a copy, and may be unaligned in memory.
 #[derive(Debug, Clone)]
 pub struct Tensor {
+    /// Its name.
     pub name: String,
+    /// The type of its blocks.
     pub ty: GgmlType,
     /// 1 to 4 dimensions, none of them zero, the contiguous one first: a matrix (rows, columns) is `[columns, rows]`.
     pub shape: Vec<u64>,

@@ -9,6 +9,7 @@ use super::error::excerpt;
 /// The type of a metadata value; `ty as u32` is its id in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
+#[allow(missing_docs)] // each is the name of a type
 pub enum ValueType {
     U8 = 0,
     I8 = 1,
@@ -64,6 +65,7 @@ impl fmt::Display for ValueType {
 
 /// One metadata value. Strings and arrays are views of the file.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // each is the name of a type
 pub enum Value {
     U8(u8),
     I8(i8),

@@ -1,7 +1,9 @@
-use super::{Error, RopeScaling};
-use crate::gguf::{FromValue, Gguf, excerpt};
+use super::planner::TOKEN_EMBD;
+use super::{Architecture, Error, RopeScaling};
+use crate::gguf::{FromValue, Gguf};
+use std::fmt::Display;
 
-/// Hyperparameters of a Llama model, checked: nothing is zero, every division is even.
+/// Hyperparameters of a model, checked: nothing is zero, every division is even.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// What the file calls itself, or its path.
@@ -39,115 +41,130 @@ pub(super) use crate::plan::MAX_HEAD_DIM;
 pub(super) const MAX_VOCAB: u64 = 1 << 24;
 
 impl Config {
-    pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
-        let arch: &str = gguf.required("general.architecture")?;
-        if arch != "llama" {
-            let what = format!("{}, only llama can be run", excerpt(arch));
-            return Err(gguf.key_error("general.architecture", what).into());
-        }
-        let read = Reader { gguf };
-        let experts = read.or("llama.expert_count", 0u32)?;
+    /// What all families share: the window is None, which a family that has one sets.
+    pub(super) fn read(read: &Reader) -> Result<Config, Error> {
+        let gguf = read.gguf;
+        const EXPERTS: &str = "expert_count";
+        let experts = read.or(EXPERTS, 0u32)?;
         if experts > 0 {
-            return Err(gguf
-                .key_error("llama.expert_count", format!("{experts}, mixtures of experts cannot be run"))
-                .into());
+            return Err(read.error(EXPERTS, format!("{experts}, mixtures of experts cannot be run")));
         }
-        let n_layers = read.count("llama.block_count", None, MAX_LAYERS)?;
-        let n_embd = read.count("llama.embedding_length", None, MAX_WIDTH)?;
-        let n_heads = read.count("llama.attention.head_count", None, MAX_WIDTH)?;
-        let n_kv_heads = read.count("llama.attention.head_count_kv", Some(n_heads), MAX_WIDTH)?;
+        const HEADS: &str = "attention.head_count";
+        const KV_HEADS: &str = "attention.head_count_kv";
+        const KEY_DIM: &str = "attention.key_length";
+        const VALUE_DIM: &str = "attention.value_length";
+        const WIDTH: &str = "embedding_length";
+        const ROPE_DIM: &str = "rope.dimension_count";
+        let n_layers = read.count("block_count", None, MAX_LAYERS)?;
+        let n_embd = read.count(WIDTH, None, MAX_WIDTH)?;
+        let n_heads = read.count(HEADS, None, MAX_WIDTH)?;
+        let n_kv_heads = read.count(KV_HEADS, Some(n_heads), MAX_WIDTH)?;
         if !n_heads.is_multiple_of(n_kv_heads) {
-            let what = format!("{n_kv_heads}, does not divide llama.attention.head_count {n_heads}");
-            return Err(gguf.key_error("llama.attention.head_count_kv", what).into());
+            let what = format!("{n_kv_heads}, does not divide {} {n_heads}", read.key(HEADS));
+            return Err(read.error(KV_HEADS, what));
         }
         let by_width = n_embd.is_multiple_of(n_heads).then_some(n_embd / n_heads);
-        if by_width.is_none() && gguf.get("llama.attention.key_length").is_none() {
-            let what = format!("{n_heads}, does not divide llama.embedding_length {n_embd}");
-            return Err(gguf.key_error("llama.attention.head_count", what).into());
+        if by_width.is_none() && !read.has(KEY_DIM) {
+            let what = format!("{n_heads}, does not divide {} {n_embd}", read.key(WIDTH));
+            return Err(read.error(HEADS, what));
         }
-        let head_dim = read.count("llama.attention.key_length", by_width, MAX_HEAD_DIM)?;
-        let value_dim = read.count("llama.attention.value_length", Some(head_dim), MAX_HEAD_DIM)?;
+        let head_dim = read.count(KEY_DIM, by_width, MAX_HEAD_DIM)?;
+        let value_dim = read.count(VALUE_DIM, Some(head_dim), MAX_HEAD_DIM)?;
         if value_dim != head_dim {
             let what = format!("{value_dim}, only the key length ({head_dim}) can be run");
-            return Err(gguf.key_error("llama.attention.value_length", what).into());
+            return Err(read.error(VALUE_DIM, what));
         }
         if n_heads as u64 * head_dim as u64 > MAX_WIDTH as u64 {
             let what = format!("{n_heads} heads of {head_dim} elements, at most {MAX_WIDTH} in all");
-            return Err(gguf.key_error("llama.attention.head_count", what).into());
+            return Err(read.error(HEADS, what));
         }
-        let rope_dim = read.count("llama.rope.dimension_count", Some(head_dim), head_dim)?;
+        let rope_dim = read.count(ROPE_DIM, Some(head_dim), head_dim)?;
         if !rope_dim.is_multiple_of(2) {
-            let what = format!("{rope_dim}, expected an even number");
-            return Err(gguf.key_error("llama.rope.dimension_count", what).into());
+            return Err(read.error(ROPE_DIM, format!("{rope_dim}, expected an even number")));
         }
-        let embedding = gguf
-            .tensor(super::llama::TOKEN_EMBD)
-            .ok_or_else(|| gguf.tensor_error(super::llama::TOKEN_EMBD, "is missing"))?;
+        if rope_dim != head_dim && !read.arch.partial_rope {
+            return Err(read.error(ROPE_DIM, format!("{rope_dim}, only the head size ({head_dim}) can be run")));
+        }
+        let embedding = gguf.tensor(TOKEN_EMBD).ok_or_else(|| gguf.tensor_error(TOKEN_EMBD, "is missing"))?;
         let n_vocab = embedding.shape.get(1).copied().unwrap_or(1);
         if n_vocab > MAX_VOCAB {
-            let what = format!("{n_vocab} rows, at most {MAX_VOCAB}");
-            return Err(gguf.tensor_error(super::llama::TOKEN_EMBD, what).into());
+            return Err(gguf.tensor_error(TOKEN_EMBD, format!("{n_vocab} rows, at most {MAX_VOCAB}")).into());
         }
-        if let Some(n) = gguf.u64("llama.vocab_size")?.filter(|n| *n != n_vocab) {
-            let what = format!("{n}, but token_embd.weight has {n_vocab} rows");
-            return Err(gguf.key_error("llama.vocab_size", what).into());
+        const VOCAB: &str = "vocab_size";
+        if let Some(n) = gguf.u64(&read.key(VOCAB))?.filter(|n| *n != n_vocab) {
+            return Err(read.error(VOCAB, format!("{n}, but {TOKEN_EMBD} has {n_vocab} rows")));
         }
-        let n_ctx_train = read.count("llama.context_length", None, u32::MAX)?;
-        const BASE: &str = "llama.rope.freq_base";
+        let n_ctx_train = read.count("context_length", None, u32::MAX)?;
+        const BASE: &str = "rope.freq_base";
         let rope_base = read.positive(BASE, Some(1e4))?;
-        let rope_scaling = RopeScaling::read(&read, n_ctx_train)?;
+        let rope_scaling = RopeScaling::read(read, n_ctx_train)?;
         if rope_scaling.yarn.is_some() && rope_base <= 1.0 {
-            return Err(gguf.key_error(BASE, format!("{rope_base}, expected more than 1 with YaRN")).into());
+            return Err(read.error(BASE, format!("{rope_base}, expected more than 1 with YaRN")));
         }
         Ok(Config {
-            name: read.or("general.name", gguf.name())?.to_string(),
+            name: gguf.optional("general.name")?.unwrap_or(gguf.name()).to_string(),
             n_layers,
             n_ctx_train,
             n_embd,
-            n_ff: read.count("llama.feed_forward_length", None, MAX_WIDTH)?,
+            n_ff: read.count("feed_forward_length", None, MAX_WIDTH)?,
             n_heads,
             n_kv_heads,
             head_dim,
             rope_dim,
             rope_base,
             rope_scaling,
-            // llama.cpp does not read this key of Llama files; here what a file asks for is done.
-            window: Some(read.or("llama.attention.sliding_window", 0)?).filter(|window| *window > 0),
-            rms_eps: read.positive("llama.attention.layer_norm_rms_epsilon", None)?,
+            window: None,
+            rms_eps: read.positive("attention.layer_norm_rms_epsilon", None)?,
             n_vocab: n_vocab as u32,
         })
     }
 }
 
-/// Reads keys that have defaults and limits.
+/// Reads keys that begin with the architecture's, have defaults and limits.
 pub(super) struct Reader<'a> {
-    pub(super) gguf: &'a Gguf,
+    gguf: &'a Gguf,
+    arch: &'static Architecture,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn or<T: FromValue<'a>>(&self, key: &str, default: T) -> Result<T, Error> {
-        Ok(self.gguf.optional(key)?.unwrap_or(default))
+    pub(super) fn new(gguf: &'a Gguf, arch: &'static Architecture) -> Reader<'a> {
+        Reader { gguf, arch }
+    }
+
+    /// The key of this name in the file.
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.arch.key)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.gguf.get(&self.key(name)).is_some()
+    }
+
+    pub(super) fn error(&self, name: &str, problem: impl Display) -> Error {
+        self.gguf.key_error(&self.key(name), problem).into()
+    }
+
+    fn required<T: FromValue<'a>>(&self, name: &str) -> Result<T, Error> {
+        Ok(self.gguf.required(&self.key(name))?)
+    }
+
+    pub(super) fn or<T: FromValue<'a>>(&self, name: &str, default: T) -> Result<T, Error> {
+        Ok(self.gguf.optional(&self.key(name))?.unwrap_or(default))
     }
 
     /// A number in 1..=most; `default` where the key is missing, if there is one.
-    fn count(&self, key: &str, default: Option<u32>, most: u32) -> Result<u32, Error> {
-        let n = match default {
-            Some(default) => self.or(key, default)?,
-            None => self.gguf.required(key)?,
-        };
+    fn count(&self, name: &str, default: Option<u32>, most: u32) -> Result<u32, Error> {
+        let n = default.map_or_else(|| self.required(name), |default| self.or(name, default))?;
         if n == 0 || n > most {
-            return Err(self.gguf.key_error(key, format!("{n}, expected 1 to {most}")).into());
+            return Err(self.error(name, format!("{n}, expected 1 to {most}")));
         }
         Ok(n)
     }
 
-    pub(super) fn positive(&self, key: &str, default: Option<f32>) -> Result<f32, Error> {
-        let v = match default {
-            Some(default) => self.or(key, default)?,
-            None => self.gguf.required(key)?,
-        };
+    pub(super) fn positive(&self, name: &str, default: Option<f32>) -> Result<f32, Error> {
+        let v: f32 = default.map_or_else(|| self.required(name), |default| self.or(name, default))?;
         if !(v.is_finite() && v > 0.0) {
-            return Err(self.gguf.key_error(key, format!("{v}, expected a positive number")).into());
+            return Err(self.error(name, format!("{v}, expected a positive number")));
         }
         Ok(v)
     }

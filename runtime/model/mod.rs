@@ -2,7 +2,11 @@
 
 mod check;
 mod config;
-pub mod llama;
+mod llama;
+mod planner;
+mod qkv;
+mod qwen2;
+mod qwen3;
 mod rope;
 mod shapes;
 mod synth;
@@ -13,14 +17,47 @@ pub use rope::{RopeScaling, Yarn};
 pub use shapes::{SHAPES, Shape};
 pub use synth::{Synth, SynthTensor, matrix_type};
 
-use crate::gguf::{self, GgmlType, Gguf};
+use crate::gguf::{self, GgmlType, Gguf, excerpt};
 use crate::plan::{KvType, Plan, PlanError, WeightDecl, Weights};
 use crate::quant;
 use bytes::Bytes;
+use config::Reader;
+use planner::ROPE_FREQS;
+use qkv::Slice;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use thiserror::Error;
+
+/// A family of models: how its files are read, and what they compute.
+#[derive(Debug)]
+pub struct Architecture {
+    /// The value of `general.architecture`; the keys of the hyperparameters begin with it.
+    pub key: &'static str,
+    /// What messages call it.
+    pub name: &'static str,
+    /// Whether a part of each head may be rotated.
+    partial_rope: bool,
+    /// [`Config::read`], and what this family adds or refuses.
+    config: fn(&Reader) -> Result<Config, Error>,
+    /// The forward pass.
+    plan: fn(&Model, &PlanOptions) -> Result<Plan, Error>,
+}
+
+/// The families that can be run.
+pub const ARCHITECTURES: [&Architecture; 3] = [&llama::LLAMA, &qwen2::QWEN2, &qwen3::QWEN3];
+
+impl Architecture {
+    /// The architecture of a file. Errors: one that cannot be run, listing those that can.
+    pub fn of(gguf: &Gguf) -> Result<&'static Architecture, Error> {
+        const KEY: &str = "general.architecture";
+        let found: &str = gguf.required(KEY)?;
+        ARCHITECTURES.into_iter().find(|arch| arch.key == found).ok_or_else(|| {
+            let known = ARCHITECTURES.map(|arch| arch.key).join(", ");
+            gguf.key_error(KEY, format!("{}, only {known} can be run", excerpt(found))).into()
+        })
+    }
+}
 
 /// The name under which a plan's weights list the rotation table, which no file holds.
 const ROPE_TABLE: &str = "(rope table)";
@@ -55,6 +92,8 @@ pub type Catalog = BTreeMap<String, (GgmlType, Vec<u64>)>;
 /// A model that can be planned: its hyperparameters and what tensors it has.
 #[derive(Clone, Debug)]
 pub struct Model {
+    /// Its family: what `general.architecture` says.
+    pub arch: &'static Architecture,
     pub config: Config,
     pub catalog: Catalog,
     source: Source,
@@ -63,26 +102,26 @@ pub struct Model {
 /// Where the data of a model's tensors comes from.
 #[derive(Clone, Debug)]
 enum Source {
-    File(Box<Gguf>),
+    /// A file, and the tensors of the catalog that are rows of one of its own.
+    File(Box<Gguf>, BTreeMap<String, Slice>),
     /// Seeded random weights.
-    Random {
-        synth: Synth,
-        tensors: BTreeMap<String, SynthTensor>,
-    },
+    Random { synth: Synth, tensors: BTreeMap<String, SynthTensor> },
 }
 
 impl Model {
     /// Reads and checks the hyperparameters. Tensors are checked by [`Model::plan`].
     pub fn new(gguf: Gguf) -> Result<Model, Error> {
-        let config = Config::from_gguf(&gguf)?;
-        let catalog = gguf.tensors().iter().map(|t| (t.name.clone(), (t.ty, t.shape.clone()))).collect();
-        Ok(Model { config, catalog, source: Source::File(Box::new(gguf)) })
+        let arch = Architecture::of(&gguf)?;
+        let config = (arch.config)(&Reader::new(&gguf, arch))?;
+        let mut catalog = gguf.tensors().iter().map(|t| (t.name.clone(), (t.ty, t.shape.clone()))).collect();
+        let slices = qkv::split(&gguf, &config, &mut catalog)?;
+        Ok(Model { arch, config, catalog, source: Source::File(Box::new(gguf), slices) })
     }
 
     /// The file, if the model comes from one.
     pub fn gguf(&self) -> Option<&Gguf> {
         match &self.source {
-            Source::File(gguf) => Some(gguf),
+            Source::File(gguf, _) => Some(gguf),
             Source::Random { .. } => None,
         }
     }
@@ -94,7 +133,7 @@ impl Model {
 
     fn tensor_error(&self, tensor: &str, problem: impl Display) -> Error {
         let error = match &self.source {
-            Source::File(gguf) => gguf.tensor_error(tensor, problem),
+            Source::File(gguf, _) => gguf.tensor_error(tensor, problem),
             Source::Random { .. } => {
                 let (file, tensor) = (self.config.name.clone(), tensor.to_string());
                 gguf::Error::Tensor { file, tensor, problem: problem.to_string() }
@@ -106,7 +145,7 @@ impl Model {
     /// The model as a list of operations. Every tensor's shape is checked against the hyperparameters; a tensor that the
     /// plan has no use for is refused, since leaving it out would give wrong answers.
     pub fn plan(&self, options: &PlanOptions) -> Result<Plan, Error> {
-        llama::plan(self, options)
+        (self.arch.plan)(self, options)
     }
 
     /// The data of the plan's weights: views of the mapped file, and the rotation table.
@@ -124,7 +163,10 @@ impl Model {
 
     fn tensor_data(&self, name: &str) -> Result<Bytes, Error> {
         let data = match &self.source {
-            Source::File(gguf) => gguf.tensor(name).map(|tensor| tensor.data.clone()),
+            Source::File(gguf, slices) => match slices.get(name) {
+                Some(Slice { tensor, bytes }) => gguf.tensor(tensor).map(|t| t.data.slice(bytes.clone())),
+                None => gguf.tensor(name).map(|tensor| tensor.data.clone()),
+            },
             Source::Random { synth, tensors } => tensors.get(name).map(|tensor| synth.data(tensor).into()),
         };
         data.ok_or_else(|| self.tensor_error(name, "is missing"))
@@ -132,13 +174,13 @@ impl Model {
 
     /// Llama 3.1's divisors of the rotation frequencies, where the file has them: (rope_dim / 2), positive.
     fn rope_factors(&self) -> Result<Option<Vec<f32>>, Error> {
-        let Some((ty, shape)) = self.catalog.get(llama::ROPE_FREQS) else {
+        let Some((ty, shape)) = self.catalog.get(ROPE_FREQS) else {
             return Ok(None);
         };
         let mut factors = vec![0.0; shape.iter().product::<u64>() as usize];
-        quant::decode(*ty, &self.tensor_data(llama::ROPE_FREQS)?, &mut factors);
+        quant::decode(*ty, &self.tensor_data(ROPE_FREQS)?, &mut factors);
         match factors.iter().find(|f| !(f.is_finite() && **f > 0.0)) {
-            Some(f) => Err(self.tensor_error(llama::ROPE_FREQS, format!("holds {f}, expected positive numbers"))),
+            Some(f) => Err(self.tensor_error(ROPE_FREQS, format!("holds {f}, expected positive numbers"))),
             None => Ok(Some(factors)),
         }
     }

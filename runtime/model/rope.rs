@@ -36,30 +36,30 @@ impl RopeScaling {
     /// Reads the keys as llama.cpp does: scaling is linear unless the file says otherwise, and a factor of 0 stands for 1.
     /// Llama 3.1's scaling is not here but in the file's `rope_freqs.weight`.
     pub(super) fn read(read: &Reader, n_ctx_train: u32) -> Result<RopeScaling, Error> {
-        const TYPE: &str = "llama.rope.scaling.type";
+        const TYPE: &str = "rope.scaling.type";
         let kind = read.or(TYPE, "linear")?;
         if !["none", "linear", "yarn"].contains(&kind) {
             let what = format!("{}, only none, linear and yarn can be run", excerpt(kind));
-            return Err(read.gguf.key_error(TYPE, what).into());
+            return Err(read.error(TYPE, what));
         }
-        let keys = ["llama.rope.scaling.factor", "llama.rope.scale_linear"];
-        let given = || keys.into_iter().find(|key| read.gguf.get(key).is_some());
+        let keys = ["rope.scaling.factor", "rope.scale_linear"];
+        let given = || keys.into_iter().find(|key| read.has(key));
         let factor = match (kind != "none").then(given).flatten() {
-            Some(key) if read.gguf.f32(key)? == Some(0.0) => 1.0,
+            Some(key) if read.or(key, 1.0f32)? == 0.0 => 1.0,
             Some(key) => read.positive(key, None)?,
             None => 1.0,
         };
         let yarn = Yarn::read(read, kind == "yarn", n_ctx_train)?;
-        const ATTENTION: &str = "llama.rope.scaling.attn_factor";
+        const ATTENTION: &str = "rope.scaling.attn_factor";
         let mut magnitude = read.positive(ATTENTION, Some(1.0))?;
-        magnitude *= read.positive("llama.rope.scaling.yarn_attn_factor", Some(1.0))?;
+        magnitude *= read.positive("rope.scaling.yarn_attn_factor", Some(1.0))?;
         if yarn.is_some() {
             // The paper's temperature of attention.
             magnitude *= 1.0 + 0.1 * factor.max(1.0).ln();
         }
         if !magnitude.is_finite() {
             let what = "with yarn_attn_factor and the factor it makes inf, expected a finite number";
-            return Err(read.gguf.key_error(ATTENTION, what).into());
+            return Err(read.error(ATTENTION, what));
         }
         Ok(RopeScaling { factor, magnitude, yarn })
     }
@@ -69,20 +69,20 @@ impl Yarn {
     /// `by_default`: whether there is YaRN where the file does not say how much.
     fn read(read: &Reader, by_default: bool, n_ctx_train: u32) -> Result<Option<Yarn>, Error> {
         let default = if by_default { 1.0 } else { 0.0 };
-        const EXTRAPOLATION: &str = "llama.rope.scaling.yarn_ext_factor";
+        const EXTRAPOLATION: &str = "rope.scaling.yarn_ext_factor";
         let extrapolation = match read.or(EXTRAPOLATION, default)? {
             below_zero if below_zero < 0.0 => default, // llama.cpp's way to say nothing
             v if v <= 1.0 => v,
-            v => return Err(read.gguf.key_error(EXTRAPOLATION, format!("{v}, expected at most 1")).into()),
+            v => return Err(read.error(EXTRAPOLATION, format!("{v}, expected at most 1"))),
         };
         if extrapolation == 0.0 {
             return Ok(None);
         }
-        let original = read.or("llama.rope.scaling.original_context_length", n_ctx_train)?;
+        let original = read.or("rope.scaling.original_context_length", n_ctx_train)?;
         Ok(Some(Yarn {
             extrapolation,
-            beta_fast: read.positive("llama.rope.scaling.yarn_beta_fast", Some(32.0))?,
-            beta_slow: read.positive("llama.rope.scaling.yarn_beta_slow", Some(1.0))?,
+            beta_fast: read.positive("rope.scaling.yarn_beta_fast", Some(32.0))?,
+            beta_slow: read.positive("rope.scaling.yarn_beta_slow", Some(1.0))?,
             original_context: if original == 0 { n_ctx_train } else { original },
         }))
     }

@@ -1,6 +1,8 @@
 //! Models of a shape with seeded random weights, in memory or for a file, in pieces of constant size.
 
-use super::{Catalog, Config, Model, RopeScaling, Shape, Source, llama};
+use super::llama::LLAMA;
+use super::planner::{ROPE_FREQS, TOKEN_EMBD};
+use super::{Catalog, Config, Model, RopeScaling, Shape, Source};
 use crate::gguf::{GgmlType, Header};
 use crate::quant::{Random, random_weights};
 use rayon::prelude::*;
@@ -65,7 +67,7 @@ impl Synth {
             tensors.push(SynthTensor { name, ty, shape: shape.to_vec(), index });
         };
         let matrix = |cols| matrix_type(self.ty, cols);
-        add(llama::TOKEN_EMBD.to_string(), matrix(embd), &[embd, s.n_vocab as u64]);
+        add(TOKEN_EMBD.to_string(), matrix(embd), &[embd, s.n_vocab as u64]);
         for layer in 0..s.n_layers {
             let mut part = |part: &str, ty, shape: &[u64]| add(format!("blk.{layer}.{part}.weight"), ty, shape);
             part("attn_norm", GgmlType::F32, &[embd]);
@@ -83,7 +85,7 @@ impl Synth {
             add("output.weight".to_string(), matrix(embd), &[embd, s.n_vocab as u64]);
         }
         if s.rope_factor != 1.0 {
-            add(llama::ROPE_FREQS.to_string(), GgmlType::F32, &[s.head_dim as u64 / 2]);
+            add(ROPE_FREQS.to_string(), GgmlType::F32, &[s.head_dim as u64 / 2]);
         }
         tensors
     }
@@ -93,9 +95,7 @@ impl Synth {
         let n = PIECE.min(tensor.n_elements() - i * PIECE);
         let mut random = Random::stream(self.seed, tensor.index << 32 | i);
         match tensor.shape[..] {
-            [_] if tensor.name == llama::ROPE_FREQS => {
-                self.rope_divisors().into_iter().flat_map(f32::to_le_bytes).collect()
-            }
+            [_] if tensor.name == ROPE_FREQS => self.rope_divisors().into_iter().flat_map(f32::to_le_bytes).collect(),
             [_] => (0..n).flat_map(|_| (1.0 + random.uniform(NORM_SPREAD)).to_le_bytes()).collect(),
             _ => random_weights(tensor.ty, n, (tensor.shape[0] as f32).powf(-0.5), &mut random),
         }
@@ -131,8 +131,9 @@ impl Synth {
     pub fn header(&self) -> Header {
         let s = &self.shape;
         let mut header = Header::default();
-        header.key("general.architecture", "llama");
+        header.key("general.architecture", LLAMA.key);
         header.key("general.name", &*self.name());
+        let key = |name: &str| format!("{}.{name}", LLAMA.key);
         let numbers = [
             ("block_count", s.n_layers),
             ("context_length", s.n_ctx),
@@ -145,9 +146,9 @@ impl Synth {
             ("rope.dimension_count", s.head_dim),
             ("vocab_size", s.n_vocab),
         ];
-        numbers.into_iter().for_each(|(key, n)| header.key(&format!("llama.{key}"), n));
-        header.key("llama.rope.freq_base", s.rope_base);
-        header.key("llama.attention.layer_norm_rms_epsilon", RMS_EPS);
+        numbers.into_iter().for_each(|(name, n)| header.key(&key(name), n));
+        header.key(&key("rope.freq_base"), s.rope_base);
+        header.key(&key("attention.layer_norm_rms_epsilon"), RMS_EPS);
         self.tensors().iter().for_each(|t| header.tensor(&t.name, t.ty, &t.shape));
         header
     }
@@ -173,6 +174,6 @@ impl Synth {
         };
         let tensors: BTreeMap<String, SynthTensor> = self.tensors().into_iter().map(|t| (t.name.clone(), t)).collect();
         let catalog: Catalog = tensors.iter().map(|(name, t)| (name.clone(), (t.ty, t.shape.clone()))).collect();
-        Model { config, catalog, source: Source::Random { synth: self, tensors } }
+        Model { arch: &LLAMA, config, catalog, source: Source::Random { synth: self, tensors } }
     }
 }

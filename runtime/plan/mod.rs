@@ -4,12 +4,12 @@
 //! is the [`Step`], one small table that kernels read from device memory.
 
 mod cost;
-mod fuse;
+mod fused;
 mod op;
 mod step;
 
-pub use cost::{Cost, Load};
-pub use fuse::{fuse, fused_stems};
+pub use cost::{Cost, StepSize};
+pub use fused::{Fused, FusedKind, MatMulAdd, NormGateUpSwiGlu, NormQkvRopeStore, fuse};
 pub use op::*;
 pub use step::{NEXT_TOKEN, Step, StepRow};
 
@@ -162,6 +162,16 @@ pub enum Phase {
     Prefill,
 }
 
+impl Phase {
+    /// Both.
+    pub const ALL: [Phase; 2] = [Phase::Decode, Phase::Prefill];
+
+    /// The phase of a step of this many tokens.
+    pub fn of(n_tokens: u32) -> Phase {
+        if n_tokens <= DECODE_TOKENS { Phase::Decode } else { Phase::Prefill }
+    }
+}
+
 /// A model, ready to load: declarations shared by two lists of operations.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plan {
@@ -177,7 +187,9 @@ pub struct Plan {
     /// The most slots that a token is to attend to, its own included; None: all before it. Steps see to it: [`Step::within`].
     pub window: Option<u32>,
     /// Whether a step may take its tokens from what the device chose: [`NEXT_TOKEN`].
-    pub chains: bool,
+    pub feeds_back: bool,
+    /// Where a language model's results are; None in other plans.
+    pub head: Option<Head>,
     /// Rows of the shortest rotation table: positions are below.
     pub n_positions: u64,
     pub decode: Vec<Op>,
@@ -187,8 +199,17 @@ pub struct Plan {
 #[derive(Debug, Error, PartialEq)]
 #[error("{op}: {what}")]
 pub struct PlanError {
-    pub op: &'static str,
+    pub op: OpKind,
     pub what: String,
+}
+
+/// The results of a language model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// (n_outputs, n_vocab).
+    pub logits: Buf,
+    /// (n_outputs): the most likely token of each row.
+    pub next: Buf,
 }
 
 impl Plan {
@@ -201,7 +222,8 @@ impl Plan {
             max_outputs,
             n_vocab: u64::MAX,
             window: None,
-            chains: false,
+            feeds_back: false,
+            head: None,
             n_positions: u64::MAX,
             decode: vec![],
             prefill: vec![],
@@ -231,29 +253,18 @@ impl Plan {
     pub fn push(&mut self, op: impl Into<Op>) -> Result<(), PlanError> {
         let op = op.into();
         op.check(self)?;
-        match &op {
-            Op::Embed(op) => {
-                self.n_vocab = self.n_vocab.min(self[op.table].rows);
-                self.chains = op.next.is_some();
-            }
-            Op::Rope(op) => self.n_positions = self.n_positions.min(self[op.table].rows),
-            _ => {}
-        }
-        self.decode.push(op.clone());
+        op.operation().bound(self);
+        self.decode.push(op);
         self.prefill.push(op);
         Ok(())
     }
 
     /// The table of the first rotation, fused or not; None if the plan has none.
     pub fn rope_table(&self) -> Option<Weight> {
-        self.decode.iter().flat_map(Op::expand).find_map(|op| match op {
+        self.decode.iter().flat_map(Op::parts).find_map(|op| match op {
             Op::Rope(op) => Some(op.table),
             _ => None,
         })
-    }
-
-    pub fn phase(&self, n_tokens: u32) -> Phase {
-        if n_tokens <= DECODE_TOKENS { Phase::Decode } else { Phase::Prefill }
     }
 
     pub fn ops(&self, phase: Phase) -> &[Op] {
@@ -261,11 +272,6 @@ impl Plan {
             Phase::Decode => &self.decode,
             Phase::Prefill => &self.prefill,
         }
-    }
-
-    pub fn find_buf(&self, name: &str) -> Option<Buf> {
-        let i = self.bufs.iter().position(|b| b.name == name)?;
-        Some(Buf(i as u32))
     }
 
     /// The most rows that `rows` can stand for in one step.

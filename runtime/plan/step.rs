@@ -1,5 +1,6 @@
-use super::Plan;
+use super::{Op, Phase, Plan};
 use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
 
 /// In place of a token id: the token that the device's `Argmax` chose for this row's place among the outputs of an earlier step.
 /// So the choice feeds the next step without a trip to the host.
@@ -30,8 +31,9 @@ pub struct Step {
     pub rows: Vec<StepRow>,
     /// Rows of the output buffers: `rows[..n_outputs]` name them.
     pub n_outputs: u32,
-    /// Run only this many operations, then stop: for comparing any buffer with another backend's.
-    pub stop_after: Option<usize>,
+    /// Run only these operations of the list: for comparing any buffer with another backend's, and for running the others
+    /// elsewhere. None: all.
+    pub ops: Option<Range<usize>>,
 }
 
 impl Step {
@@ -52,7 +54,7 @@ impl Step {
         for (row, &output) in rows.iter_mut().zip(outputs) {
             row.output = output;
         }
-        Step { rows, n_outputs: outputs.len() as u32, stop_after: None }
+        Step { rows, n_outputs: outputs.len() as u32, ops: None }
     }
 
     /// The same with each token seeing at most the last `window` of its slots, its own included: sliding window attention
@@ -70,6 +72,24 @@ impl Step {
         self.rows.len() as u32
     }
 
+    /// Which list of operations it runs.
+    pub fn phase(&self) -> Phase {
+        Phase::of(self.n_tokens())
+    }
+
+    /// The operations of `plan` that it runs, and the index of the first.
+    pub fn ops<'a>(&self, plan: &'a Plan) -> (usize, &'a [Op]) {
+        let all = plan.ops(self.phase());
+        match &self.ops {
+            Some(range) => {
+                let start = range.start.min(all.len());
+                let range = start..range.end.clamp(start, all.len());
+                (range.start, &all[range])
+            }
+            None => (0, all),
+        }
+    }
+
     /// Checks the step against the plan's limits, so that no kernel needs to: an error names the row and the limit.
     pub fn check(&self, plan: &Plan) -> Result<(), String> {
         let n = self.n_tokens();
@@ -82,7 +102,7 @@ impl Step {
         }
         for (i, row) in self.rows.iter().enumerate() {
             let slots = plan.kv.slots;
-            if row.token == NEXT_TOKEN && (!plan.chains || i >= plan.max_outputs as usize) {
+            if row.token == NEXT_TOKEN && (!plan.feeds_back || i >= plan.max_outputs as usize) {
                 return Err(format!("row {i}: the device chooses no token for it"));
             }
             if row.token != NEXT_TOKEN && row.token as u64 >= plan.n_vocab {

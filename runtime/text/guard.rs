@@ -22,7 +22,9 @@ pub const CATEGORIES: [(&str, &str); 11] = [
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
+    /// Who asks.
     User,
+    /// Who answers.
     Agent,
 }
 
@@ -54,6 +56,7 @@ pub fn prompt(turns: &[String]) -> String {
 /// What the model says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
+    /// What the first line says.
     pub is_safe: bool,
     /// Codes, none of a safe message.
     pub categories: Vec<String>,

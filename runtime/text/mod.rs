@@ -26,7 +26,12 @@ use crate::gguf::{self, Gguf};
 pub enum Error {
     /// A metadata key that describes the vocabulary.
     #[error("key {key}: {problem}")]
-    Key { key: &'static str, problem: String },
+    Key {
+        /// Its name.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A text that the tokenizer cannot encode.
     #[error("cannot tokenize: {0}")]
     Encode(String),

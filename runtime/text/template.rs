@@ -142,7 +142,7 @@ impl ChatTemplate {
 /// Runs the engine on a thread of its own, for its stack and its time limit. A run that exceeds the time is left behind.
 fn within_limits<T: Send + 'static>(run: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     let (send, receive) = mpsc::sync_channel(1);
-    let job = move || drop(send.send(run())); // nobody listens any more if it took too long
+    let job = move || drop(send.send(run())); // the receiver is gone if it took too long
     let spawned = thread::Builder::new().name("chat template".to_string()).stack_size(STACK).spawn(job);
     let thread = spawned.map_err(|e| Error::Template(format!("cannot start a thread: {e}")))?;
     match receive.recv_timeout(MAX_TIME) {

@@ -9,6 +9,7 @@ pub struct Detokenizer {
 }
 
 impl Detokenizer {
+    /// A text that has not begun.
     pub fn new() -> Detokenizer {
         Detokenizer::default()
     }

@@ -25,6 +25,7 @@ pub(super) const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum TokenType {
+    /// The file does not say.
     Undefined = 0,
     /// A piece of text.
     Normal = 1,
@@ -34,6 +35,7 @@ pub enum TokenType {
     Control = 3,
     /// Recognized in text before anything else.
     UserDefined = 4,
+    /// Stands for nothing.
     Unused = 5,
     /// One byte, written `<0x0A>`.
     Byte = 6,

@@ -13,7 +13,7 @@ command -v cargo-fuzz > /dev/null || cargo install cargo-fuzz --locked
 export RUSTC_BOOTSTRAP=1
 work=$PWD/.cache/fuzz
 mkdir -p "$work/findings"
-PRONK_SEEDS=$work/seeds cargo test -q --test hostile seeds_are_written > /dev/null
+PRONK_SEEDS=$work/seeds cargo test -q --test it hostile::seeds_are_written > /dev/null
 
 # More memory than 2 GiB, or one input that takes more than 30 s, is a finding.
 limits="-rss_limit_mb=2048 -timeout=30 -max_len=16384 -max_total_time=$((minutes * 60)) -print_final_stats=1"

@@ -1,4 +1,4 @@
-//! Loads PTX files and says which kernels they have, or the first line that is not understood.
+//! Lists the kernels of PTX files, or the first line that is not known.
 //!
 //! `cargo run -p ptx-sim --example load -- FILE.ptx ...`
 

@@ -1,14 +1,16 @@
-//! What can go wrong before a kernel runs, and what stops one that runs.
+//! Errors: PTX that cannot be loaded, calls of the host that cannot be carried out, launches that do not end well.
 
 use thiserror::Error;
 
-/// PTX text that cannot be loaded. The line is the one of the text, counted from 1.
+/// PTX text that cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{module}:{line}: {message}")]
 pub struct LoadError {
     /// The name given to [`crate::Module::load`].
     pub module: String,
+    /// Line of the text, from 1.
     pub line: u32,
+    /// What is wrong there.
     pub message: String,
 }
 
@@ -25,22 +27,30 @@ impl At {
     }
 }
 
-/// A host call that cannot be carried out.
+/// A call of the host that cannot be carried out.
+// The fields are what the messages say.
+#[allow(missing_docs)]
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum HostError {
     #[error("address {address:#x}: {bytes} bytes are not inside one live allocation")]
     BadRange { address: u64, bytes: u64 },
     #[error("allocation of {bytes} bytes: {allocated} of the limit {limit} are in use")]
     OutOfMemory { bytes: u64, allocated: u64, limit: u64 },
+    /// `first`: offset of the first byte without a value.
     #[error("address {address:#x}: {bytes} bytes are read by the host and byte {first} of them was never written")]
     Uninitialized { address: u64, bytes: u64, first: u64 },
 }
 
 /// A launch that was refused or that could not run to its end.
+///
+/// `kernel` is a name, `line` a line of the PTX text from 1, `block` and `thread` are indices (x, y, z).
+#[allow(missing_docs)]
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Fault {
     #[error("{kernel}: {what} {value}, the limit is {limit}")]
     Limit { kernel: String, what: &'static str, value: u64, limit: u64 },
+    #[error("{kernel}: the grid or the block is empty")]
+    Empty { kernel: String },
     #[error("{kernel}: parameters are {given} bytes, the kernel takes {expected}")]
     Params { kernel: String, given: usize, expected: usize },
     #[error("{kernel}: a cooperative grid of {ctas} blocks does not fit, {resident} can be resident")]

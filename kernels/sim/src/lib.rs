@@ -2,56 +2,41 @@
 //!
 //! [`Module::load`] decodes PTX text and refuses what it does not know, with the line. [`Device::launch`] runs a grid of
 //! blocks, warp by warp in lockstep with reconvergence, and returns a [`Report`]: counters and findings.
+//!
+//! A kernel passes through these modules:
+//!
+//! - `parse`: PTX text to a syntax tree,
+//! - `lower`: the tree to operations on rows of 32 lanes (`ir`), with arithmetic from `fp`,
+//! - `module`, `device`: loaded kernels, and the memory and launches of a simulated GPU,
+//! - `exec`: the operations, for all blocks of a grid,
+//! - `check`: memory that records its accesses, and the findings,
+//! - `count`: counters, and a lower bound on the time that a GPU takes.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 // Loops over lanes index several rows at once.
 #![allow(clippy::needless_range_loop)]
 
-mod ast;
-mod atomics;
-mod cfg;
-mod counters;
-mod cta;
+mod check;
+mod config;
+mod count;
 mod device;
 mod error;
 mod exec;
-mod exec_global;
-mod exec_mem;
-mod exec_shared;
-mod exec_warp;
-mod finding;
 mod fp;
 mod ir;
-mod launch;
-mod lex;
 mod lower;
-mod lower_cmp;
-mod lower_cvt;
-mod lower_float;
-mod lower_int;
-mod lower_logic;
-mod lower_mem;
-mod lower_warp;
-mod mem;
-mod mma;
 mod module;
-mod operands;
 mod parse;
-mod parse_body;
-mod printf;
-mod roofline;
-mod rows;
-mod shared;
-mod step;
 mod ty;
-mod warp;
 
-pub use counters::Counters;
-pub use device::{Device, LaunchConfig, Limits, Report};
+pub use check::finding::{Check, Checks, Finding};
+pub use config::{LaunchConfig, Limits};
+pub use count::counters::Counters;
+pub use count::roofline::{GPUS, Gpu, Roofline};
+pub use device::{Device, Report};
 pub use error::{Fault, HostError, LoadError};
-pub use finding::{Check, Checks, Finding};
-pub use ir::Class;
-pub use module::{Kernel, Module, Param};
-pub use roofline::{GPUS, Gpu, Roofline};
+pub use ir::{Class, Param};
+pub use module::{Kernel, Module};
 
 /// The example of the README is a test.
 #[cfg(doctest)]

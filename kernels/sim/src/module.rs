@@ -1,24 +1,15 @@
-//! A loaded module and its kernels.
+//! A loaded module: its kernels, and its variables in global and constant space.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ast::{Init, Space};
 use crate::error::{At, LoadError};
-use crate::ir::Program;
+use crate::ir::{Param, Program};
 use crate::lower::lower;
+use crate::parse::ast::Init;
 use crate::parse::parse;
-
-/// One parameter of a kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Param {
-    pub name: String,
-    /// Bytes from the start of the parameter block.
-    pub offset: u32,
-    pub bytes: u32,
-    pub align: u32,
-}
+use crate::ty::Space;
 
 /// A module variable in global or constant space.
 #[derive(Debug)]
@@ -38,7 +29,7 @@ pub(crate) struct ModuleData {
     kernels: Vec<Arc<Program>>,
 }
 
-/// PTX text, checked and decoded. Cheap to clone.
+/// PTX text, decoded. A clone shares the module.
 #[derive(Debug, Clone)]
 pub struct Module(pub(crate) Arc<ModuleData>);
 
@@ -50,11 +41,14 @@ pub struct Kernel {
 }
 
 impl Module {
-    /// Decodes every kernel. An instruction, modifier or directive that is not known is an error with its line.
+    /// Decodes every kernel. `name` stands in error messages.
+    ///
+    /// Errors: an instruction, modifier or directive that is not known, with its line.
     pub fn load(name: &str, ptx: &str) -> Result<Module, LoadError> {
         load(name, ptx).map_err(|At { line, message }| LoadError { module: name.to_string(), line, message })
     }
 
+    /// The name given to [`Module::load`].
     pub fn name(&self) -> &str {
         &self.0.name
     }
@@ -64,11 +58,13 @@ impl Module {
         &self.0.target
     }
 
+    /// The kernel of this name, if the module has one.
     pub fn kernel(&self, name: &str) -> Option<Kernel> {
         let program = self.0.kernels.iter().find(|k| k.name == name)?.clone();
         Some(Kernel { module: self.0.clone(), program })
     }
 
+    /// Names of the kernels, in the order of the text.
     pub fn kernel_names(&self) -> impl Iterator<Item = &str> {
         self.0.kernels.iter().map(|k| k.name.as_str())
     }
@@ -80,15 +76,17 @@ impl Module {
 }
 
 impl Kernel {
+    /// Name of the entry.
     pub fn name(&self) -> &str {
         &self.program.name
     }
 
-    /// Layout of the parameter block that `Device::launch` takes.
+    /// Layout of the parameter block that [`crate::Device::launch`] takes.
     pub fn params(&self) -> &[Param] {
         &self.program.params
     }
 
+    /// Bytes of the parameter block.
     pub fn param_bytes(&self) -> u32 {
         self.program.param_bytes
     }
@@ -103,6 +101,7 @@ impl Kernel {
         self.program.local_bytes
     }
 
+    /// `.maxntid` or `.reqntid`: threads per block at most, per axis.
     pub fn max_threads(&self) -> Option<[u32; 3]> {
         self.program.maxntid.or(self.program.reqntid)
     }

@@ -1,5 +1,17 @@
-//! The fundamental types of PTX.
+//! The fundamental types of PTX, and its state spaces.
 
+/// Where a variable or an access lies; a generic address names any space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Space {
+    Global,
+    Const,
+    Shared,
+    Local,
+    Param,
+    Generic,
+}
+
+/// The type of a register, an element or an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Ty {
     Pred,

@@ -122,7 +122,7 @@ fn uninitialized_memory() {
 
     let t = ".shared .align 4 .b8 s[128]; .local .align 4 .b8 l[8];\nmov.u32 %r5, s; shl.b32 %r6, %r1, 2; add.s32 %r5, %r5, %r6;\n$";
     let (bad, line, good) = pair(t, "ld.shared.u32 %r7, [%r5];", "st.shared.u32 [%r5], %r1; ld.shared.u32 %r7, [%r5];");
-    // Not even what another block left there.
+    // What another block left there does not count.
     expect(&run(&bad, LaunchConfig::linear(2, 32), 4, true), Check::UninitializedShared, line, [0; 3], [0; 3]);
     clean(&run(&good, LaunchConfig::linear(2, 32), 4, true));
     let (bad, line, good) =
@@ -207,7 +207,7 @@ fn named_barriers_order_their_warps() {
     clean(&run(&good, LaunchConfig::linear(1, 96), 4, true));
     let bad = body(&t.replace('$', "2"));
     let e = device().launch(&kernel(&bad), LaunchConfig::linear(1, 96), &Params::default().u64(0).0);
-    // Nobody arrives at barrier 1 beside warp 1.
+    // No other warp than warp 1 arrives at barrier 1.
     match e {
         Ok(r) => assert!(r.findings.iter().any(|f| f.check == Check::DivergentBarrier), "{:?}", r.findings),
         Err(e) => assert!(matches!(e, Fault::Deadlock { .. }), "{e}"),
@@ -250,7 +250,7 @@ fn divergent_shuffle_mask() {
     let config = LaunchConfig::linear(1, 32);
     expect(&run(&bad, config, 4, true), Check::DivergentMask, line, [0; 3], [0; 3]);
     clean(&run(&good, config, 4, true));
-    // The mask does not name the lane itself; a source lane outside the mask.
+    // A lane outside its own mask; a source lane outside the mask.
     let own = body("shfl.sync.idx.b32 %r5, %r1, 0, 31, 0xffff; // bug");
     let r = run(&own, config, 4, true);
     expect(&r, Check::DivergentMask, line_of(&own, "// bug"), [0; 3], [16, 0, 0]);
@@ -262,7 +262,7 @@ fn divergent_shuffle_mask() {
 
 #[test]
 fn lanes_that_meet_at_a_shuffle_later_are_waited_for() {
-    // Both sides of a branch jump to one shuffle: the compiler may leave it to the hardware to gather them.
+    // Both sides of a branch jump to one shuffle: the hardware gathers the lanes there.
     let text = body(
         "and.b32 %r5, %r1, 1; setp.eq.u32 %p1, %r5, 0; mov.u32 %r6, 5;\n@%p1 bra EVEN;\nmov.u32 %r6, 6;\nbra S;\n\
          EVEN:\nmov.u32 %r6, 7;\nS:\nshfl.sync.bfly.b32 %r7, %r6, 1, 31, -1;\nst.global.u32 [%rd3], %r7;",
@@ -355,7 +355,7 @@ fn dependent_launch() {
     clean(&dev.launch(&kernel(&producer), config, &params).unwrap());
     let r = dev.launch(&kernel(&early), next, &params).unwrap();
     expect(&r, Check::DependentAccess, line_of(&early, "// access"), [0; 3], [0; 3]);
-    // Weights, which no earlier kernel writes, may be read before the wait; so may anything without the launch attribute.
+    // Weights, which no earlier kernel writes, may be read before the wait; a launch without the attribute may read all.
     let fine = body(&t.replace("$2", "256").replace('$', ""));
     clean(&dev.launch(&kernel(&producer), config, &params).unwrap());
     clean(&dev.launch(&kernel(&fine), next, &params).unwrap());
@@ -389,7 +389,7 @@ fn dependent_launch_write_after_read() {
     }
 }
 
-/// A kernel that lets its successor start before it has itself waited exposes its predecessor's memory too.
+/// A kernel that starts its successor before it has waited exposes the memory of its predecessor too.
 #[test]
 fn dependent_launch_through_two_kernels() {
     let first = body("st.global.u32 [%rd3], %r4;");
@@ -414,7 +414,7 @@ fn dependent_launch_through_two_kernels() {
             clean(&r);
         }
     }
-    // A kernel that never waits leaves its predecessor running even after its successor has waited.
+    // If a kernel never waits, its predecessor may run even after its successor has waited.
     let careless = body("st.global.u32 [%rd3+256], %r4;");
     let patient = body("griddepcontrol.wait;\nld.global.u32 %r5, [%rd3]; // access");
     let mut dev = device();
@@ -434,7 +434,7 @@ fn asynchronous_copy() {
     let (bad, _, good) = pair(t, "cp.async.wait_group 1;", "cp.async.wait_group 0;");
     expect(&run(&bad, config, 512, true), Check::AsyncCopy, line_of(&bad, "// read"), [0; 3], [0; 3]);
     clean(&run(&good, config, 512, true));
-    // A thread's own wait says nothing of another thread's copy.
+    // A thread's wait is for its own copies, not for those of another thread.
     let other = |wait: &str| {
         body(
             &t.replace('$', wait)

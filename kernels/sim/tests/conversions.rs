@@ -211,8 +211,8 @@ fn integer_to_integer() {
     });
 }
 
-/// Sums and products of halves are exact in f64 (an f16 fma too: 22 + 11 bits over 80 binary places would not be, but
-/// `add_odd` is; here the two are kept within 50 places).
+/// Sums and products of halves are exact in f64. An f16 fma can span 80 binary places, which are too many; the inputs here
+/// span at most 50.
 #[test]
 fn half_arithmetic() {
     let (ht, bt) = (half_table(), bf16_table());

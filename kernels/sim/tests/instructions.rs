@@ -367,7 +367,7 @@ fn directed_rounding() {
             let (a, b) = (near(a), near(b));
             round((exact(a) >> 12) * (exact(b) >> 12), 56, mode).to_bits()
         });
-        // A quotient is rounded right if multiplying back shows that it brackets.
+        // A quotient is rounded right if its product with the divisor and that of its neighbour enclose the dividend.
         let inputs = inputs();
         let got = lanes32(&format!("{setup} div.{mode}.f32 %f1, %f2, %f3; mov.b32 %r20, %f1;"), &inputs);
         for ([a, b, _], q) in inputs.iter().zip(got) {
@@ -420,7 +420,7 @@ fn approximations_are_close() {
 #[test]
 fn double_precision() {
     let d = f64::from_bits;
-    // NaN payloads are the host's.
+    // The payload of a NaN is the host's.
     let same = |v: f64| if v.is_nan() { 0 } else { v.to_bits() };
     let run = |op: &str, want: fn(f64, f64) -> f64| {
         let text = format!(

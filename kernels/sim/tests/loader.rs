@@ -1,4 +1,4 @@
-//! What the loader takes, and the line it names when it refuses.
+//! What the loader accepts, and the line that it names when it refuses.
 
 mod common;
 
@@ -69,7 +69,7 @@ fn never_panics_on_damaged_text() {
                 _ => drop(bytes.remove(at)),
             }
         }
-        // What still loads must also run to some end: findings or a fault, but no panic.
+        // A module that loads must also run: to its end, to findings or to a fault, never to a panic.
         let Ok(module) = Module::load("damaged", &String::from_utf8_lossy(&bytes)) else { continue };
         for k in module.kernel_names().filter_map(|n| module.kernel(n)) {
             let mut dev = Device::new(limits);

@@ -139,7 +139,7 @@ fn bank_conflicts() {
     assert_eq!(shared(7, "st.shared.u32 [%r5], %r1;"), (1, 32, 31));
     assert_eq!(shared(4, "st.shared.v4.u32 [%r5], {%r1, %r1, %r1, %r1};"), (1, 4, 0));
     assert_eq!(shared(5, "st.shared.v4.u32 [%r5], {%r1, %r1, %r1, %r1};"), (1, 8, 4));
-    // Everyone reads one word.
+    // All lanes read one word.
     assert_eq!(shared(2, "st.shared.u32 [%r5], %r1; bar.warp.sync -1; ld.shared.u32 %r6, [s];"), (2, 2, 0));
 }
 
@@ -234,7 +234,7 @@ fn host_memory() {
     assert_eq!(dev.allocated(), 14);
     dev.free(a).unwrap();
     assert_eq!(dev.allocated(), 7);
-    // Larger than one slot of 4 GiB would be refused by the limit, and freed space is used again.
+    // Freed space is used again.
     let c = dev.alloc(16).unwrap();
     assert_eq!(c, a);
 }

@@ -157,8 +157,7 @@ fn barrier_reductions() {
 
 #[test]
 fn ragged_blocks_and_guards() {
-    // 37 threads: the second warp has five lanes, and shuffles with a full mask there are the programmer's error only if the
-    // mask names lanes that exist but do not come.
+    // 37 threads: the second warp has five lanes.
     let (got, report) = grid("activemask.b32 %r20;", LaunchConfig::linear(3, 37));
     assert_eq!((got[0], got[36], report.counters.warps), (u32::MAX, 31, 6));
     let guarded = lanes32(

@@ -2,97 +2,39 @@
 //! straight from the mapped file.
 
 mod attention;
-mod elementwise;
+mod definition;
+mod kv;
 mod mat_mul;
-mod rms_norm;
 
+pub use crate::plan::argmax;
 pub use attention::attention;
-pub use elementwise::{add, add_bias, argmax, embed, rope, swi_glu};
+pub use definition::{add, add_bias, embed, rms_norm, rope, swi_glu};
+pub use kv::KvRows;
 pub use mat_mul::mat_mul;
-pub use rms_norm::rms_norm;
 
-use super::{Backend, Error, Footprint, Memory, Unsupported};
-use crate::plan::{Buf, KV_BLOCK, KvType, Op, Phase, Plan, Step, Weights};
+use super::{Backend, DeviceInfo, Error, Footprint, Memory, Registered, Unsupported, system_memory};
+use crate::plan::{Buf, Op, Phase, Plan, Step, Weight, Weights};
 use crate::quant;
-use half::f16;
 
-/// Keys or values of one layer: (slots, kv.row()), in the cache's number format.
-pub enum KvRows {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    Q8_0 {
-        quants: Vec<i8>,
-        /// Of each [`KV_BLOCK`] quants.
-        scales: Vec<f16>,
+/// The reference, among the other backends.
+pub static REGISTERED: Registered = Registered {
+    name: "cpu",
+    has_index: false,
+    devices: || {
+        vec![DeviceInfo {
+            id: "cpu".to_string(),
+            name: format!("{} threads, the reference", rayon::current_num_threads()),
+            kind: "cpu".to_string(),
+            is_gpu: false,
+            memory: system_memory(),
+            limits: vec![],
+            features: vec![],
+        }]
     },
-}
+    open: |_| Ok(Box::new(Cpu::default())),
+};
 
-impl KvRows {
-    fn new(ty: KvType, len: usize) -> KvRows {
-        match ty {
-            // Pages that no token has reached yet take no memory.
-            KvType::F32 => KvRows::F32(bytemuck::zeroed_vec(len)),
-            KvType::F16 => KvRows::F16(bytemuck::zeroed_vec(len)),
-            KvType::Q8_0 => KvRows::Q8_0 {
-                quants: bytemuck::zeroed_vec(len),
-                scales: bytemuck::zeroed_vec(len / KV_BLOCK as usize),
-            },
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            KvRows::F32(kv) => size_of_val(&kv[..]),
-            KvRows::F16(kv) => size_of_val(&kv[..]),
-            KvRows::Q8_0 { quants, scales } => size_of_val(&quants[..]) + size_of_val(&scales[..]),
-        }
-    }
-
-    fn store(&mut self, at: usize, row: &[f32]) {
-        match self {
-            KvRows::F32(kv) => kv[at..at + row.len()].copy_from_slice(row),
-            KvRows::F16(kv) => {
-                for (kv, v) in kv[at..at + row.len()].iter_mut().zip(row) {
-                    *kv = f16::from_f32(*v);
-                }
-            }
-            KvRows::Q8_0 { quants, scales } => {
-                let block = KV_BLOCK as usize;
-                let quants = quants[at..at + row.len()].chunks_exact_mut(block);
-                for ((quants, scale), row) in quants.zip(&mut scales[at / block..]).zip(row.chunks_exact(block)) {
-                    *scale = quantize(quants, row);
-                }
-            }
-        }
-    }
-
-    /// Decodes `out.len()` elements from element `at` on.
-    pub fn load(&self, at: usize, out: &mut [f32]) {
-        use half::slice::HalfFloatSliceExt;
-        match self {
-            KvRows::F32(kv) => out.copy_from_slice(&kv[at..at + out.len()]),
-            KvRows::F16(kv) => kv[at..at + out.len()].convert_to_f32_slice(out),
-            KvRows::Q8_0 { quants, scales } => {
-                let block = KV_BLOCK as usize;
-                let quants = quants[at..at + out.len()].chunks_exact(block);
-                for ((out, quants), scale) in out.chunks_exact_mut(block).zip(quants).zip(&scales[at / block..]) {
-                    let scale = scale.to_f32();
-                    out.iter_mut().zip(quants).for_each(|(out, q)| *out = *q as f32 * scale);
-                }
-            }
-        }
-    }
-}
-
-/// One block of [`KvType::Q8_0`]: its quants, and the scale to read them with.
-fn quantize(quants: &mut [i8], x: &[f32]) -> f16 {
-    let d = x.iter().fold(0.0f32, |most, x| most.max(x.abs())) / 127.0;
-    let scale = f16::from_f32(d);
-    let inverse = if scale == f16::ZERO { 0.0 } else { 1.0 / d };
-    quants.iter_mut().zip(x).for_each(|(q, x)| *q = (x * inverse).round() as i8);
-    scale
-}
-
+/// The reference: the definition of every operation.
 #[derive(Default)]
 pub struct Cpu {
     loaded: Option<Loaded>,
@@ -113,7 +55,7 @@ impl Backend for Cpu {
 
     fn supports(&self, plan: &Plan, op: &Op, _: Phase) -> Result<(), Unsupported> {
         if let Op::Fused(op) = op {
-            return Err(Unsupported(format!("({}) is not fused on this device", op.stem)));
+            return Err(Unsupported(format!("({}) is not fused on this device", op.kind())));
         }
         for w in op.weights() {
             let decl = &plan[w];
@@ -125,7 +67,7 @@ impl Backend for Cpu {
     }
 
     fn memory(&self) -> Option<Memory> {
-        super::device::system_memory()
+        system_memory()
     }
 
     /// Weights stay in the mapped file; only the tables that the model computed take memory.
@@ -152,9 +94,9 @@ impl Backend for Cpu {
     fn run(&mut self, step: &Step) -> Result<(), Error> {
         let loaded = self.loaded()?;
         step.check(&loaded.plan).map_err(Error::Step)?;
-        let ops = loaded.plan.ops(loaded.plan.phase(step.n_tokens()));
-        let ops = ops[..step.stop_after.unwrap_or(ops.len())].to_vec();
-        ops.iter().for_each(|op| loaded.run_op(op, step));
+        let Loaded { plan, weights, bufs, keys, values } = loaded;
+        let mut machine = Machine { plan, weights, step, bufs, keys, values };
+        step.ops(plan).1.iter().for_each(|op| machine.run(op));
         Ok(())
     }
 
@@ -185,96 +127,32 @@ impl Cpu {
     }
 }
 
-impl Loaded {
-    /// Runs one operation on the rows that `step` uses.
-    fn run_op(&mut self, op: &Op, step: &Step) {
-        let Loaded { plan, weights, bufs, keys, values } = self;
-        let len = |b: Buf| plan.used_len(b, step);
-        // The operation's result leaves `bufs` while its inputs are borrowed from there.
-        let take = |bufs: &mut Vec<Vec<f32>>, b: Buf| std::mem::take(&mut bufs[b.0 as usize]);
-        match op {
-            Op::Embed(op) => {
-                let table = &plan[op.table];
-                let mut out = take(bufs, op.out);
-                let next = op.next.map_or(&[][..], |b| &bufs[b.0 as usize]);
-                embed(&mut out[..len(op.out)], &weights[op.table], table.ty, &step.rows, next);
-                bufs[op.out.0 as usize] = out;
-            }
-            Op::Gather(op) => {
-                let cols = plan[op.x].cols as usize;
-                let mut out = take(bufs, op.out);
-                for (out, row) in out[..len(op.out)].chunks_exact_mut(cols).zip(&step.rows) {
-                    out.copy_from_slice(&bufs[op.x.0 as usize][row.output as usize * cols..][..cols]);
-                }
-                bufs[op.out.0 as usize] = out;
-            }
-            Op::RmsNorm(op) => {
-                let mut w = vec![0.0; plan[op.w].cols as usize];
-                quant::decode(plan[op.w].ty, &weights[op.w], &mut w);
-                let x = bufs[op.x.0 as usize][..len(op.x)].to_vec();
-                rms_norm(&mut bufs[op.out.0 as usize][..len(op.out)], &x, &w, op.eps);
-            }
-            Op::MatMul(op) => {
-                let w = &plan[op.w];
-                let (first, rows) = (op.first_row as usize, plan[op.out].cols as usize);
-                let bytes = &weights[op.w][first * w.row_bytes() as usize..][..rows * w.row_bytes() as usize];
-                let mut out = take(bufs, op.out);
-                let x = &bufs[op.x.0 as usize][..len(op.x)];
-                mat_mul(&mut out[..len(op.out)], x, bytes, w.ty, w.cols as usize);
-                bufs[op.out.0 as usize] = out;
-            }
-            Op::Rope(op) => {
-                let decl = &plan[op.table];
-                let rope_dim = decl.cols as usize;
-                let mut row = vec![0.0; rope_dim];
-                let cols = plan[op.x].cols as usize;
-                let x = &mut bufs[op.x.0 as usize][..len(op.x)];
-                for (x, step_row) in x.chunks_exact_mut(cols).zip(&step.rows) {
-                    let at = step_row.position as usize * decl.row_bytes() as usize;
-                    quant::decode(decl.ty, &weights[op.table][at..][..decl.row_bytes() as usize], &mut row);
-                    rope(x, &row, op.head_dim as usize, op.pairing);
-                }
-            }
-            Op::KvStore(op) => {
-                let row = plan.kv.row() as usize;
-                for (t, step_row) in step.rows.iter().enumerate() {
-                    let at = step_row.slot as usize * row;
-                    keys[op.layer as usize].store(at, &bufs[op.k.0 as usize][t * row..][..row]);
-                    values[op.layer as usize].store(at, &bufs[op.v.0 as usize][t * row..][..row]);
-                }
-            }
-            Op::Attention(op) => {
-                let mut out = take(bufs, op.out);
-                let q = &bufs[op.q.0 as usize][..len(op.q)];
-                let (k, v) = (&keys[op.layer as usize], &values[op.layer as usize]);
-                attention(&mut out[..len(op.out)], q, k, v, &plan.kv, &step.rows, op.scale);
-                bufs[op.out.0 as usize] = out;
-            }
-            Op::SwiGlu(op) => {
-                let gate = bufs[op.gate.0 as usize][..len(op.gate)].to_vec();
-                let mut out = take(bufs, op.out);
-                let up = if op.up == op.out { out.clone() } else { bufs[op.up.0 as usize].clone() };
-                swi_glu(&mut out[..len(op.out)], &gate, &up[..len(op.up)]);
-                bufs[op.out.0 as usize] = out;
-            }
-            Op::Add(op) => {
-                let x = bufs[op.x.0 as usize][..len(op.x)].to_vec();
-                let y = bufs[op.y.0 as usize][..len(op.y)].to_vec();
-                add(&mut bufs[op.out.0 as usize][..len(op.out)], &x, &y);
-            }
-            Op::AddBias(op) => {
-                let mut b = vec![0.0; plan[op.b].cols as usize];
-                quant::decode(plan[op.b].ty, &weights[op.b], &mut b);
-                add_bias(&mut bufs[op.x.0 as usize][..len(op.x)], &b);
-            }
-            Op::Argmax(op) => {
-                let x = bufs[op.x.0 as usize][..len(op.x)].to_vec();
-                let cols = plan[op.x].cols as usize;
-                for (out, x) in bufs[op.out.0 as usize].iter_mut().zip(x.chunks_exact(cols)) {
-                    *out = argmax(x) as f32;
-                }
-            }
-            Op::Fused(op) => op.parts.iter().for_each(|part| self.run_op(part, step)),
-        }
+/// What operations work on: a loaded plan during one step.
+struct Machine<'a> {
+    plan: &'a Plan,
+    weights: &'a Weights,
+    step: &'a Step,
+    bufs: &'a mut [Vec<f32>],
+    keys: &'a mut [KvRows],
+    values: &'a mut [KvRows],
+}
+
+impl<'a> Machine<'a> {
+    /// A copy of the rows of a buffer that the step uses: the result of an operation may take its place.
+    fn input(&self, b: Buf) -> Vec<f32> {
+        self.bufs[b.0 as usize][..self.plan.used_len(b, self.step)].to_vec()
+    }
+
+    /// The rows of a buffer that the step uses, to write.
+    fn output(&mut self, b: Buf) -> &mut [f32] {
+        &mut self.bufs[b.0 as usize][..self.plan.used_len(b, self.step)]
+    }
+
+    /// The values of row `row` of a weight.
+    fn weight_row(&self, w: Weight, row: usize) -> Vec<f32> {
+        let (decl, mut values) = (&self.plan[w], vec![0.0; self.plan[w].cols as usize]);
+        let n = decl.row_bytes() as usize;
+        quant::decode(decl.ty, &self.weights[w][row * n..][..n], &mut values);
+        values
     }
 }

@@ -163,7 +163,7 @@ fn replacement(folder: &Path, name: &str) -> Result<Option<(PathBuf, String)>, S
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod tests {
     use super::*;
 

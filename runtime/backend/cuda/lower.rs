@@ -3,7 +3,7 @@
 use super::driver::{Launch, Ptr};
 use super::kernels::Kernels;
 use super::params::*;
-use super::supports::{self, GateUp, Qkv};
+use super::supports;
 use super::weights::{Tensors, row_chunks, type_name};
 use crate::plan::*;
 use crate::quant::GgmlType;
@@ -167,24 +167,27 @@ impl Lowering<'_> {
                 self.by_columns("gather", n_cols / 4, op.out, &params);
             }
             Op::RmsNorm(op) => {
+                let n = self.plan[op.w].cols as u32;
+                let groups = self.plan[op.x].cols / n;
                 let params = RmsNormParams {
                     out: self.buf(op.out),
                     x: self.buf(op.x),
                     w: self.floats(op.w),
                     step,
-                    n_embd: self.plan[op.x].cols,
+                    n,
+                    groups,
                     eps: op.eps,
                     of_outputs: self.of_outputs(op.x),
-                    reserved: 0,
                 };
-                self.push("rms_norm", [self.rows(op.x), 1, 1], ROW_THREADS, &params);
+                self.push("rms_norm", [self.rows(op.x) * groups, 1, 1], ROW_THREADS, &params);
             }
             Op::MatMul(op) => self.mat_mul(op),
             Op::Rope(op) => {
                 let rope_dim = self.plan[op.table].cols as u32;
                 let n_heads = self.plan[op.x].cols / op.head_dim;
                 let (x, table) = (self.buf(op.x), self.floats(op.table));
-                let params = RopeParams { x, table, step, n_heads, head_dim: op.head_dim, rope_dim, reserved: 0 };
+                let halves = (op.pairing == Pairing::Halves) as u32;
+                let params = RopeParams { x, table, step, n_heads, head_dim: op.head_dim, rope_dim, halves };
                 self.by_columns("rope", n_heads * rope_dim / 2, op.x, &params);
             }
             Op::KvStore(op) => {
@@ -350,37 +353,36 @@ impl Lowering<'_> {
 
     fn fused(&mut self, fused: &Fused) {
         let Some(entry) = supports::product_entry(self.plan, fused) else { return };
-        if let Some((product, residual, out)) = supports::mat_mul_add(fused) {
-            self.mat_mul_add(&entry, product, residual, out);
-        } else if let Some(parts) = supports::gate_up(fused) {
-            self.gate_up(&entry, &parts);
-        } else if let Some(parts) = supports::qkv(self.plan, fused) {
-            self.qkv(&entry, &parts);
+        match fused {
+            Fused::MatMulAdd(op) => self.mat_mul_add(&entry, op),
+            Fused::NormGateUpSwiGlu(op) => self.gate_up(&entry, op),
+            Fused::NormQkvRopeStore(op) => self.qkv(&entry, op),
         }
     }
 
-    fn mat_mul_add(&mut self, entry: &str, op: &MatMul, residual: Buf, out: Buf) {
-        let (ty, n_rows) = (self.plan[op.w].ty, self.plan[out].cols);
+    fn mat_mul_add(&mut self, entry: &str, op: &MatMulAdd) {
+        let MatMulAdd { product, add } = op;
+        let (ty, n_rows) = (self.plan[product.w].ty, self.plan[add.out].cols);
         let pairs = n_rows.div_ceil(2);
         self.product(
             entry,
             ty,
-            Rowwise { x: op.x, norm: None },
+            Rowwise { x: product.x, norm: None },
             |n| pairs.div_ceil(n),
             |on, input| MatMulAddParams {
                 input,
-                w: on.planes(op.w),
-                residual: on.buf(residual),
-                out: on.buf(out),
+                w: on.planes(product.w),
+                residual: on.buf(op.residual()),
+                out: on.buf(add.out),
                 step: on.memory.step,
                 n_rows,
-                first_row: op.first_row,
+                first_row: product.first_row,
             },
         );
     }
 
-    fn gate_up(&mut self, entry: &str, GateUp { norm, gate, up, out }: &GateUp) {
-        let (ty, n_rows) = (self.plan[gate.w].ty, self.plan[*out].cols);
+    fn gate_up(&mut self, entry: &str, NormGateUpSwiGlu { norm, gate, up, act }: &NormGateUpSwiGlu) {
+        let (ty, n_rows) = (self.plan[gate.w].ty, self.plan[act.out].cols);
         let input = Rowwise { x: norm.x, norm: Some(norm) };
         self.product(
             entry,
@@ -391,7 +393,7 @@ impl Lowering<'_> {
                 input,
                 gate: on.planes(gate.w),
                 up: on.planes(up.w),
-                out: on.buf(*out),
+                out: on.buf(act.out),
                 step: on.memory.step,
                 n_rows,
                 gate_row: gate.first_row,
@@ -401,7 +403,8 @@ impl Lowering<'_> {
         );
     }
 
-    fn qkv(&mut self, entry: &str, Qkv { norm, q, k, v, table, layer }: &Qkv) {
+    fn qkv(&mut self, entry: &str, op: &NormQkvRopeStore) {
+        let NormQkvRopeStore { norm, q, k, v, rope_q, store, .. } = op;
         let (ty, n_q_rows, n_kv_rows) = (self.plan[q.w].ty, self.plan[q.out].cols, self.plan.kv.row());
         let input = Rowwise { x: norm.x, norm: Some(norm) };
         let blocks = |n| (n_q_rows / 2).div_ceil(n) + 2 * (n_kv_rows / 2).div_ceil(n);
@@ -411,12 +414,12 @@ impl Lowering<'_> {
             k: on.planes(k.w),
             v: on.planes(v.w),
             out: on.buf(q.out),
-            kv: on.kv(*layer),
-            table: on.floats(*table),
+            kv: on.kv(store.layer),
+            table: on.floats(rope_q.table),
             step: on.memory.step,
             n_q_rows,
             n_kv_rows,
-            rope_dim: on.plan[*table].cols as u32,
+            rope_dim: on.plan[rope_q.table].cols as u32,
             q_row: q.first_row,
             k_row: k.first_row,
             v_row: v.first_row,

@@ -14,12 +14,15 @@ mod scratch;
 mod supports;
 mod weights;
 
-pub use driver::{Driver, Gpu, Sim};
+#[cfg(feature = "sim")]
+pub use driver::Sim;
+pub use driver::{Driver, Gpu};
 pub use kernels::{Arch, ptx};
 /// Public figures of a GPU, for estimates.
+#[cfg(feature = "sim")]
 pub use ptx_sim::Gpu as GpuModel;
 
-use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Unsupported, check_supported};
+use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, check_supported};
 use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, Phase, Plan, Step, StepRow, Weights};
 use driver::{Graph, Launch, Ptr};
 use kernels::Kernels;
@@ -46,13 +49,28 @@ struct Loaded {
     step_bytes: Vec<u8>,
 }
 
-/// The GPUs that the CUDA driver lists.
-pub fn available() -> Vec<DeviceInfo> {
-    driver::gpus()
-}
+/// NVIDIA GPUs, among the other backends.
+pub static REGISTERED: Registered = Registered {
+    name: "cuda",
+    has_index: true,
+    devices: driver::gpus,
+    open: |ordinal| match Cuda::open(ordinal) {
+        Ok(gpu) => Ok(Box::new(gpu)),
+        Err(what) => {
+            let n = ordinal.map_or(String::new(), |n| format!(":{n}"));
+            Err(Error::Absent { device: format!("cuda{n}"), what })
+        }
+    },
+};
+
+/// The simulator, among the other backends.
+#[cfg(feature = "sim")]
+pub static SIMULATOR: Registered =
+    Registered { name: "sim", has_index: false, devices: || vec![simulator()], open: |_| Ok(Box::new(Cuda::sim())) };
 
 /// What the simulator is, for lists.
-pub fn simulator() -> DeviceInfo {
+#[cfg(feature = "sim")]
+fn simulator() -> DeviceInfo {
     let sim = Sim::new(kernels::SM_90);
     DeviceInfo {
         id: "sim".to_string(),
@@ -73,6 +91,7 @@ impl Cuda<Gpu> {
     }
 }
 
+#[cfg(feature = "sim")]
 impl Cuda<Sim> {
     /// The simulator with the PTX for sm_90.
     pub fn sim() -> Cuda<Sim> {
@@ -160,7 +179,7 @@ impl<D: Driver> Cuda<D> {
         for (graph, most) in decode.iter_mut().zip([1, DECODE_TOKENS]) {
             let n_tokens = most.min(plan.max_tokens);
             let counts = Counts { n_tokens, n_outputs: most.min(plan.max_outputs) };
-            let launches = self.launches(plan, &memory, &plan.decode, counts)?;
+            let launches = self.launches(plan, &memory, (0, &plan.decode), counts)?;
             *graph = self.driver.record(&launches)?;
         }
         self.driver.wait()?;
@@ -168,14 +187,20 @@ impl<D: Driver> Cuda<D> {
         Ok(())
     }
 
-    /// The launches of `ops` for these counts, in order. Each may begin before the one before it has ended, but for the first:
+    /// The launches of `ops`, of which the first has the index `first` in its list, for these counts and in order. Each may begin before the one before it has ended, but for the first:
     /// an upload lies before it.
-    fn launches(&self, plan: &Plan, memory: &lower::Memory, ops: &[Op], counts: Counts) -> Result<Vec<Launch>, String> {
+    fn launches(
+        &self,
+        plan: &Plan,
+        memory: &lower::Memory,
+        (first, ops): (usize, &[Op]),
+        counts: Counts,
+    ) -> Result<Vec<Launch>, String> {
         let n_sms = self.driver.properties().n_sms;
         let overlaps = self.driver.properties().capability >= kernels::SM_90;
         let mut launches: Vec<Launch> = vec![];
         for (i, op) in ops.iter().enumerate() {
-            let serves = format!("{} (op {i})", op.stem());
+            let serves = format!("{} (op {})", op.kind(), first + i);
             for call in lower::lower(plan, memory, n_sms, counts, op) {
                 let dependent = overlaps && !launches.is_empty();
                 launches.push(call.launch(&self.kernels, &serves, dependent)?);
@@ -200,14 +225,11 @@ impl<D: Driver> Cuda<D> {
         step_bytes.extend_from_slice(bytemuck::cast_slice(&step.rows));
         self.driver.upload(memory.step, step_bytes)?;
 
-        let phase = plan.phase(step.n_tokens());
-        match (phase, step.stop_after) {
+        match (step.phase(), &step.ops) {
             (Phase::Decode, None) => self.driver.replay(decode[(step.n_tokens() > 1) as usize]),
-            (_, stop_after) => {
-                let ops = plan.ops(phase);
-                let ops = &ops[..stop_after.map_or(ops.len(), |n| n.min(ops.len()))];
+            _ => {
                 let counts = Counts { n_tokens: step.n_tokens(), n_outputs: step.n_outputs };
-                let launches = self.launches(plan, memory, ops, counts)?;
+                let launches = self.launches(plan, memory, step.ops(plan), counts)?;
                 launches.iter().try_for_each(|launch| self.driver.launch(launch))
             }
         }
@@ -235,7 +257,7 @@ impl<D: Driver> Backend for Cuda<D> {
             Op::MatMul(_) if phase == Phase::Prefill && supports::has_tiled(plan) => Precision::F16,
             Op::Attention(op) if phase == Phase::Prefill && supports::has_flash(plan, op.q) => Precision::F16,
             Op::Fused(op) => {
-                let parts = op.parts.iter().map(|part| self.precision(plan, part, phase));
+                let parts = op.parts().into_iter().map(|part| self.precision(plan, &part, phase));
                 parts.max().unwrap_or(Precision::F32)
             }
             _ => Precision::F32,
@@ -244,6 +266,10 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn memory(&self) -> Option<Memory> {
         self.driver.memory()
+    }
+
+    fn reads_mapped_weights(&self) -> bool {
+        false
     }
 
     /// The most that is held at a time: the piece of the file that is repacked goes before the rest comes.

@@ -93,10 +93,10 @@ mirrors! {
         x: DevicePtr,
         w: DevicePtr,
         step: DevicePtr,
-        n_embd: u32,
+        n: u32,
+        groups: u32,
         eps: f32,
         of_outputs: u32,
-        reserved: u32,
     }
 
     MatMulParams {
@@ -166,7 +166,7 @@ mirrors! {
         n_heads: u32,
         head_dim: u32,
         rope_dim: u32,
-        reserved: u32,
+        halves: u32,
     }
 
     KvStoreParams {

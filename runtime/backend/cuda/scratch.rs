@@ -19,7 +19,7 @@ impl Scratch {
     pub fn of(plan: &Plan, n_sms: u32) -> Scratch {
         let mut most = Scratch::default();
         // Fused operations stage and attend as their parts do.
-        for op in plan.decode.iter().chain(&plan.prefill).flat_map(Op::expand) {
+        for op in plan.decode.iter().chain(&plan.prefill).flat_map(Op::parts) {
             match op {
                 Op::MatMul(op) => {
                     let (w, rows) = (&plan[op.w], plan.max_rows(plan[op.x].rows));

@@ -21,8 +21,8 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         Op::Gather(op) => float4(plan, op.x),
         Op::RmsNorm(op) => {
             vector(plan, op.w)?;
-            refuse(plan[op.w].cols != plan[op.x].cols as u64, || "cannot normalize parts of a row".to_string())?;
-            float4(plan, op.x)
+            let n = plan[op.w].cols;
+            refuse(!n.is_multiple_of(4), || format!("cannot normalize {n} elements, only multiples of 4"))
         }
         Op::MatMul(op) => {
             matrix(plan, kernels, "mat_mul", op.w)?;
@@ -33,7 +33,6 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         }
         Op::Rope(op) => {
             vector(plan, op.table)?;
-            refuse(op.pairing != Pairing::Neighbours, || "cannot rotate halves of heads".to_string())?;
             refuse(!op.head_dim.is_multiple_of(2), || {
                 format!("cannot rotate heads of {} elements, which is odd", op.head_dim)
             })
@@ -57,17 +56,16 @@ pub fn supports(plan: &Plan, kernels: &Kernels, op: &Op, phase: Phase) -> Result
         }
         Op::Argmax(_) => Ok(()),
         Op::Fused(fused) => {
-            fused.parts.iter().try_for_each(|part| supports(plan, kernels, part, phase))?;
-            let matched = mat_mul_add(fused).is_some() || gate_up(fused).is_some() || qkv(plan, fused).is_some();
-            refuse(!matched, || format!("({}) is not fused in this form", fused.stem))?;
-            let quantized = plan.kv.ty == KvType::Q8_0 && qkv(plan, fused).is_some();
-            refuse(quantized, || format!("({}) stores pairs, the cache has blocks of {KV_BLOCK}", fused.stem))?;
+            fused.parts().iter().try_for_each(|part| supports(plan, kernels, part, phase))?;
+            let quantized = plan.kv.ty == KvType::Q8_0 && matches!(fused, Fused::NormQkvRopeStore(_));
+            refuse(quantized, || format!("({}) stores pairs, the cache has blocks of {KV_BLOCK}", op.kind()))?;
             // Some types are fused in decode alone.
             let kind = if phase == Phase::Decode { "t1" } else { "tiled" };
             let entry = product_entry(plan, fused).map(|entry| format!("{entry}_{kind}"));
             refuse(!entry.is_some_and(|entry| kernels.has(&entry)), || {
-                let names = product_weights(fused).map(|w| format!("{} of type {}", plan[w].name, plan[w].ty.name()));
-                format!("({}) is not fused for tensors {}", fused.stem, names.collect::<Vec<_>>().join(", "))
+                let weights = product_weights(fused).into_iter();
+                let names = weights.map(|w| format!("{} of type {}", plan[w].name, plan[w].ty.name()));
+                format!("({}) is not fused for tensors {}", op.kind(), names.collect::<Vec<_>>().join(", "))
             })
         }
     }
@@ -135,21 +133,22 @@ pub fn split_heads(plan: &Plan, q: Buf) -> u32 {
 }
 
 /// The matrices of a fused operation.
-fn product_weights(fused: &Fused) -> impl Iterator<Item = Weight> {
-    fused.parts.iter().filter_map(|part| match part {
-        Op::MatMul(op) => Some(op.w),
-        _ => None,
-    })
+fn product_weights(fused: &Fused) -> Vec<Weight> {
+    match fused {
+        Fused::NormQkvRopeStore(op) => vec![op.q.w, op.k.w, op.v.w],
+        Fused::NormGateUpSwiGlu(op) => vec![op.gate.w, op.up.w],
+        Fused::MatMulAdd(op) => vec![op.product.w],
+    }
 }
 
 /// The entry of a fused operation but for its last part: the stem and the types. Entries of two types take the last matrix in
 /// the second one and all others in the first.
 pub fn product_entry(plan: &Plan, fused: &Fused) -> Option<String> {
-    let types: Vec<String> = product_weights(fused).map(|w| type_name(plan[w].ty)).collect();
+    let types: Vec<String> = product_weights(fused).into_iter().map(|w| type_name(plan[w].ty)).collect();
     let (last, others) = types.split_last()?;
     let first = others.first().unwrap_or(last);
     let alike = others.iter().all(|ty| ty == first);
-    let entry = format!("{}_{first}", fused.stem);
+    let entry = format!("{}_{first}", Op::from(*fused).kind());
     alike.then(|| if last == first { entry } else { format!("{entry}_{last}") })
 }
 
@@ -168,10 +167,10 @@ pub fn entries(plan: &Plan, uses: &Uses) -> BTreeMap<&'static str, BTreeSet<Stri
                 let split = [split_entry(plan, op.q), "attention_combine".to_string()];
                 split.into_iter().chain(flash).collect()
             }
-            op => vec![op.stem().to_string()],
+            op => vec![op.kind().to_string()],
         };
         for prefix in prefixes {
-            add(op.stem(), prefix);
+            add(op.kind().stem(), prefix);
         }
     }
     add("stage", "stage".to_string());
@@ -179,64 +178,4 @@ pub fn entries(plan: &Plan, uses: &Uses) -> BTreeMap<&'static str, BTreeSet<Stri
         add("repack", format!("repack_{}", type_name(plan[*w].ty)));
     }
     found
-}
-
-/// Product, residual and result of `mat_mul_add`.
-pub fn mat_mul_add(fused: &Fused) -> Option<(&MatMul, Buf, Buf)> {
-    let [Op::MatMul(product), Op::Add(add)] = &fused.parts[..] else { return None };
-    let residual = if add.x == product.out { add.y } else { add.x };
-    let sums_it = [add.x, add.y].contains(&product.out) && residual != product.out;
-    // Blocks write their results while others still read x.
-    (sums_it && add.out != product.x).then_some((product, residual, add.out))
-}
-
-/// The parts of `norm_gate_up_swi_glu`.
-pub struct GateUp<'a> {
-    pub norm: &'a RmsNorm,
-    pub gate: &'a MatMul,
-    pub up: &'a MatMul,
-    pub out: Buf,
-}
-
-pub fn gate_up(fused: &Fused) -> Option<GateUp<'_>> {
-    let [Op::RmsNorm(norm), Op::MatMul(a), Op::MatMul(b), Op::SwiGlu(act)] = &fused.parts[..] else { return None };
-    let (gate, up) = if a.out == act.gate { (a, b) } else { (b, a) };
-    let fed = gate.x == norm.out && up.x == norm.out && act.gate == gate.out && act.up == up.out;
-    (fed && gate.out != up.out && act.out != norm.x).then_some(GateUp { norm, gate, up, out: act.out })
-}
-
-/// The parts of `norm_qkv_rope_store`.
-pub struct Qkv<'a> {
-    pub norm: &'a RmsNorm,
-    pub q: &'a MatMul,
-    pub k: &'a MatMul,
-    pub v: &'a MatMul,
-    pub table: Weight,
-    pub layer: u32,
-}
-
-pub fn qkv<'a>(plan: &Plan, fused: &'a Fused) -> Option<Qkv<'a>> {
-    let [
-        Op::RmsNorm(norm),
-        Op::MatMul(q),
-        Op::MatMul(k),
-        Op::MatMul(v),
-        Op::Rope(rope_q),
-        Op::Rope(rope_k),
-        Op::KvStore(store),
-    ] = &fused.parts[..]
-    else {
-        return None;
-    };
-    let fed = [q, k, v].iter().all(|part| part.x == norm.out) && (rope_q.x, rope_k.x) == (q.out, k.out);
-    let stored = (store.k, store.v) == (k.out, v.out) && q.out != k.out && q.out != v.out && k.out != v.out;
-    let heads = [rope_q, rope_k].iter().all(|rope| rope.head_dim == plan.kv.head_dim && rope.table == rope_q.table);
-    (fed && stored && heads && q.out != norm.x).then_some(Qkv {
-        norm,
-        q,
-        k,
-        v,
-        table: rope_q.table,
-        layer: store.layer,
-    })
 }

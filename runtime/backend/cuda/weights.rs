@@ -29,7 +29,7 @@ pub struct Uses {
 impl Uses {
     pub fn of(plan: &Plan) -> Uses {
         let (mut matrices, mut floats) = (HashSet::new(), HashSet::new());
-        for op in plan.decode.iter().chain(&plan.prefill).flat_map(Op::expand) {
+        for op in plan.decode.iter().chain(&plan.prefill).flat_map(Op::parts) {
             match op {
                 Op::Embed(_) | Op::MatMul(_) => matrices.extend(op.weights()),
                 _ => floats.extend(op.weights()),

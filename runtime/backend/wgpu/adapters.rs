@@ -1,6 +1,6 @@
 //! Finding adapters and opening devices on them.
 
-use super::super::{DeviceInfo, Error, device, gib};
+use super::super::{DeviceInfo, Error, gib, system_memory};
 use super::Options;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,7 +41,7 @@ pub fn available() -> Vec<DeviceInfo> {
             name: format!("{}, {}", info.name, info.backend),
             kind: kind.to_string(),
             is_gpu: !software,
-            memory: if software { device::system_memory() } else { None },
+            memory: if software { system_memory() } else { None },
             limits: vec![
                 format!("{} per binding", gib(limits.max_storage_buffer_binding_size)),
                 format!("{} per buffer", gib(limits.max_buffer_size)),

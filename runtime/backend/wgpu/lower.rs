@@ -59,8 +59,8 @@ pub struct Limits {
 /// Whether the kernels can do `op`.
 pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported> {
     let no = |what: String| Err(Unsupported(what));
-    if !permutations::has_kernel(op.stem()) {
-        return no(format!("({}) is not fused on this device", op.stem()));
+    if !permutations::has_kernel(op.kind().stem()) {
+        return no(format!("({}) is not fused on this device", op.kind()));
     }
     let readable = |w: Weight, how: Use| {
         let layout = pack::layout(plan[w].ty).filter(|_| how == Use::Blocks);
@@ -76,8 +76,8 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
     };
     match op {
         Op::Embed(op) => readable(op.table, Use::Blocks),
-        Op::RmsNorm(op) if plan[op.w].cols != plan[op.x].cols as u64 => {
-            no("cannot normalize parts of a row".to_string())
+        Op::RmsNorm(op) if plan[op.w].cols != plan[op.x].cols as u64 && !plan[op.w].cols.is_multiple_of(4) => {
+            no(format!("cannot normalize groups of {} elements, only of multiples of 4", plan[op.w].cols))
         }
         Op::RmsNorm(op) => readable(op.w, Use::Floats),
         Op::AddBias(op) => readable(op.b, Use::Floats),
@@ -85,40 +85,26 @@ pub fn supports(plan: &Plan, op: &Op, limits: Limits) -> Result<(), Unsupported>
         Op::Rope(op) if !op.head_dim.is_multiple_of(2) => {
             no(format!("cannot rotate heads of {} elements", op.head_dim))
         }
-        Op::Rope(op) if op.pairing != Pairing::Neighbours => no("cannot rotate halves of heads".to_string()),
         Op::Rope(op) => readable(op.table, Use::Floats),
         Op::KvStore(_) | Op::Attention(_) if plan.kv.head_dim > MAX_HEAD_DIM || !plan.kv.head_dim.is_multiple_of(2) => {
             no(format!("cannot keep heads of {} elements, an even number to {MAX_HEAD_DIM}", plan.kv.head_dim))
         }
         Op::Fused(fused) => {
-            fused.parts.iter().try_for_each(|part| supports(plan, part, limits))?;
-            match &fused.parts[..] {
-                [Op::MatMul(_), Op::Add(_)] => Ok(()),
-                [Op::RmsNorm(norm), Op::MatMul(gate), Op::MatMul(up), Op::SwiGlu(act)] => {
-                    let alike = (act.gate, act.up) == (gate.out, up.out);
-                    stackable(plan, norm.out, &[gate, up], alike, limits)
-                }
-                [
-                    Op::RmsNorm(norm),
-                    Op::MatMul(q),
-                    Op::MatMul(k),
-                    Op::MatMul(v),
-                    Op::Rope(a),
-                    Op::Rope(b),
-                    Op::KvStore(kv),
-                ] => {
-                    let table = &plan[a.table];
+            fused.parts().iter().try_for_each(|part| supports(plan, part, limits))?;
+            match fused {
+                Fused::MatMulAdd(_) => Ok(()),
+                Fused::NormGateUpSwiGlu(op) => stackable(plan, &[&op.gate, &op.up], limits),
+                Fused::NormQkvRopeStore(op) => {
+                    let table = &plan[op.rope_q.table];
                     let floats = pack::layout(GgmlType::F32).map_or(0, |l| l.plane_bytes(0, table.rows, table.cols));
                     if plan.kv.ty == KvType::Q8_0 {
                         return no(format!("stores pairs, the cache has blocks of {KV_BLOCK}"));
                     }
-                    let alike = (a.x, b.x, kv.k, kv.v) == (q.out, k.out, k.out, v.out)
-                        && (a.table, a.head_dim) == (b.table, plan.kv.head_dim)
-                        && b.head_dim == a.head_dim
-                        && floats <= limits.max_weight;
-                    stackable(plan, norm.out, &[q, k, v], alike, limits)
+                    if floats > limits.max_weight {
+                        return no(format!("takes {} from one binding, which does not hold it", table.name));
+                    }
+                    stackable(plan, &[&op.q, &op.k, &op.v], limits)
                 }
-                _ => no("is fused from other parts here".to_string()),
             }
         }
         _ => Ok(()),
@@ -131,20 +117,19 @@ const PLAIN_BUFFERS: u32 = 4;
 const FUSED_BUFFERS: u32 = 6;
 
 /// Whether the products of all of `x` can be taken in one call: the weights one after another in one binding.
-fn stackable(plan: &Plan, x: Buf, products: &[&MatMul], alike: bool, limits: Limits) -> Result<(), Unsupported> {
+fn stackable(plan: &Plan, products: &[&MatMul], limits: Limits) -> Result<(), Unsupported> {
     let first = &plan[products[0].w];
     let Some(layout) = pack::layout(first.ty) else {
         return Err(Unsupported(tensors::no_type(first)));
     };
     let rows: u64 = products.iter().map(|m| plan[m.w].rows).sum();
-    let alike = alike
-        && FUSED_BUFFERS + tensors::bindings(layout).count() as u32 <= limits.max_buffers
+    let alike = FUSED_BUFFERS + tensors::bindings(layout).count() as u32 <= limits.max_buffers
         && rows <= tensors::rows_per_binding(layout, first.cols, limits.max_weight)
         && products.iter().all(|m| {
             let w = &plan[m.w];
             let whole =
                 m.first_row == 0 && plan[m.out].cols as u64 == w.rows && w.rows.is_multiple_of(tensors::ROW_STEP);
-            (w.ty, w.cols, m.x) == (first.ty, first.cols, x) && whole
+            (w.ty, w.cols) == (first.ty, first.cols) && whole
         });
     if alike {
         return Ok(());
@@ -194,12 +179,13 @@ impl Lowering<'_> {
                 vec![self.call("gather", Rows::Outputs, stride(plan, op.x), &params, bound)]
             }
             Op::RmsNorm(op) => {
-                let params = params::RmsNorm { n_cols: plan[op.x].cols, stride: stride(plan, op.x) / 4, eps: op.eps };
+                let n = plan[op.w].cols as u32;
+                let params = params::RmsNorm { n, stride: stride(plan, op.x) / 4, eps: op.eps };
                 let tensor = self.tensors.place(op.w, Use::Floats).tensor;
                 let (x, x_in_place) = operand(op.x, op.out);
                 let w = Resource::Plane { tensor, chunk: 0, plane: 0 };
                 let bound = vec![("out", Resource::Buf(op.out)), ("x", x), ("w", w)];
-                let call = self.call("rms_norm", plan[op.x].rows, 1, &params, bound);
+                let call = self.call("rms_norm", plan[op.x].rows, plan[op.x].cols / n, &params, bound);
                 vec![Call { constants: vec![("X_IN_PLACE", x_in_place)], ..call }]
             }
             Op::MatMul(op) => self.mat_mul("mat_mul", op, op.out, vec![("residual", Resource::Nothing)], vec![]),
@@ -340,13 +326,14 @@ impl Lowering<'_> {
         let chunks = tensor.chunks.iter().enumerate();
         let calls = chunks.map(|(chunk, rows)| {
             let params = params::Rope {
-                stride: stride(plan, op.x) / 2,
+                stride: stride(plan, op.x),
                 pairs: plan[op.x].cols / 2,
                 head_pairs: op.head_dim / 2,
                 rope_pairs: tensor.cols as u32 / 2,
                 table_stride: padded(tensor.cols) as u32 / 2,
                 first_row: rows.start as u32,
                 n_rows: (rows.end - rows.start) as u32,
+                halves: (op.pairing == Pairing::Halves) as u32,
             };
             let table = Resource::Plane { tensor: place.tensor, chunk, plane: 0 };
             let bound = vec![("x", Resource::Buf(op.x)), ("table", table)];
@@ -395,32 +382,22 @@ impl Lowering<'_> {
     }
 
     fn fused(&self, fused: &Fused) -> Vec<Call> {
-        match &fused.parts[..] {
-            [Op::MatMul(product), Op::Add(add)] => {
-                let residual = if add.x == product.out { add.y } else { add.x };
-                let (residual, in_place) = operand(residual, add.out);
+        match fused {
+            Fused::MatMulAdd(op) => {
+                let (residual, in_place) = operand(op.residual(), op.add.out);
                 let constants = vec![("X_IN_PLACE", in_place)];
-                self.mat_mul("mat_mul_add", product, add.out, vec![("residual", residual)], constants)
+                self.mat_mul("mat_mul_add", &op.product, op.add.out, vec![("residual", residual)], constants)
             }
-            [norm @ Op::RmsNorm(_), Op::MatMul(gate), Op::MatMul(_), Op::SwiGlu(act)] => {
-                let mut calls = self.op(norm);
-                calls.push(self.gate_up_swi_glu(gate, act));
+            Fused::NormGateUpSwiGlu(op) => {
+                let mut calls = self.op(&op.norm.into());
+                calls.push(self.gate_up_swi_glu(&op.gate, &op.act));
                 calls
             }
-            [
-                norm @ Op::RmsNorm(_),
-                Op::MatMul(q),
-                Op::MatMul(k),
-                Op::MatMul(_),
-                Op::Rope(rope),
-                _,
-                Op::KvStore(kv),
-            ] => {
-                let mut calls = self.op(norm);
-                calls.push(self.qkv_rope_store(q, k, rope, kv));
+            Fused::NormQkvRopeStore(op) => {
+                let mut calls = self.op(&op.norm.into());
+                calls.push(self.qkv_rope_store(&op.q, &op.k, &op.rope_q, &op.store));
                 calls
             }
-            parts => parts.iter().flat_map(|part| self.op(part)).collect(),
         }
     }
 

@@ -16,9 +16,7 @@ pub mod permutations;
 pub mod shaders;
 mod tensors;
 
-pub use adapters::available;
-
-use super::{Backend, Error, Footprint, Memory, Unsupported, device};
+use super::{Backend, Error, Footprint, Memory, Registered, Unsupported, system_memory};
 use crate::plan::{Buf, Elem, Op, Phase, Plan, Rows, Step, StepRow, Weights};
 use adapters::{Gpu, buffer_bytes};
 use kernels::Dispatch;
@@ -38,6 +36,15 @@ pub struct Options {
     pub max_buffers: Option<u32>,
 }
 
+/// Adapters, among the other backends.
+pub static REGISTERED: Registered = Registered {
+    name: "wgpu",
+    has_index: true,
+    devices: adapters::available,
+    open: |index| Ok(Box::new(Wgpu::open(index, Options::default())?)),
+};
+
+/// A device that runs the WGSL kernels.
 pub struct Wgpu {
     gpu: Gpu,
     loaded: Option<Loaded>,
@@ -64,7 +71,7 @@ const NOTHING: u64 = 16;
 const STEP_HEADER: usize = size_of::<StepRow>();
 
 impl Wgpu {
-    /// Opens the adapter with this index in [`available`], the first without one.
+    /// Opens the adapter with this index in the list of devices, the first without one.
     pub fn open(index: Option<usize>, options: Options) -> Result<Wgpu, Error> {
         Ok(Wgpu { gpu: Gpu::open(index, options)?, loaded: None })
     }
@@ -87,7 +94,7 @@ impl Backend for Wgpu {
 
     /// wgpu does not tell; adapters that are CPUs have the system's.
     fn memory(&self) -> Option<Memory> {
-        self.gpu.software.then(device::system_memory)?
+        self.gpu.software.then(system_memory)?
     }
 
     fn supports(&self, plan: &Plan, op: &Op, _: Phase) -> Result<(), Unsupported> {
@@ -96,6 +103,10 @@ impl Backend for Wgpu {
             max_buffers: self.gpu.device.limits().max_storage_buffers_per_shader_stage,
         };
         lower::supports(plan, op, limits)
+    }
+
+    fn reads_mapped_weights(&self) -> bool {
+        false
     }
 
     fn footprint(&self, plan: &Plan) -> Footprint {
@@ -130,12 +141,13 @@ impl Backend for Wgpu {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            let stop = step.stop_after.unwrap_or(usize::MAX);
-            let calls = match loaded.plan.phase(step.n_tokens()) {
+            let (first, ops) = step.ops(&loaded.plan);
+            let wanted = first..first + ops.len();
+            let calls = match step.phase() {
                 Phase::Decode => &loaded.decode,
                 Phase::Prefill => &loaded.prefill,
             };
-            for call in calls.iter().take_while(|call| call.op < stop) {
+            for call in calls.iter().filter(|call| wanted.contains(&call.op)) {
                 let rows = match call.rows {
                     Rows::Tokens => step.n_tokens(),
                     Rows::Outputs => step.n_outputs,

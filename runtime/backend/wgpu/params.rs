@@ -43,7 +43,7 @@ params! {
         stride: u32,
     }
     RmsNorm in "ops/rms_norm" {
-        n_cols: u32,
+        n: u32,
         stride: u32,
         eps: f32,
     }
@@ -84,6 +84,7 @@ params! {
         table_stride: u32,
         first_row: u32,
         n_rows: u32,
+        halves: u32,
     }
     KvStore in "attention/kv_store" {
         stride: u32,

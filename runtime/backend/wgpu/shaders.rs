@@ -1,7 +1,6 @@
 //! The WGSL sources, and how they are put together: each piece imports those that it needs.
 
 use crate::quant::GgmlType;
-use wgpu::naga;
 
 /// Every file of `shaders/`: its path without the ending, and its text. Written by `build.rs`.
 pub const PIECES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.rs"));

@@ -3,7 +3,7 @@
 use super::super::Error;
 use super::adapters::{Gpu, buffer_bytes};
 use super::shaders;
-use crate::plan::{Op, Plan, Weight, Weights};
+use crate::plan::{Fused, Op, Plan, Weight, Weights};
 use crate::quant::GgmlType;
 use crate::quant::{self, grids, pack};
 use std::collections::HashMap;
@@ -65,7 +65,7 @@ impl Tensors {
                 tensors.add(plan, stack, Use::Blocks, gpu)?;
             }
         }
-        for op in ops().flat_map(Op::expand) {
+        for op in ops().flat_map(Op::parts) {
             let how = match op {
                 Op::RmsNorm(_) | Op::Rope(_) | Op::AddBias(_) => Use::Floats,
                 _ => Use::Blocks,
@@ -114,13 +114,11 @@ impl Tensors {
 
 /// Weights that a fused operation wants one after another.
 pub fn stack(op: &Op) -> Option<Vec<Weight>> {
-    let Op::Fused(fused) = op else { return None };
-    let mat_muls = fused.parts.iter().filter_map(|part| match part {
-        Op::MatMul(part) => Some(part.w),
+    match op {
+        Op::Fused(Fused::NormQkvRopeStore(op)) => Some(vec![op.q.w, op.k.w, op.v.w]),
+        Op::Fused(Fused::NormGateUpSwiGlu(op)) => Some(vec![op.gate.w, op.up.w]),
         _ => None,
-    });
-    let weights: Vec<Weight> = mat_muls.collect();
-    (weights.len() > 1).then_some(weights)
+    }
 }
 
 pub fn no_type(decl: &crate::plan::WeightDecl) -> String {

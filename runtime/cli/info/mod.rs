@@ -89,7 +89,8 @@ fn whole_value(value: &Value) -> Result<()> {
 fn model(m: &ModelReport) -> Result<()> {
     let mut out = stdout();
     let layers = count(m.n_layers as usize, "layer");
-    writeln!(out, "{}: {layers}, width {} (feed-forward {})", excerpt(&m.name), m.n_embd, m.n_ff)?;
+    let (name, arch) = (excerpt(&m.name), m.architecture);
+    writeln!(out, "{name}: {layers}, width {} (feed-forward {}), architecture {arch}", m.n_embd, m.n_ff)?;
     writeln!(out, "{} query heads and {} KV heads of {} elements", m.n_heads, m.n_kv_heads, m.head_dim)?;
     writeln!(out, "{} tokens in the vocabulary, {} in the context", m.n_vocab, m.n_ctx)?;
     if let Some(window) = m.window {

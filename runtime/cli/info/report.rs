@@ -31,6 +31,7 @@ pub struct Report {
 #[derive(Serialize)]
 pub struct ModelReport {
     pub name: String,
+    pub architecture: &'static str,
     pub n_layers: u32,
     pub n_embd: u32,
     pub n_ff: u32,
@@ -152,6 +153,7 @@ impl ModelReport {
         let memory = contexts.map(|n_ctx| MemoryReport::of(model, n_ctx, &able)).collect::<Result<_>>()?;
         Ok(ModelReport {
             name: c.name.clone(),
+            architecture: model.arch.name,
             n_layers: c.n_layers,
             n_embd: c.n_embd,
             n_ff: c.n_ff,

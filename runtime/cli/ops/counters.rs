@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut rows = vec![];
     let ty = chosen.ty.unwrap_or(GgmlType::Q4_0);
     for mut case in single_cases(&args.shape, ty, args.step.tokens, args.step.kv_len) {
-        if !chosen.has(case.stem) {
+        if !chosen.has(case.op) {
             continue;
         }
         let Target { gpu, capability } = args.gpu;
@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
         let mut device = Cuda::sim_like(capability, gpu.sms);
         match case.load(&mut device) {
             Err(Error::Unsupported { what, .. }) => {
-                notice(format!("{} {}: not counted: {what}", case.stem, case.name));
+                notice(format!("{} {}: not counted: {what}", case.op, case.name));
                 continue;
             }
             loaded => loaded?,
@@ -113,11 +113,11 @@ pub fn run(args: &Args) -> Result<()> {
             let roofline = device.driver().roofline(entry, gpu, registers).context("an entry that ran")?;
             let weights = case.matrix_elements();
             // Inputs of products are staged by a kernel of its own.
-            let reads_matrix = weights > 0 && entry.starts_with(case.stem);
+            let reads_matrix = weights > 0 && entry.starts_with(case.op.stem());
             rows.push(Row {
                 gpu: gpu.name,
                 shape: args.shape.name,
-                op: case.stem,
+                op: case.op.stem(),
                 case: case.name.clone(),
                 entry: entry.clone(),
                 launches: *launches,

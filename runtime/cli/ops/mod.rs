@@ -1,6 +1,6 @@
 //! `pronk ops`: the operations one by one.
 
-#[cfg(feature = "cuda")]
+#[cfg(feature = "sim")]
 mod counters;
 mod perf;
 mod test;
@@ -8,6 +8,7 @@ mod test;
 use anyhow::Result;
 use clap::Subcommand;
 use pronk::model::{SHAPES, Shape};
+use pronk::plan::OpKind;
 use pronk::quant::{FORMATS, GgmlType};
 
 /// Check, time or count the operations one by one
@@ -21,7 +22,7 @@ pub struct Args {
 enum Command {
     Test(test::Args),
     Perf(perf::Args),
-    #[cfg(feature = "cuda")]
+    #[cfg(feature = "sim")]
     Counters(counters::Args),
 }
 
@@ -29,8 +30,8 @@ enum Command {
 #[derive(clap::Args)]
 struct Selection {
     /// Only this operation: mat_mul, attention, ...
-    #[arg(short, long, value_name = "OP", value_parser = stem)]
-    op: Option<String>,
+    #[arg(short, long, value_name = "OP")]
+    op: Option<OpKind>,
     /// Only weights of this type: Q4_0, ...
     #[arg(long = "type", value_name = "TYPE", value_parser = tensor_type)]
     ty: Option<GgmlType>,
@@ -40,8 +41,8 @@ struct Selection {
 }
 
 impl Selection {
-    fn has(&self, stem: &str) -> bool {
-        self.op.as_deref().is_none_or(|op| op == stem)
+    fn has(&self, kind: OpKind) -> bool {
+        self.op.is_none_or(|op| op == kind)
     }
 }
 
@@ -54,14 +55,6 @@ struct StepSize {
     /// KV slots that attention sees
     #[arg(short = 'd', long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=131072))]
     kv_len: u32,
-}
-
-pub fn stem(name: &str) -> Result<String, String> {
-    let known: Vec<&str> = pronk::plan::CORE_STEMS.into_iter().chain(pronk::plan::fused_stems()).collect();
-    match known.contains(&name) {
-        true => Ok(name.to_string()),
-        false => Err(format!("expected one of {}", known.join(", "))),
-    }
 }
 
 pub fn tensor_type(name: &str) -> Result<GgmlType, String> {
@@ -78,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.command {
         Command::Test(args) => test::run(args),
         Command::Perf(args) => perf::run(args),
-        #[cfg(feature = "cuda")]
+        #[cfg(feature = "sim")]
         Command::Counters(args) => counters::run(args),
     }
 }

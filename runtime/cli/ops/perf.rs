@@ -1,6 +1,6 @@
 use super::{Selection, StepSize, shape};
+use crate::cli::bandwidth;
 use crate::cli::output::{notice, plain_table, print, stdout};
-use crate::cli::stream;
 use anyhow::{Context, Result};
 use comfy_table::CellAlignment;
 use pronk::backend::{self, DeviceChoice, Error};
@@ -55,17 +55,17 @@ pub fn run(args: &Args) -> Result<()> {
     let name = device.name();
     // The reference addition is one plain loop: what the CPU's memory delivers is measured apart.
     let stream = match name.as_str() {
-        "cpu" => stream::read_bandwidth().context("too little memory to measure the stream")?,
+        "cpu" => bandwidth::read_bandwidth().context("too little memory to measure the stream")?,
         _ => stream_bandwidth(&mut *device).context("stream addition")?,
     };
     let mut rows = vec![];
     for mut case in perf_cases(&args.shape, chosen.ty.unwrap_or(GgmlType::Q4_0), args.step.tokens, args.step.kv_len) {
-        if !chosen.has(case.stem) {
+        if !chosen.has(case.op) {
             continue;
         }
         match case.load(&mut *device) {
             Err(Error::Unsupported { what, .. }) => {
-                notice(format!("{} {}: not measured: {what}", case.stem, case.name));
+                notice(format!("{} {}: not measured: {what}", case.op, case.name));
                 continue;
             }
             loaded => loaded?,
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<()> {
         rows.push(PerfRow {
             device: name.clone(),
             shape: args.shape.name,
-            op: case.stem,
+            op: case.op.stem(),
             case: case.name.clone(),
             us: seconds * 1e6,
             bytes,

@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
     let chosen = &args.selection;
     let mut device = backend::open(args.device)?;
     let mut cases = cases();
-    cases.retain(|c| chosen.has(c.stem) && (chosen.ty.is_none() || c.ty == chosen.ty));
+    cases.retain(|c| chosen.has(c.op) && (chosen.ty.is_none() || c.ty == chosen.ty));
     if cases.is_empty() {
         bail!("no case of this operation has this type");
     }
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
             Ok(Outcome::Failed(what)) => ("failed", None, Some(what)),
             Err(e) => ("failed", None, Some(e.to_string())),
         };
-        let (op, r#type) = (case.stem, case.ty.map(GgmlType::name));
+        let (op, r#type) = (case.op.stem(), case.ty.map(GgmlType::name));
         rows.push(TestRow { device: device.name(), op, case: case.name, r#type, outcome, error, what });
         bar.inc(1);
         if args.fail_fast && outcome == "failed" {

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| pronk_fuzz::split::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| pronk_fuzz::targets::split::run(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| pronk_fuzz::template::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| pronk_fuzz::targets::template::run(data));

@@ -1,18 +1,4 @@
-//! What each fuzz target does with its input. `tests/hostile.rs` does the same with the seeds and with past findings, so that
-//! it is compiled and run where there is no fuzzer.
+//! The bodies of the fuzz targets.
 
-pub mod gguf;
-pub mod seeds;
-pub mod split;
-pub mod template;
-pub mod tokenizer;
-
-#[path = "../../common/gguf_builder.rs"]
-mod gguf_builder;
-
-/// Fails unless `error` is what a user may get to see: one line of limited length.
-fn check_error(error: impl std::fmt::Display) {
-    let line = error.to_string();
-    assert!(!line.contains(char::is_control), "not one line: {line:?}");
-    assert!(line.len() < 2000, "{} bytes: {line}", line.len());
-}
+pub mod common;
+pub mod targets;

@@ -52,7 +52,7 @@ fn probe() -> Result<i32, String> {
     }
     let mut version = 0;
     // SAFETY: writes one int; every driver has the function, initialized or not.
-    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(line)?;
+    unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().map_err(line)?;
     if version < MIN_DRIVER {
         let [have, need] = [version, MIN_DRIVER].map(|v| format!("{}.{}", v / 1000, v % 1000 / 10));
         return Err(format!("the driver is for CUDA {have}, the kernels need {need} or newer (driver 550)"));
@@ -159,13 +159,13 @@ impl Gpu {
             blockDimZ: launch.block[2],
             sharedMemBytes: 0,
             hStream: self.stream,
-            attrs: &mut serial,
+            attrs: &raw mut serial,
             numAttrs: launch.dependent as u32,
         };
         let mut size = launch.params.len();
         let mut extra = [
             sys::CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT as usize as *mut c_void,
-            launch.params.as_ptr() as *mut c_void,
+            launch.params.as_ptr().cast_mut().cast(),
             sys::CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT as usize as *mut c_void,
             (&raw mut size).cast(),
             std::ptr::null_mut(), // CU_LAUNCH_PARAM_END
@@ -173,7 +173,8 @@ impl Gpu {
         let kernel = self.kernels[launch.kernel.0];
         // SAFETY: the kernel belongs to a loaded module, its parameters are one struct of the size that it declares (held by a
         // test), whose pointers are to live allocations; config, attribute and parameters outlive the call.
-        let started = unsafe { sys::cuLaunchKernelEx(&config, kernel, std::ptr::null_mut(), extra.as_mut_ptr()) };
+        let started =
+            unsafe { sys::cuLaunchKernelEx(&raw const config, kernel, std::ptr::null_mut(), extra.as_mut_ptr()) };
         started.result().map_err(|e| format!("{}: {}", launch.label, line(e)))
     }
 }

@@ -1,10 +1,12 @@
-//! What the CUDA backend asks of a device: memory, kernels, graphs. Two implementations, a GPU through the CUDA driver and the
-//! simulator; everything above this trait runs on both.
+//! What the CUDA backend asks of a device: memory, kernels, graphs. Two implementations, a GPU through the CUDA driver and, with
+//! the feature `sim`, the simulator; everything above this trait runs on both.
 
 mod gpu;
+#[cfg(feature = "sim")]
 mod sim;
 
 pub use gpu::{Gpu, gpus};
+#[cfg(feature = "sim")]
 pub use sim::Sim;
 
 use crate::backend::Memory;

@@ -2,7 +2,7 @@
 
 use super::{Driver, Graph, Kernel, Launch, Properties, Ptr};
 use crate::backend::cuda::GpuModel;
-use crate::backend::{Memory, device, gib};
+use crate::backend::{Memory, gib, system_memory};
 use ptx_sim::{Counters, Device, LaunchConfig, Limits, Module, Roofline};
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ impl Sim {
     /// A GPU of this compute capability, which decides whose PTX runs.
     pub fn new(capability: (u32, u32)) -> Sim {
         // What the simulated GPU may hold follows from the memory of the host.
-        let memory = device::system_memory().map_or(1 << 30, |m| m.free / HOST_BYTES_PER_BYTE);
+        let memory = system_memory().map_or(1 << 30, |m| m.free / HOST_BYTES_PER_BYTE);
         Sim {
             properties: Properties { name: "PTX simulator".to_string(), capability, n_sms: N_SMS },
             device: Device::new(Limits { global_bytes: memory, ..Limits::default() }),

@@ -1,0 +1,127 @@
+//! What a backend is, and what it says when it cannot do something.
+
+use super::info::{Memory, gib};
+use crate::plan::{Buf, Op, OpKind, Phase, Plan, Step, Weights};
+use thiserror::Error;
+
+/// Why a backend cannot run an operation: it goes into the error that names the operation and the device.
+#[derive(Debug, Error, Clone, PartialEq)]
+#[error("{0}")]
+pub struct Unsupported(pub String);
+
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("{device}: {op} {what}")]
+    Unsupported { device: String, op: OpKind, what: Unsupported },
+    #[error("{device}: needs {} for {what}, has {}", gib(*.needs), gib(*.has))]
+    Memory { device: String, what: String, needs: u64, has: u64 },
+    /// A step outside the plan's limits.
+    #[error("{0}")]
+    Step(String),
+    /// A device that was asked for by name is not here.
+    #[error("{device}: {what}")]
+    Absent { device: String, what: String },
+    #[error("{device}: {what}")]
+    Device { device: String, what: String },
+}
+
+/// `Send`, except in browsers, whose handles belong to one thread.
+#[cfg(not(target_family = "wasm"))]
+pub trait MaybeSend: Send {}
+#[cfg(not(target_family = "wasm"))]
+impl<T: Send> MaybeSend for T {}
+
+/// `Send`, except in browsers, whose handles belong to one thread.
+#[cfg(target_family = "wasm")]
+pub trait MaybeSend {}
+#[cfg(target_family = "wasm")]
+impl<T> MaybeSend for T {}
+
+/// Executes the steps of one plan.
+pub trait Backend: MaybeSend {
+    /// `cpu`, `wgpu:0`, ...
+    fn name(&self) -> String;
+
+    /// Whether the backend has a kernel for `op`, with the types and shapes that `plan` gives it.
+    fn supports(&self, plan: &Plan, op: &Op, phase: Phase) -> Result<(), Unsupported>;
+
+    /// How the backend computes `op`: the conformance limits follow from it.
+    fn precision(&self, _plan: &Plan, _op: &Op, _phase: Phase) -> Precision {
+        Precision::F32
+    }
+
+    /// The device's memory, where the system tells.
+    fn memory(&self) -> Option<Memory>;
+
+    /// Whether steps read the weights that [`Backend::load`] was given, which lie in the mapped file: false where the backend has a
+    /// copy of its own.
+    fn reads_mapped_weights(&self) -> bool {
+        true
+    }
+
+    /// The operations of the loaded plan that the reference runs in the backend's place.
+    fn on_reference(&self) -> Vec<OpKind> {
+        vec![]
+    }
+
+    /// What loading `plan` allocates on the device.
+    fn footprint(&self, plan: &Plan) -> Footprint {
+        Footprint { weights: plan.weight_bytes(), kv: plan.kv.bytes(), buffers: plan.buf_bytes() }
+    }
+
+    /// Takes the weights, repacks and uploads them, and prepares everything that [`Backend::run`] needs. `progress` is told
+    /// the bytes of weights done so far.
+    fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error>;
+
+    /// Runs one step, or the part of it that [`Step::ops`] names. Takes no device memory and compiles nothing. Results are ready when
+    /// [`Backend::read`] returns them.
+    fn run(&mut self, step: &Step) -> Result<(), Error>;
+
+    /// Overwrites the first `v.len()` elements of a buffer (row-major f32; token ids as floats).
+    fn write(&mut self, b: Buf, v: &[f32]) -> Result<(), Error>;
+
+    /// Reads the first `v.len()` elements of a buffer (row-major f32; token ids as floats).
+    fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error>;
+}
+
+/// The number format in which an operation's inputs are multiplied. Sums are f32 in any case.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Precision {
+    F32,
+    /// Weights and activations rounded to f16, as tensor cores take them.
+    F16,
+}
+
+/// Bytes that a loaded plan takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Footprint {
+    pub weights: u64,
+    pub kv: u64,
+    pub buffers: u64,
+}
+
+impl Footprint {
+    /// `20.7 GiB (4.6 GiB weights + 16.0 GiB KV cache + 56.1 MiB buffers)`.
+    pub fn text(&self) -> String {
+        let [total, weights, kv, buffers] = [self.total(), self.weights, self.kv, self.buffers].map(gib);
+        format!("{total} ({weights} weights + {kv} KV cache + {buffers} buffers)")
+    }
+
+    pub fn total(&self) -> u64 {
+        self.weights.saturating_add(self.kv).saturating_add(self.buffers)
+    }
+}
+
+/// Asks `backend` about every operation of `plan`: the first refusal, as an error that names the device.
+pub fn check_supported(backend: &(impl Backend + ?Sized), plan: &Plan) -> Result<(), Error> {
+    for phase in [Phase::Decode, Phase::Prefill] {
+        for op in plan.ops(phase) {
+            backend.supports(plan, op, phase).map_err(|what| Error::Unsupported {
+                device: backend.name(),
+                op: op.kind(),
+                what,
+            })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Choosing a device by name, among the backends that [`super::REGISTRY`] lists.
+
+use super::{Backend, DeviceInfo, Error, REGISTRY, WithReference, cpu};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error as ThisError;
+
+/// Opens a device by its index, the first without one.
+pub type OpenDevice = fn(Option<usize>) -> Result<Box<dyn Backend>, Error>;
+
+/// A backend that a device's name can stand for.
+#[derive(Debug)]
+pub struct Registered {
+    /// What its devices' names begin with: `wgpu`.
+    pub name: &'static str,
+    /// Whether a name may say which device: `wgpu:1`.
+    pub has_index: bool,
+    /// The devices that are here.
+    pub devices: fn() -> Vec<DeviceInfo>,
+    /// Opens a device by its index, the first without one.
+    pub open: OpenDevice,
+}
+
+impl PartialEq for Registered {
+    fn eq(&self, other: &Registered) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Registered {}
+
+/// What a user asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeviceChoice {
+    /// The first real GPU that can run the model, else the CPU.
+    Auto,
+    /// A device by its name.
+    Named(DeviceName),
+}
+
+/// `NAME`, `NAME:INDEX`, `NAME+ref`, `NAME:INDEX+ref`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceName {
+    backend: &'static Registered,
+    index: Option<usize>,
+    /// Operations that the backend lacks run on the reference.
+    with_reference: bool,
+}
+
+impl DeviceChoice {
+    /// The reference.
+    pub const CPU: DeviceChoice =
+        DeviceChoice::Named(DeviceName { backend: &cpu::REGISTERED, index: None, with_reference: false });
+}
+
+/// What stands behind the name of a backend that lacks operations.
+const WITH_REFERENCE: &str = "+ref";
+
+/// A text that names no device.
+#[derive(Clone, PartialEq, Eq, Debug, ThisError)]
+#[error("{name}: not a device, expected auto, {}, or one of these with {WITH_REFERENCE}", names())]
+pub struct UnknownDevice {
+    name: String,
+}
+
+/// Every name, with its index where it may have one.
+fn names() -> String {
+    let forms = |backend: &&Registered| match backend.has_index {
+        true => format!("{0}, {0}:N", backend.name),
+        false => backend.name.to_string(),
+    };
+    REGISTRY.iter().map(forms).collect::<Vec<_>>().join(", ")
+}
+
+impl FromStr for DeviceChoice {
+    type Err = UnknownDevice;
+
+    fn from_str(s: &str) -> Result<DeviceChoice, UnknownDevice> {
+        if s == "auto" {
+            return Ok(DeviceChoice::Auto);
+        }
+        let unknown = || UnknownDevice { name: s.to_string() };
+        let (device, with_reference) = match s.strip_suffix(WITH_REFERENCE) {
+            Some(device) => (device, true),
+            None => (s, false),
+        };
+        let (name, index) = match device.split_once(':') {
+            Some((name, index)) => (name, Some(index.parse().map_err(|_| unknown())?)),
+            None => (device, None),
+        };
+        let backend = REGISTRY.iter().copied().find(|backend| backend.name == name).ok_or_else(unknown)?;
+        match index.is_some() && !backend.has_index {
+            true => Err(unknown()),
+            false => Ok(DeviceChoice::Named(DeviceName { backend, index, with_reference })),
+        }
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.backend.name)?;
+        if let Some(index) = self.index {
+            write!(f, ":{index}")?;
+        }
+        f.write_str(if self.with_reference { WITH_REFERENCE } else { "" })
+    }
+}
+
+/// Every device that [`open`] could open, in the order of the registry. A GPU that several backends drive is listed by each.
+pub fn available() -> Vec<DeviceInfo> {
+    REGISTRY.iter().flat_map(|backend| (backend.devices)()).collect()
+}
+
+/// The available devices in one line, for errors.
+fn listing() -> String {
+    let describe = |d: DeviceInfo| match d.id.contains(':') {
+        true => format!("{} ({}, {})", d.id, d.name, d.kind),
+        false => d.id,
+    };
+    available().into_iter().map(describe).collect::<Vec<_>>().join(", ")
+}
+
+/// Opens the chosen device.
+///
+/// Errors: it is not here; the message says what was looked for and what there is.
+pub fn open(choice: DeviceChoice) -> Result<Box<dyn Backend>, Error> {
+    let name = match choice {
+        DeviceChoice::Named(name) => name,
+        DeviceChoice::Auto => {
+            let gpu = available().into_iter().find(|device| device.is_gpu);
+            return open(gpu.and_then(|gpu| gpu.id.parse().ok()).unwrap_or(DeviceChoice::CPU));
+        }
+    };
+    let device = (name.backend.open)(name.index).map_err(|e| match e {
+        Error::Absent { device, what } => Error::Absent { device, what: format!("{what}; available: {}", listing()) },
+        e => e,
+    })?;
+    Ok(if name.with_reference { Box::new(WithReference::new(device)) } else { device })
+}

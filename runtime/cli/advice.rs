@@ -1,0 +1,66 @@
+//! Errors of the library as a user reads them: with the flag that helps.
+
+use anyhow::Error;
+use pronk::backend;
+use pronk::generate::score::GuardError;
+use pronk::generate::{self, LoadError, NotFinite};
+
+/// The one line that an error is.
+pub fn line(error: &Error) -> String {
+    let advised = if let Some(e) = error.downcast_ref() {
+        of_generate(e)
+    } else if let Some(e) = error.downcast_ref() {
+        of_load(e)
+    } else if let Some(e) = error.downcast_ref() {
+        of_backend(e)
+    } else if let Some(e) = error.downcast_ref() {
+        of_guard(e)
+    } else {
+        error.downcast_ref().map(not_finite)
+    };
+    advised.unwrap_or_else(|| format!("{error:#}"))
+}
+
+fn of_generate(e: &generate::Error) -> Option<String> {
+    match e {
+        generate::Error::Load(e) => of_load(e),
+        generate::Error::Backend(e) => of_backend(e),
+        generate::Error::NotFinite(e) => Some(not_finite(e)),
+        generate::Error::TooLong { .. } => Some(format!("{e} (-c)")),
+        generate::Error::WindowTooShort { window } => Some(format!("windows of {window} (-c): expected at least 2")),
+        _ => None,
+    }
+}
+
+fn of_load(e: &LoadError) -> Option<String> {
+    match e {
+        LoadError::Memory { misfit } if misfit.fits > 0 => {
+            Some(format!("{misfit}; the most that fits is -c {}", misfit.fits))
+        }
+        LoadError::Backend(e) => of_backend(e),
+        LoadError::Refused(e) => {
+            Some(format!("{}; --device cpu can run it", of_load(e).unwrap_or_else(|| e.to_string())))
+        }
+        _ => None,
+    }
+}
+
+fn of_backend(e: &backend::Error) -> Option<String> {
+    matches!(e, backend::Error::Absent { .. }).then(|| format!("--device {e}"))
+}
+
+fn of_guard(e: &GuardError) -> Option<String> {
+    match e {
+        GuardError::Generate(e) => of_generate(e),
+        GuardError::TooLong { .. } => Some(format!("{e} (-c)")),
+        GuardError::Cut(_) => Some(format!("{e}: -c gives more room")),
+        _ => None,
+    }
+}
+
+fn not_finite(e: &NotFinite) -> String {
+    format!("{e} {CHECK_TENSORS}")
+}
+
+/// Where values come from that are not finite.
+pub const CHECK_TENSORS: &str = "(--check-tensors looks for the cause)";

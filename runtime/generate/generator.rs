@@ -1,0 +1,264 @@
+use super::score::log_sum_exp;
+use super::{
+    ContextEnd, End, Error, GenerateEvent, GenerateOptions, LanguageModel, Outputs, Piece, Sampler, Stats, check_logits,
+};
+use crate::text::{self, Detokenizer, StopMatcher};
+use std::time::Instant;
+
+/// The continuation of a text, as an iterator over its pieces. [`LanguageModel::generate`] makes one.
+///
+/// Nothing is computed before the first piece is asked for. After an error nothing more comes. What has been generated stays in
+/// the KV cache, also if the generator is dropped in between: the next text that begins the same is not fed again as far as that.
+pub struct Generator<'m> {
+    model: &'m mut LanguageModel,
+    options: GenerateOptions,
+    sampler: Sampler,
+    characters: Detokenizer,
+    stops: StopMatcher,
+    /// Tokens of the prompt that the KV cache does not hold; none once they are fed.
+    prompt: Vec<u32>,
+    /// The first tokens, which stay where the context shifts.
+    keep: usize,
+    /// The choice that is not fed yet.
+    next: u32,
+    log_prob: Option<f32>,
+    logits: Vec<f32>,
+    stats: Stats,
+    end: Option<End>,
+    state: State,
+    on_event: Box<dyn FnMut(GenerateEvent) + 'm>,
+    is_cancelled: Box<dyn Fn() -> bool + 'm>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The prompt is not fed yet.
+    New,
+    /// `next` is chosen, and not shown yet.
+    Chosen,
+    /// `next` is shown, and not fed yet.
+    Shown,
+    /// `end` is known; text may be held back.
+    Ended,
+    Done,
+}
+
+impl<'m> Generator<'m> {
+    /// Continues `prompt`, all tokens of the text so far. Only those that the KV cache does not hold are fed.
+    ///
+    /// Errors: no prompt; one that does not fit into the context; an empty stop string.
+    pub(super) fn new(
+        model: &'m mut LanguageModel,
+        prompt: &[u32],
+        options: GenerateOptions,
+    ) -> Result<Generator<'m>, Error> {
+        let stops = StopMatcher::new(options.stops.iter().cloned()).map_err(|e| match e {
+            text::Error::EmptyStop(i) => Error::EmptyStop(i),
+            error => model.text_error(error),
+        })?;
+        let (n_tokens, n_ctx) = (prompt.len(), model.n_ctx() as usize);
+        if n_tokens == 0 {
+            return Err(Error::EmptyPrompt);
+        }
+        if n_tokens > n_ctx {
+            return Err(Error::TooLong { n_tokens, n_ctx });
+        }
+        // The last token is fed in any case: the first choice needs its logits.
+        let cached = model.reuse(&prompt[..n_tokens - 1]);
+        let begins = prompt.first().copied() == model.tokenizer().bos();
+        let keep = match options.context_end {
+            ContextEnd::Stop => n_tokens,
+            ContextEnd::Shift { keep } => keep.saturating_add(begins.into()).min(n_tokens),
+        };
+        let mut sampler = Sampler::new(options.sampler.clone());
+        prompt.iter().for_each(|token| sampler.accept(*token));
+        Ok(Generator {
+            model,
+            options,
+            sampler,
+            characters: Detokenizer::new(),
+            stops,
+            prompt: prompt[cached..].to_vec(),
+            keep,
+            next: 0,
+            log_prob: None,
+            logits: vec![],
+            stats: Stats { cached, ..Stats::default() },
+            end: None,
+            state: State::New,
+            on_event: Box::new(|_| {}),
+            is_cancelled: Box::new(|| false),
+        })
+    }
+
+    /// Calls `on_event` with what happens between two pieces.
+    pub fn on_event(mut self, on_event: impl FnMut(GenerateEvent) + 'm) -> Generator<'m> {
+        self.on_event = Box::new(on_event);
+        self
+    }
+
+    /// Asks `is_cancelled` after each step of the prompt and before each token: true ends the text with [`End::Cancelled`].
+    pub fn cancel_when(mut self, is_cancelled: impl Fn() -> bool + 'm) -> Generator<'m> {
+        self.is_cancelled = Box::new(is_cancelled);
+        self
+    }
+
+    /// Why the text ended; None as long as it goes on, and after an error.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// What the text took so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The next piece; None after the last.
+    fn advance(&mut self) -> Result<Option<Piece>, Error> {
+        if self.state == State::New {
+            let begin = Instant::now();
+            let fed = self.feed_prompt();
+            self.stats.prompt_time = begin.elapsed();
+            fed?;
+        }
+        let begin = Instant::now();
+        let piece = self.next_piece();
+        self.stats.decode_time += begin.elapsed();
+        piece
+    }
+
+    fn feed_prompt(&mut self) -> Result<(), Error> {
+        let tokens = std::mem::take(&mut self.prompt);
+        let (total, mut fed) = (tokens.len(), 0);
+        (self.on_event)(GenerateEvent::Prompt { done: 0, total });
+        self.model.session.feed(&tokens, Outputs::Last, |done, _| {
+            fed = done;
+            (self.on_event)(GenerateEvent::Prompt { done, total });
+            !(self.is_cancelled)()
+        })?;
+        self.stats.fed = fed;
+        self.model.held.extend_from_slice(&tokens[..fed]);
+        if fed < total {
+            self.finish(End::Cancelled);
+            return Ok(());
+        }
+        // The device's choice says nothing about the logits: those of the prompt are looked at once.
+        self.model.session.logits(&mut self.logits)?;
+        check_logits(&self.logits)?;
+        self.choose()?;
+        self.state = State::Chosen;
+        Ok(())
+    }
+
+    /// Feeds the last choice, makes the next, and shows it.
+    fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
+        let at_limit = self.stats.generated == self.options.max_tokens;
+        match self.state {
+            State::Shown if (self.is_cancelled)() => self.finish(End::Cancelled),
+            State::Chosen | State::Shown if at_limit => self.finish(End::Limit),
+            State::Shown => self.step()?,
+            _ => {}
+        }
+        if self.state == State::Chosen && self.model.tokenizer.is_end(self.next) && !self.options.ignore_ends {
+            self.finish(End::EndToken);
+        }
+        match self.state {
+            State::Chosen => Ok(Some(self.show())),
+            State::Ended => {
+                self.state = State::Done;
+                let text = self.stops.push(&self.characters.finish()) + &self.stops.finish();
+                Ok((!text.is_empty()).then_some(Piece { text, token: None, log_prob: None }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn finish(&mut self, end: End) {
+        self.end = Some(end);
+        self.state = State::Ended;
+    }
+
+    /// The text of the last choice.
+    fn show(&mut self) -> Piece {
+        self.stats.generated += 1;
+        self.state = State::Shown;
+        let bytes = self.model.tokenizer.token_bytes(self.next, false);
+        let text = self.stops.push(&self.characters.push(bytes));
+        if self.stops.stopped().is_some() {
+            self.finish(End::StopString);
+        }
+        Piece { text, token: Some(self.next), log_prob: self.log_prob }
+    }
+
+    /// Feeds the last choice and makes the next, or ends the text.
+    fn step(&mut self) -> Result<(), Error> {
+        if !self.make_room()? {
+            self.finish(End::ContextFull);
+            return Ok(());
+        }
+        // Feeding again what a shift left may take long.
+        if (self.is_cancelled)() {
+            self.finish(End::Cancelled);
+            return Ok(());
+        }
+        self.model.session.decode(self.next)?;
+        self.model.held.push(self.next);
+        self.sampler.accept(self.next);
+        self.choose()?;
+        self.stats.steps += 1;
+        self.state = State::Chosen;
+        Ok(())
+    }
+
+    /// Makes room where the context is full, if it may shift: whether there is room now, or the work was cancelled.
+    fn make_room(&mut self) -> Result<bool, Error> {
+        if self.model.session.room() > 0 {
+            return Ok(true);
+        }
+        let rest = self.model.held.len() - self.keep;
+        if self.options.context_end == ContextEnd::Stop || rest < 2 {
+            return Ok(false);
+        }
+        let (dropped, again) = (rest / 2, rest - rest / 2);
+        (self.on_event)(GenerateEvent::Shift { kept: self.keep, dropped, again });
+        self.stats.shifts += 1;
+        self.model.session.shift(&mut self.model.held, self.keep, |_, _| !(self.is_cancelled)())?;
+        Ok(true)
+    }
+
+    /// Makes the next choice. Where the largest logit decides, the device finds it and no logits travel.
+    fn choose(&mut self) -> Result<(), Error> {
+        if self.sampler.is_argmax() && !self.options.ignore_ends && !self.options.log_probs {
+            self.next = self.model.session.argmax()?;
+            return Ok(());
+        }
+        self.model.session.logits(&mut self.logits)?;
+        let before = if self.options.log_probs { self.logits.clone() } else { vec![] };
+        if self.options.ignore_ends {
+            for end in self.model.tokenizer.ends() {
+                self.logits[*end as usize] = f32::NEG_INFINITY;
+            }
+        }
+        self.next = self.sampler.sample(&mut self.logits)?;
+        let log_prob = |logit: &f32| (f64::from(*logit) - log_sum_exp(&before)) as f32;
+        self.log_prob = before.get(self.next as usize).map(log_prob);
+        Ok(())
+    }
+}
+
+impl Iterator for Generator<'_> {
+    type Item = Result<Piece, Error>;
+
+    fn next(&mut self) -> Option<Result<Piece, Error>> {
+        if self.state == State::Done {
+            return None;
+        }
+        let piece = self.advance();
+        if piece.is_err() {
+            (self.state, self.end) = (State::Done, None);
+        }
+        piece.transpose()
+    }
+}
+
+impl std::iter::FusedIterator for Generator<'_> {}

@@ -1,0 +1,37 @@
+//! The tests of the library and the program, a module for each subject. They are one executable because each executable links
+//! the whole library, kernels included. `cargo test --test it golden` runs one module.
+
+mod arrows;
+mod cli;
+mod common;
+mod conformance;
+mod cuda;
+mod examples;
+mod family;
+mod faults;
+mod generate;
+mod gguf;
+mod gguf_fuzz;
+mod gguf_malformed;
+mod golden;
+mod grids;
+mod guard;
+mod hostile;
+mod long_context;
+mod model;
+mod ptx;
+mod quality;
+mod quant;
+mod reference;
+#[cfg(feature = "wgpu")]
+mod shaders;
+mod smollm2;
+mod split;
+mod synth;
+mod templates;
+mod tokenizer;
+mod top_k;
+mod types;
+#[cfg(feature = "wgpu")]
+mod wgpu;
+mod with_reference;

@@ -1,0 +1,204 @@
+//! The WGSL sources: every operation has one, every permutation is valid, and Rust and shader agree on every parameter.
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use pronk::backend::wgpu::params::KV_UNIT;
+use pronk::backend::wgpu::params::LAYOUTS;
+use pronk::backend::wgpu::permutations::{Permutation, permutations};
+use pronk::backend::wgpu::shaders::{PIECES, has_type};
+use pronk::plan::{CoreKind, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN};
+use pronk::quant::{GgmlType, grids, pack};
+
+/// The types that a permutation is compiled for.
+fn types(row: &Permutation) -> Vec<Option<GgmlType>> {
+    match row.is_typed() {
+        true => pack::LAYOUTS.iter().map(|l| l.ty).filter(|ty| has_type(*ty)).map(Some).collect(),
+        false => vec![None],
+    }
+}
+
+fn parse(row: &Permutation, ty: Option<GgmlType>) -> (String, naga::Module) {
+    let composed = row.compose(ty, &[]).unwrap_or_else(|e| panic!("{e}"));
+    let module = naga::front::wgsl::parse_str(&composed.source)
+        .unwrap_or_else(|e| panic!("{} {ty:?}: {}", row.kernel, e.emit_to_string(&composed.source)));
+    (composed.source, module)
+}
+
+#[test]
+fn every_core_operation_has_a_shader_and_permutations() {
+    for stem in CoreKind::ALL.iter().map(|kind| kind.stem()) {
+        let named = |(name, _): &(&str, &str)| name.rsplit('/').next() == Some(stem);
+        assert!(PIECES.iter().any(named), "no {stem}.wgsl");
+        assert!(permutations().iter().any(|row| row.kernel == stem), "no permutation of {stem}");
+    }
+}
+
+#[test]
+fn every_file_is_a_piece_and_every_piece_is_used() {
+    let shaders = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let names = |folder: &std::path::Path| -> Vec<String> {
+        let files = std::fs::read_dir(folder).expect("a folder").map(|f| f.expect("a file").file_name());
+        files.map(|name| name.into_string().expect("UTF-8")).collect()
+    };
+    let folders = names(&shaders).into_iter().filter(|name| shaders.join(name).is_dir());
+    let files =
+        folders.flat_map(|folder| names(&shaders.join(&folder)).into_iter().map(move |f| format!("{folder}/{f}")));
+    for file in files {
+        let name = file.strip_suffix(".wgsl").expect("a shader");
+        assert!(PIECES.iter().any(|(piece, _)| *piece == name), "shaders/{file} is not a piece");
+        let used = permutations().iter().any(|row| row.pieces(None).iter().any(|piece| piece == name));
+        assert!(used || name.starts_with("formats/"), "shaders/{file} is in no permutation");
+    }
+}
+
+#[test]
+fn every_layout_has_a_decoder_with_its_planes_and_codebook() {
+    for layout in &pack::LAYOUTS {
+        assert!(has_type(layout.ty), "no shader for {}", layout.ty.name());
+        let piece = format!("formats/{}", layout.ty.name().to_lowercase());
+        let (_, source) = PIECES.iter().find(|(name, _)| *name == piece).expect("has_type looked for it");
+        let grid = grids::grid(layout.ty).map(|_| "grid");
+        for (i, name) in layout.planes.iter().map(|plane| plane.name).chain(grid).enumerate() {
+            let binding = format!("@group(1) @binding({i}) var<storage, read> {name}:");
+            assert!(source.contains(&binding), "{piece}: no {binding}");
+        }
+    }
+}
+
+#[test]
+fn every_permutation_is_valid() {
+    let mut count = 0;
+    for row in permutations() {
+        for ty in types(row) {
+            let (source, module) = parse(row, ty);
+            let capabilities = match row.subgroup {
+                Some(_) => Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+                None => Capabilities::SHADER_FLOAT16_IN_FLOAT32, // unpack2x16float: every adapter of WebGPU has it
+            };
+            let checked = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+            if let Err(e) = checked {
+                panic!("{} {ty:?}: {}", row.kernel, e.emit_to_string(&source));
+            }
+            assert_eq!(module.entry_points.len(), 1, "{} {ty:?}", row.kernel);
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count} permutations");
+}
+
+/// An import that nothing is taken from would be a piece too many in every shader.
+#[test]
+fn every_import_names_a_piece_that_is_used() {
+    for (name, text) in PIECES {
+        let code: String =
+            text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
+        for import in text.lines().filter_map(|line| line.strip_prefix("// #import ")) {
+            let declared: Vec<&str> = match import {
+                "formats/TYPE" => vec!["decode"],
+                "products/END" => vec!["finish"],
+                _ => {
+                    let (_, other) = PIECES.iter().find(|(piece, _)| *piece == import).expect(import);
+                    let after =
+                        ["\nfn ", "\nconst ", "\nstruct ", "> "].iter().flat_map(|key| other.split(key).skip(1));
+                    after
+                        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or(""))
+                        .collect()
+                }
+            };
+            let words =
+                code.split(|c: char| !c.is_alphanumeric() && c != '_').collect::<std::collections::HashSet<_>>();
+            assert!(declared.iter().any(|word| !word.is_empty() && words.contains(word)), "{name} imports {import}");
+        }
+    }
+}
+
+/// Kernels that store pairs do not compile for a cache of blocks.
+#[test]
+fn pairs_are_never_stored_in_a_q8_0_cache() {
+    for stem in ["kv_store", "norm_qkv_rope_store"] {
+        for row in permutations().iter().filter(|row| row.kernel == stem) {
+            let composed = row.compose(types(row)[0], &[("KV_Q8_0", 1)]).unwrap_or_else(|e| panic!("{e}"));
+            let error = naga::front::wgsl::parse_str(&composed.source).expect_err("const_assert");
+            assert!(error.to_string().contains("const_assert"), "{stem}: {error}");
+        }
+    }
+}
+
+/// A kernel's permutations come in the order of the rows that they are for, the last one for any number.
+#[test]
+fn some_permutation_fits_every_step() {
+    for row in permutations() {
+        let alike = permutations().iter().filter(|p| (&p.kernel, p.subgroup) == (&row.kernel, row.subgroup));
+        let most: Vec<u32> = alike.map(|p| p.up_to.unwrap_or(u32::MAX)).collect();
+        assert!(most.is_sorted(), "{}: {most:?}", row.kernel);
+        assert_eq!(most.last(), Some(&u32::MAX), "{}: {most:?}", row.kernel);
+    }
+}
+
+/// Permutations of a kernel share their bind groups: the same names at the same places.
+#[test]
+fn permutations_of_a_kernel_bind_the_same() {
+    for row in permutations() {
+        let first = permutations().iter().find(|p| p.kernel == row.kernel).expect("row itself");
+        for ty in types(row) {
+            let bindings = |row| pronk::backend::wgpu::shaders::bindings(&parse(row, ty).0).expect("it was parsed");
+            let sorted = |row| {
+                let mut all = bindings(row);
+                all.sort_by_key(|b| (b.group, b.binding));
+                all
+            };
+            assert_eq!(sorted(row), sorted(first), "{} {ty:?}", row.kernel);
+        }
+    }
+}
+
+#[test]
+fn parameters_lie_where_the_shader_expects_them() {
+    for layout in LAYOUTS {
+        let row = permutations().iter().find(|row| row.pieces(None).iter().any(|p| p == layout.piece));
+        let row = row.unwrap_or_else(|| panic!("no permutation has piece {}", layout.piece));
+        let (_, module) = parse(row, types(row)[0]);
+        let params = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params"));
+        let Some((_, naga::Type { inner: naga::TypeInner::Struct { members, span }, .. })) = params else {
+            panic!("{}: no struct Params", layout.piece);
+        };
+        let shader: Vec<(String, usize)> =
+            members.iter().map(|m| (m.name.clone().unwrap_or_default(), m.offset as usize)).collect();
+        let rust: Vec<(String, usize)> = layout.fields.iter().map(|(name, at)| (name.to_string(), *at)).collect();
+        assert_eq!(rust, shader, "{}", layout.piece);
+        assert_eq!(layout.size, *span as usize, "{}", layout.piece);
+    }
+    let declared = PIECES.iter().filter(|(_, text)| text.contains("struct Params {")).count();
+    assert_eq!(declared, LAYOUTS.len(), "each struct Params has its Rust counterpart");
+}
+
+/// Numbers that the plan owns and the shaders repeat.
+#[test]
+fn the_plans_numbers_are_the_shaders() {
+    let constant = |piece: &str, name: &str| {
+        let (_, text) = PIECES.iter().find(|(n, _)| *n == piece).expect(piece);
+        let (_, after) = text.split_once(&format!("\nconst {name}: u32 = ")).expect(name);
+        let value = after.split(['u', ';']).next().expect("a value");
+        value.strip_prefix("0x").map_or_else(|| value.parse(), |hex| u32::from_str_radix(hex, 16)).expect(value)
+    };
+    assert_eq!(constant("ops/embed", "NEXT_TOKEN"), NEXT_TOKEN);
+    assert_eq!(4 * constant("attention/kv_store_q8_0", "BLOCK"), KV_BLOCK, "4 elements an invocation");
+    assert_eq!(KV_UNIT * constant("attention/attention_query", "UNITS"), MAX_HEAD_DIM);
+    assert!(KV_UNIT * constant("attention/attention", "THREADS") >= MAX_HEAD_DIM, "an invocation per unit");
+}
+
+#[test]
+fn step_rows_lie_where_the_shader_expects_them() {
+    let row = permutations().iter().find(|row| row.kernel == "gather").expect("gather reads the step");
+    let (_, module) = parse(row, None);
+    let find = |wanted: &str| match module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(wanted)) {
+        Some((_, naga::Type { inner: naga::TypeInner::Struct { members, span }, .. })) => (members.clone(), *span),
+        _ => panic!("no struct {wanted}"),
+    };
+    let (members, span) = find("StepRow");
+    assert_eq!(span as usize, size_of::<pronk::plan::StepRow>());
+    let names: Vec<&str> = members.iter().filter_map(|m| m.name.as_deref()).collect();
+    assert_eq!(names[..6], ["token", "position", "slot", "kv_start", "kv_len", "output"]);
+    let (members, _) = find("Step");
+    let rows = members.iter().find(|m| m.name.as_deref() == Some("rows")).expect("rows");
+    assert_eq!(rows.offset as usize, size_of::<pronk::plan::StepRow>(), "the header is as long as a row");
+}

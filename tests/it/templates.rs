@@ -1,0 +1,305 @@
+//! Chat templates: the golden renderings of real ones, and hostile ones.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pronk::text::{ChatTemplate, Message, TokenType, Vocab};
+use serde_json::{Map, Value, json};
+
+fn data(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/templates").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().expect("an object").clone()
+}
+
+/// Renders a conversation of one user message; on failure, the message.
+fn render(source: &str) -> Result<String, String> {
+    let template = ChatTemplate::new(source, "<s>", "</s>").map_err(|e| e.to_string())?;
+    template.render(&[Message::new("user", "Hi")], true, &Map::new()).map_err(|e| e.to_string())
+}
+
+#[derive(serde::Deserialize)]
+struct Turn {
+    role: String,
+    content: String,
+}
+
+/// By template, then by conversation and whether the assistant's turn is begun.
+type Rendered = BTreeMap<String, BTreeMap<String, String>>;
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    conversations: BTreeMap<String, Vec<Turn>>,
+    variables: Map<String, Value>,
+    tools: Value,
+    rendered: Rendered,
+    rendered_with_tools: Rendered,
+}
+
+impl Golden {
+    fn read() -> Golden {
+        serde_json::from_str(&data("rendered.json")).unwrap()
+    }
+
+    /// Renders what `rendered` has, with the variables of `extra`, and compares. Returns how many there are.
+    fn compare(&self, rendered: &Rendered, extra: Value) -> usize {
+        let variable = |name: &str| self.variables[name].as_str().unwrap();
+        let mut extra = object(extra);
+        extra.insert("date_string".to_string(), variable("date_string").into());
+        for (file, cases) in rendered {
+            let template = ChatTemplate::new(&data(file), variable("bos_token"), variable("eos_token")).unwrap();
+            for (case, expected) in cases {
+                let (conversation, gen_prompt) = case.split_once("/gen=").unwrap();
+                let turns = self.conversations[conversation].iter();
+                let messages: Vec<Message> = turns.map(|turn| Message::new(&turn.role, &turn.content)).collect();
+                let rendered = template.render(&messages, gen_prompt == "True", &extra).unwrap();
+                assert_eq!(&rendered, expected, "{file} {case}");
+            }
+        }
+        rendered.values().map(BTreeMap::len).sum()
+    }
+}
+
+#[test]
+fn golden_renderings() {
+    let golden = Golden::read();
+    assert_eq!(golden.compare(&golden.rendered, json!({})), 30);
+}
+
+/// Qwen2.5's template asks whether there are tools: without the variable, with none, with an empty list, and with one.
+#[test]
+fn golden_renderings_with_tools() {
+    let golden = Golden::read();
+    let qwen = |(file, _): &(&String, _)| file.starts_with("Qwen");
+    let without: Rendered = golden.rendered.iter().filter(qwen).map(|(f, c)| (f.clone(), c.clone())).collect();
+    for tools in [json!(null), json!([])] {
+        assert_eq!(golden.compare(&without, json!({"tools": tools})), 6);
+    }
+    assert_eq!(golden.compare(&golden.rendered_with_tools, json!({"tools": golden.tools})), 8);
+}
+
+#[test]
+fn a_template_needs_no_date() {
+    let source = data("meta-llama-Llama-3.2-3B-Instruct.jinja");
+    let template = ChatTemplate::new(&source, "<s>", "</s>").unwrap();
+    let rendered = template.render(&[Message::new("user", "Hi")], true, &Map::new()).unwrap();
+    let date = rendered.split_once("Today Date: ").unwrap().1.split_once('\n').unwrap().0;
+    jiff::civil::Date::strptime("%d %b %Y", date).unwrap();
+}
+
+#[test]
+fn long_conversations_fit_the_budget() {
+    let template = ChatTemplate::new(&data("meta-llama-Llama-3.1-8B-Instruct.jinja"), "<s>", "</s>").unwrap();
+    let roles = ["user", "assistant"].into_iter().cycle();
+    let short: Vec<Message> = roles.take(5000).map(|role| Message::new(role, "word ".repeat(100))).collect();
+    assert!(template.render(&short, true, &Map::new()).unwrap().len() > 5000 * 500);
+    let long = [Message::new("user", "x".repeat(8 << 20))];
+    assert!(template.render(&long, true, &Map::new()).unwrap().len() > 8 << 20);
+}
+
+fn vocab() -> Vocab {
+    Vocab {
+        model: "gpt2".into(),
+        pre: None,
+        tokens: ["a", "<s>", "</s>"].map(String::from).into(),
+        scores: vec![],
+        types: vec![TokenType::Normal, TokenType::Control, TokenType::Control],
+        merges: vec![],
+        bos: Some(1),
+        eos: Some(2),
+        eot: None,
+        eom: None,
+        unk: None,
+        add_bos: None,
+        add_space_prefix: None,
+        chat_template: Some("{{ bos_token }}{{ messages[0].content }}{{ eos_token }}".into()),
+    }
+}
+
+#[test]
+fn a_vocabulary_brings_its_template() {
+    let template = ChatTemplate::from_vocab(&vocab()).unwrap();
+    assert_eq!(template.render(&[Message::new("user", "Hi")], true, &Map::new()).unwrap(), "<s>Hi</s>");
+    let none = Vocab { chat_template: None, ..vocab() };
+    assert_eq!(
+        ChatTemplate::from_vocab(&none).unwrap_err().to_string(),
+        "key tokenizer.chat_template: is missing, the file does not say how to chat"
+    );
+}
+
+#[test]
+fn templates_speak_python() {
+    let cases = [
+        ("{% if true %}\n  x\n  {% endif %}\ny\n", "  x\ny"), // trimmed blocks, no last newline
+        ("{{ ' a '.strip() }}|{{ 'a,b'.split(',')[1] }}|{{ 'aa'.replace('a', 'bc') }}", "a|b|bcbc"),
+        ("{{ ', '.join(['a', 'b']) }}|{{ '{}-{}'.format(1, 'x') }}", "a, b|1-x"),
+        ("{{ {'b': [1, 'ü<'], 'a': none} | tojson }}", r#"{"b": [1, "ü<"], "a": null}"#),
+        ("{{ {'b': [1], 'a': {}} | tojson(indent=4) }}", "{\n    \"b\": [\n        1\n    ],\n    \"a\": {}\n}"),
+        ("{{ messages[0] | tojson(ensure_ascii=false) }}", r#"{"role": "user", "content": "Hi"}"#),
+        ("{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}", "012"),
+        ("{{ undefined_name }}|{{ messages[0].tool_calls is defined }}", "|False"),
+        ("{{ bos_token + messages[0]['content'] + eos_token }}", "<s>Hi</s>"),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(render(source).as_deref(), Ok(expected), "{source}");
+    }
+}
+
+#[test]
+fn failures_are_one_line_that_names_the_place() {
+    let cases = [
+        ("\n{{ messages | nofilter }}", "chat template: line 2: unknown filter: filter nofilter is unknown"),
+        ("{% if %}", "chat template: line 1: syntax error: unexpected end of block"),
+        (
+            "{{ raise_exception('roles\nmust alternate') }}",
+            "chat template: line 1: invalid operation: roles\\nmust alternate",
+        ),
+        ("{{ strftime_now('%') }}", "chat template: line 1: invalid operation: strftime_now: "),
+        ("{{ 1 | tojson(indent=1000) }}", "chat template: line 1: invalid operation: tojson: indent 1000, at most 16"),
+        ("{% include '/etc/passwd' %}", "chat template: line 1: syntax error: unknown statement include"),
+    ];
+    for (source, expected) in cases {
+        let error = render(source).unwrap_err();
+        assert!(error.starts_with(expected) && !error.contains('\n') && error.len() < 400, "{source}: {error}");
+    }
+    let long = render("{{ raise_exception('x' * 5000) }}").unwrap_err();
+    assert!(long.len() < 400, "{long}");
+}
+
+#[test]
+fn hostile_templates_are_stopped() {
+    let long = "{% set a = 'x' * 100000 %}";
+    let nest = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}";
+    let (work, depth) = ("does more work than a conversation needs", "invalid operation: recursion limit exceeded");
+    let cases = [
+        ("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}".to_string(), work),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".to_string(), depth),
+        ("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}".to_string(), depth),
+        ("{% import 'chat' as 1 %}".to_string(), "syntax error: unknown statement import"),
+        (format!("{{{{ {}1{} }}}}", "(".repeat(30_000), ")".repeat(30_000)), "syntax error"),
+        (nest.to_string(), work),
+        ("{{ 'x' * 50000000 }}".to_string(), work),
+        (
+            "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+                .to_string(),
+            work,
+        ),
+        (format!("{long}{{{{ a.replace('x', a) }}}}"), work),
+        (format!("{long}{{{{ a | replace('x', a) }}}}"), work),
+        (format!("{long}{{{{ a.join(range(100000)) }}}}"), work),
+        (format!("{long}{{{{ ('{{}}' * 100000).format(a) }}}}"), work),
+        ("{{ '{:>4000000000}'.format(1) }}".to_string(), "invalid operation"),
+        ("{{ '%4000000000d' | format(1) }}".to_string(), work),
+        ("{{ 'a' | indent(4000000000, true) }}".to_string(), work),
+        (format!("{long}{{{{ [a] * 1000000 }}}}"), "makes more than 1048"),
+        (format!("{long}{{{{ [a] * 1000000 | tojson }}}}"), "invalid operation"),
+        (format!("{long}{{{{ ([a] * 1000000) | tojson }}}}"), "tojson: more than 1048576 bytes"),
+        (format!("{long}{{% for i in range(1000) %}}{{{{ a }}}}{{% endfor %}}"), "makes more than 1048"),
+    ];
+    for (source, expected) in cases {
+        let start = Instant::now();
+        let error = render(&source).unwrap_err();
+        let source: String = source.chars().take(120).collect();
+        assert!(error.contains(expected), "{source}: {error}");
+        assert!(start.elapsed() < Duration::from_secs(4), "{source}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_namespace_is_a_variable_with_attributes_and_nothing_else() {
+    let allowed = [
+        ("{% set ns = namespace(a=1) %}{% for i in [1, 2] %}{% set ns.a = ns.a + i %}{% endfor %}{{ ns.a }}", "4"),
+        ("{% set ns = namespace() %}{% set ns.a %}x{% endset %}{{ ns['a'] ~ ns.a | upper }}", "xX"),
+        ("{% set ns = namespace(l=[]) %}{{ ns is defined }}{{ ns.a is defined }}{{ ns.l | length }}", "TrueFalse0"),
+        ("{% set ns = namespace(a=1) %}{% macro f() %}{{ ns.a }}{% endmacro %}{{ f() }}", "1"),
+        ("{% with ns = namespace(a=1) %}{% set ns.b = {'c': ns.a} %}{{ ns.b.c if ns.b else 0 }}{% endwith %}", "1"),
+    ];
+    for (source, expected) in allowed {
+        assert_eq!(render(source).as_deref(), Ok(expected), "{source}");
+    }
+    // Were they allowed, each could make a namespace a member of itself.
+    let two = "{% set a = namespace() %}{% set b = namespace() %}";
+    let refused = [
+        "{% set a.x = a %}{% set b.x = b %}{{ a == b }}",
+        "{% set a.x = b %}{% set b.x = a %}{{ [a, b] | sort }}",
+        "{% set a.x = [b.x, a] %}",
+        "{% set a.x = {'a': a} %}",
+        "{% set a.x = (a, 1) %}",
+        "{% set c = a %}{% set c.x = c %}",
+        "{% set c = a or b %}",
+        "{% set c = 1 if b.x else a %}",
+        "{% set a.x = a if b.x else 1 %}",
+        "{% set a.x = namespace() %}{% set a.x.y = a.x %}",
+        "{% set make = namespace %}{% set c = make() %}",
+        "{% set c = [namespace()] %}",
+        "{% set c = namespace(a=namespace()) %}",
+        "{% set c = namespace(a=b) %}",
+        "{% set c = namespace() if b.x else 1 %}",
+        "{% set c, d = namespace(), namespace() %}",
+        "{% for c in [a, b] %}{% set c.x = c %}{% endfor %}",
+        "{% for c in a %}{% endfor %}",
+        "{% macro f(c) %}{% set c.x = c %}{% endmacro %}{{ f(a) }}",
+        "{% macro f(c=a) %}{% set c.x = c %}{% endmacro %}{{ f() }}",
+        "{% call(c) f(a) %}{% endcall %}",
+        "{% with c = a %}{% set c.x = c %}{% endwith %}",
+        "{{ {a: 1} }}",
+        "{{ a }}",
+        "{{ a == b }}",
+        "{{ a | tojson }}",
+        "{{ a.x.append(a) }}",
+        "{{ b[a] }}",
+        "{{ loop(a) }}",
+    ];
+    for source in refused {
+        let error = render(&format!("{two}{source}")).unwrap_err();
+        let problem = ": namespaces may only be set as variables and used by their attributes";
+        assert!(error.starts_with("chat template: line 1: ") && error.ends_with(problem), "{source}: {error}");
+    }
+}
+
+#[test]
+fn deeply_nested_values_do_not_overflow_the_stack() {
+    // A long conversation buys the fuel for this depth.
+    let messages = [Message::new("user", "x".repeat(8 << 20))];
+    let nest = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}";
+    let compared = "{{ ns.x == [ns.x] }}{{ [[ns.x], ns.x] | sort | length }}{{ {ns.x: 1} | length }}{{ [ns.x] | unique | length }}";
+    for (show, len) in [("", 0), ("{{ ns.x }}", 2 * 90001), (compared, "False211".len())] {
+        let template = ChatTemplate::new(&format!("{nest}{show}"), "<s>", "</s>").unwrap();
+        assert_eq!(template.render(&messages, true, &Map::new()).map(|text| text.len()), Ok(len), "{show}");
+    }
+}
+
+#[test]
+fn a_template_that_never_ends_is_abandoned() {
+    let endless = "{% set ns = namespace(x=['ab']) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}";
+    assert_eq!(render(endless).unwrap_err(), "chat template: takes more than 5 s");
+}
+
+#[test]
+fn sources_of_the_limit_are_parsed_and_freed_whatever_their_shape() {
+    const LIMIT: usize = 64 << 10;
+    let shapes = [
+        ("{{ x", "|e", " }}"),
+        ("{{ ", "-", "1 }}"),
+        ("{% if x %}", "{%elif x%}", "{% endif %}"),
+        ("{{ x", ".a", " }}"),
+        ("{{ x", "[0]", " }}"),
+        ("{{ x", "()", " }}"),
+        ("{{ ", "1 if x else ", "1 }}"),
+    ];
+    for (begin, repeated, end) in shapes {
+        let n = (LIMIT - begin.len() - end.len()) / repeated.len();
+        let source = format!("{begin}{}{end}", repeated.repeat(n));
+        // Some of them are refused: what counts is that the program goes on.
+        if let Err(error) = ChatTemplate::new(&source, "", "") {
+            assert!(error.to_string().contains("syntax error"), "{repeated}: {error}");
+        }
+    }
+    let error = ChatTemplate::new(&"x".repeat(LIMIT + 1), "", "").unwrap_err();
+    assert_eq!(error.to_string(), "chat template: 65537 bytes, at most 65536");
+    assert!(ChatTemplate::new(&"x".repeat(LIMIT), "", "").is_ok());
+}

@@ -1,0 +1,141 @@
+//! Ports that lack operations run whole models on the reference's.
+
+use crate::common;
+use crate::common::program;
+use pronk::LoadOptions;
+use pronk::backend::cpu::Cpu;
+use pronk::backend::{Backend, DeviceChoice, Error, Memory, Unsupported, WithReference, open};
+use pronk::conformance::{Outcome, cases};
+use pronk::generate::{LoadNotice, Outputs, load_model_on};
+use pronk::gguf::Gguf;
+use pronk::model::Model;
+use pronk::plan::{Buf, CoreKind, Op, OpKind, Phase, Plan, Step, Weights};
+
+/// A backend that has only some operations.
+struct Port {
+    inner: Box<dyn Backend>,
+    has: fn(&Op) -> bool,
+}
+
+impl Backend for Port {
+    fn name(&self) -> String {
+        "port".to_string()
+    }
+
+    fn supports(&self, plan: &Plan, op: &Op, phase: Phase) -> Result<(), Unsupported> {
+        match op.parts().iter().all(self.has) {
+            true => self.inner.supports(plan, op, phase),
+            false => Err(Unsupported("is not written yet".to_string())),
+        }
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
+
+    fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        pronk::backend::check_supported(self, plan)?;
+        self.inner.load(plan, weights, progress)
+    }
+
+    fn run(&mut self, step: &Step) -> Result<(), Error> {
+        self.inner.run(step)
+    }
+
+    fn write(&mut self, b: Buf, v: &[f32]) -> Result<(), Error> {
+        self.inner.write(b, v)
+    }
+
+    fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error> {
+        self.inner.read(b, v)
+    }
+}
+
+/// What a port may have: nothing, everything but attention, only products, every second kind.
+const PORTS: [fn(&Op) -> bool; 5] = [
+    |_| false,
+    |op| !matches!(op, Op::Attention(_)),
+    |op| matches!(op, Op::MatMul(_)),
+    |op| matches!(op, Op::Attention(_) | Op::KvStore(_) | Op::Argmax(_)),
+    |op| !matches!(op, Op::Embed(_) | Op::Rope(_) | Op::Add(_) | Op::Argmax(_)),
+];
+
+fn completed(inner: Box<dyn Backend>, has: fn(&Op) -> bool) -> WithReference {
+    WithReference::new(Box::new(Port { inner, has }))
+}
+
+/// Every value stays where it should, whichever side writes it.
+#[test]
+fn every_case_passes() {
+    for has in PORTS {
+        let mut device = completed(Box::new(Cpu::default()), has);
+        for case in cases().iter().filter(|case| !case.name.contains("131072")) {
+            let outcome = case.run(&mut device);
+            let fused = matches!(case.op, OpKind::Fused(_));
+            let passed =
+                matches!(outcome, Ok(Outcome::Passed(0.0))) || matches!(outcome, Ok(Outcome::Unsupported(_)) if fused);
+            assert!(passed, "{} {}: {outcome:?}", case.op, case.name);
+        }
+    }
+}
+
+/// Logits of a prompt fed in chunks, then token by token.
+fn logits(device: Box<dyn Backend>) -> (Vec<f32>, Vec<LoadNotice>) {
+    let gguf = Gguf::open(&common::data("models/tiny-llama3.q4_0.gguf")).expect("a model");
+    let options = LoadOptions { n_ctx: Some(64), max_outputs: 64, ..LoadOptions::default() };
+    let model = Model::new(gguf).expect("hyperparameters");
+    let mut loaded = load_model_on(device, model, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let tokens: Vec<u32> = (1..40).collect();
+    let mut logits = vec![];
+    for part in [&tokens[..20], &tokens[20..23], &tokens[23..24]] {
+        let keep = |_: usize, rows: &[f32]| {
+            logits.extend_from_slice(rows);
+            true
+        };
+        loaded.session.feed(part, Outputs::All, keep).expect("fed");
+    }
+    for _ in 0..4 {
+        loaded.session.decode_next().expect("decoded"); // token ids stay with the device
+        let mut row = vec![];
+        loaded.session.logits(&mut row).expect("logits");
+        logits.extend(row);
+    }
+    (logits, loaded.notices)
+}
+
+#[test]
+fn a_model_gives_the_same_logits_and_says_what_ran_elsewhere() {
+    let (reference, _) = logits(Box::new(Cpu::default()));
+    for has in PORTS {
+        let (got, notices) = logits(Box::new(completed(Box::new(Cpu::default()), has)));
+        assert!(got == reference);
+        let Some(LoadNotice::OnReference { device, ops }) = notices.last() else { panic!("{notices:?}") };
+        assert_eq!(device, "port+ref");
+        assert!(!ops.is_empty());
+        // Keys and values are on one side: attention took the store with it.
+        assert_eq!(ops.contains(&CoreKind::Attention.into()), ops.contains(&CoreKind::KvStore.into()), "{ops:?}");
+    }
+}
+
+/// The same with the kernels of other devices, which fuse what the port has.
+#[test]
+fn kernels_of_other_devices_are_completed() {
+    let (reference, _) = logits(Box::new(Cpu::default()));
+    for name in ["wgpu", "sim"] {
+        let Some(device) = common::is_here(name, open(common::device(name))) else { continue };
+        let (got, _) = logits(Box::new(completed(device, PORTS[1])));
+        let error = pronk::conformance::nmse(&got, &reference);
+        assert!(error < 1e-5, "{name}: {error:e}");
+    }
+}
+
+#[test]
+fn only_who_asks_for_it_gets_it() {
+    let path = common::data("models/tiny-llama3.q4_0.gguf");
+    let path = path.to_str().expect("UTF-8");
+    let args = |device| ["run", "-m", path, "-p", "a", "-n", "2", "-c", "64", "--temp", "0", "--device", device];
+    let done = program::run(&args("sim+ref"));
+    assert!(done.stderr.contains("sim+ref: load"), "{}", done.stderr); // nothing to complete: no notice
+    assert_eq!(done.stdout, program::run(&args("sim")).stdout);
+    assert!("wgpu+ref".parse::<DeviceChoice>() != "wgpu".parse());
+}
