@@ -31,7 +31,7 @@ fn function(grid: &Grid) -> String {
 
 fn header() -> String {
     let about = "\
-// The codebooks of the IQ types, as runtime/quant/grids.rs has them. Written by `PRONK_WRITE=1 cargo test --test grids`.
+// The codebooks of the IQ types, as runtime/quant/grids.rs has them. Written by `PRONK_WRITE=1 cargo test --test it grids`.
 //
 // Code i of an entry is bits 4 i and up: eight codes in the codebooks of IQ2 and IQ1, four in those of IQ3. IQ1_M points into the
 // codebook of IQ1_S. Functions have the arrays, so that only PTX that reads a codebook has it: together they take 60 kB.
