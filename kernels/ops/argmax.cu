@@ -1,4 +1,4 @@
-// Argmax:  out[i] = argmax_j x[i, j], the lowest index among equals; NaN never wins (0 if there is nothing else)
+// Argmax:  out[i] = argmax_j x[i, j], the lowest index among equals; NOT_FINITE if an element is NaN or infinity, or all are -infinity
 //
 // Two kernels: argmax_parts finds the best of each part of a row, argmax the best of the parts.
 // Grid     argmax_parts: x: parts of ARGMAX_PART elements; y: outputs.  argmax: x: outputs
@@ -15,6 +15,13 @@ struct ArgmaxParams {
     u32 n_parts;         // parts of a row
 };
 
+// key_of, but NaN and infinity win, with NOT_FINITE as their index.
+__device__ __forceinline__ u64 choice_key(float v, u32 index) {
+    return v < __int_as_float(0x7f800000) ? key_of(v, index) : ~u64(0) << 32 | ~NOT_FINITE;
+}
+
+constexpr u32 MINUS_INFINITY = 0x007fffff;  // upper half of the key of -infinity
+
 extern "C" __global__ void __launch_bounds__(ARGMAX_THREADS)
 argmax_parts(const __grid_constant__ ArgmaxParams p) {
     __shared__ u64 scratch[ARGMAX_THREADS / WARP];
@@ -26,7 +33,7 @@ argmax_parts(const __grid_constant__ ArgmaxParams p) {
     const u32 start = blockIdx.x * ARGMAX_PART;
     const u32 end = min(start + ARGMAX_PART, p.n_cols);
     u64 best = 0;
-    for (u32 i = start + threadIdx.x; i < end; i += ARGMAX_THREADS) best = max(best, key_of(x[i], i));
+    for (u32 i = start + threadIdx.x; i < end; i += ARGMAX_THREADS) best = max(best, choice_key(x[i], i));
     best = block_max<ARGMAX_THREADS>(best, scratch);
     if (threadIdx.x == 0) p.parts[u64(row) * p.n_parts + blockIdx.x] = best;
 }
@@ -40,5 +47,5 @@ argmax(const __grid_constant__ ArgmaxParams p) {
     u64 best = 0;
     for (u32 i = threadIdx.x; i < p.n_parts; i += WARP) best = max(best, p.parts[u64(row) * p.n_parts + i]);
     for (u32 lane = WARP / 2; lane > 0; lane /= 2) best = max(best, __shfl_xor_sync(ALL_LANES, best, lane));
-    if (threadIdx.x == 0) p.out[row] = key_index(best);
+    if (threadIdx.x == 0) p.out[row] = u32(best >> 32) > MINUS_INFINITY ? key_index(best) : NOT_FINITE;
 }

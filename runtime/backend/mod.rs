@@ -35,17 +35,17 @@ macro_rules! left_out {
 
 /// Every backend, in the order in which `auto` tries their GPUs. Those that this build leaves out are known by name.
 pub static REGISTRY: &[&Registered] = &[
-    &self::cpu::REGISTERED,
+    &cpu::REGISTERED,
     #[cfg(feature = "cuda")]
-    &self::cuda::REGISTERED,
+    &cuda::REGISTERED,
     #[cfg(not(feature = "cuda"))]
     &left_out!("cuda", true, "cuda"),
     #[cfg(feature = "wgpu")]
-    &self::wgpu::REGISTERED,
+    &wgpu::REGISTERED,
     #[cfg(not(feature = "wgpu"))]
     &left_out!("wgpu", true, "wgpu"),
     #[cfg(feature = "sim")]
-    &self::cuda::SIMULATOR,
+    &cuda::SIMULATOR,
     #[cfg(not(feature = "sim"))]
     &left_out!("sim", false, "sim"),
 ];

@@ -63,4 +63,5 @@ fn not_finite(e: &NotFinite) -> String {
 }
 
 /// Where values come from that are not finite.
-pub const CHECK_TENSORS: &str = "(--check-tensors looks for the cause)";
+pub const CHECK_TENSORS: &str =
+    "(--check-tensors looks for the cause; --kv f32 helps where keys or values overflow the cache)";

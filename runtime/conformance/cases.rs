@@ -432,6 +432,9 @@ fn argmax() -> Vec<Case> {
         build(1, 300000, "first", |row| row[77] = 9.0),
         twice(build(3, 600, "random", |_| {})),
         build(1, 700, "negative", |row| row.iter_mut().for_each(|v| *v -= 100.0)),
+        build(2, 700, "one NaN", |row| row[650] = f32::NAN),
+        build(1, 128256, "one infinity", |row| row[100_000] = f32::INFINITY),
+        build(2, 20, "all infinitely small", |row| row.fill(f32::NEG_INFINITY)),
         build(1, 700, "one finite", |row| {
             row.fill(f32::NEG_INFINITY);
             row[650] = -1e30;

@@ -1,7 +1,5 @@
 use super::score::log_sum_exp;
-use super::{
-    ContextEnd, End, Error, GenerateEvent, GenerateOptions, LanguageModel, Outputs, Piece, Sampler, Stats, check_logits,
-};
+use super::{ContextEnd, End, Error, GenerateEvent, GenerateOptions, LanguageModel, Outputs, Piece, Sampler, Stats};
 use crate::text::{self, Detokenizer, StopMatcher};
 use std::time::Instant;
 
@@ -142,9 +140,6 @@ impl<'m> Generator<'m> {
             self.finish(End::Cancelled);
             return Ok(());
         }
-        // The device's choice says nothing about the logits: those of the prompt are looked at once.
-        self.model.session.logits(&mut self.logits)?;
-        check_logits(&self.logits)?;
         self.choose()?;
         self.state = State::Chosen;
         Ok(())

@@ -1,4 +1,4 @@
-use crate::plan::argmax;
+use crate::plan::{argmax, can_choose};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use std::collections::{HashMap, VecDeque};
 use thiserror::Error;
@@ -8,9 +8,9 @@ use thiserror::Error;
 #[error("the model's logits are not finite")]
 pub struct NotFinite;
 
-/// Errors: every logit is NaN or infinitely small.
+/// Errors: a logit is NaN or infinity, or all are -infinity.
 pub fn check_logits(logits: &[f32]) -> Result<(), NotFinite> {
-    if logits.iter().any(|l| *l > f32::NEG_INFINITY) { Ok(()) } else { Err(NotFinite) }
+    if can_choose(logits) { Ok(()) } else { Err(NotFinite) }
 }
 
 /// How the next token is chosen, with llama.cpp's defaults.
@@ -89,8 +89,10 @@ impl Sampler {
         self.recent.clear();
     }
 
-    /// The next token. `logits` (n_vocab) is changed by the penalties. A token whose logit is NaN or infinitely small is never
-    /// chosen. Errors: there is no other.
+    /// The next token. `logits` (n_vocab) is changed by the penalties. A token whose logit is -infinity is never
+    /// chosen.
+    ///
+    /// Errors: the logits are not finite.
     pub fn sample(&mut self, logits: &mut [f32]) -> Result<u32, NotFinite> {
         check_logits(logits)?;
         self.penalize(logits);
@@ -228,16 +230,16 @@ mod tests {
     }
 
     #[test]
-    fn odd_logits_still_choose() {
+    fn logits_that_are_not_finite_choose_nothing() {
         let nan = f32::NAN;
         let mut sampler = Sampler::new(SamplerOptions::default());
-        assert_eq!(sampler.sample(&mut [nan, -1.0, nan]), Ok(1));
+        assert_eq!(sampler.sample(&mut [nan, -1.0, nan]), Err(NotFinite));
         assert_eq!(sampler.sample(&mut [nan, nan]), Err(NotFinite));
         assert_eq!(sampler.sample(&mut [nan, f32::NEG_INFINITY]), Err(NotFinite));
-        assert_eq!(sampler.sample(&mut [0.0, f32::INFINITY, 3.0]), Ok(1));
+        assert_eq!(sampler.sample(&mut [0.0, f32::INFINITY, 3.0]), Err(NotFinite));
         assert_eq!(sampler.sample(&mut [f32::NEG_INFINITY, -1e30, f32::NEG_INFINITY]), Ok(1));
         let mut greedy = Sampler::new(options(|o| o.temperature = 0.0));
-        assert_eq!(greedy.sample(&mut [nan, 3.0, 3.0]), Ok(1));
+        assert_eq!(greedy.sample(&mut [f32::NEG_INFINITY, 3.0, 3.0]), Ok(1));
         assert_eq!(greedy.sample(&mut [nan, nan]), Err(NotFinite));
     }
 }

@@ -1,7 +1,7 @@
-use super::Error;
+use super::{Error, NotFinite};
 use crate::backend::Backend;
 use crate::gguf::Watch;
-use crate::plan::{Buf, NEXT_TOKEN, Plan, Step};
+use crate::plan::{Buf, NEXT_TOKEN, NOT_FINITE, Plan, Step};
 
 /// Which rows of logits [`Session::feed`] wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,9 +161,14 @@ impl Session {
     }
 
     /// The most likely token after the last one fed, as the device chose it.
+    ///
+    /// Errors: the logits are not finite; the device's.
     pub fn argmax(&mut self) -> Result<u32, Error> {
         let mut ids = vec![0.0; self.last_row as usize + 1];
         self.backend.read(self.next_buf, &mut ids)?;
-        Ok(ids[self.last_row as usize] as u32)
+        match ids[self.last_row as usize] as u32 {
+            NOT_FINITE => Err(NotFinite.into()),
+            token => Ok(token),
+        }
     }
 }

@@ -1,4 +1,5 @@
-// Greedy choice:  out[t] = argmax_i x[t, i], the lowest index among equals; NaN is never the largest
+// Greedy choice:  out[t] = argmax_i x[t, i], the lowest index among equals; NOT_FINITE if an element is NaN or infinity, or all are
+//   -infinity
 //
 // Grid     y: one workgroup per row
 // Layout   rows of x padded to 32 elements; out one token id per row, its rows 32 words apart
@@ -17,9 +18,12 @@ const THREADS: u32 = 256;  // a vocabulary of 128256 takes 501 rounds
 var<workgroup> best_keys: array<u32, THREADS>;
 var<workgroup> best_cols: array<u32, THREADS>;
 
-// Ordered as the floats are, as an integer: no compiler may reason that NaN does not occur. NaN comes lowest, -0 equals 0.
+const NOT_FINITE: u32 = 0xffffffffu;
+const MINUS_INFINITY: u32 = 0x007fffffu;  // key of -infinity
+
+// Ordered as the floats are, as an integer: no compiler may reason that NaN does not occur. NaN and infinity come highest, -0 equals 0.
 fn key(bits: u32) -> u32 {
-    if (bits & 0x7fffffffu) > 0x7f800000u { return 0u; }
+    if (bits & 0x7fffffffu) > 0x7f800000u || bits == 0x7f800000u { return 0xffffffffu; }
     if bits >= 0x80000000u { return ~bits + u32(bits == 0x80000000u); }
     return bits | 0x80000000u;
 }
@@ -45,6 +49,7 @@ fn argmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
                 best_col = best_cols[i];
             }
         }
-        out[group.y * 32u] = best_col;
+        let finite = best > MINUS_INFINITY && best < 0xff800000u;
+        out[group.y * 32u] = select(NOT_FINITE, best_col, finite);
     }
 }

@@ -2,7 +2,7 @@
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
 use pronk::backend::cuda::{Arch, params};
-use pronk::plan::{DECODE_TOKENS, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, OpKind, StepRow};
+use pronk::plan::{DECODE_TOKENS, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, NOT_FINITE, OpKind, StepRow};
 use pronk::quant;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -314,7 +314,12 @@ fn the_plans_numbers_are_the_kernels() {
             None => (name, value.parse().unwrap()),
         })
         .collect();
-    let owned = [("KV_BLOCK", KV_BLOCK), ("MAX_HEAD_DIM", MAX_HEAD_DIM), ("NEXT_TOKEN", NEXT_TOKEN)];
+    let owned = [
+        ("KV_BLOCK", KV_BLOCK),
+        ("MAX_HEAD_DIM", MAX_HEAD_DIM),
+        ("NEXT_TOKEN", NEXT_TOKEN),
+        ("NOT_FINITE", NOT_FINITE),
+    ];
     assert_eq!(found, BTreeMap::from(owned));
     assert_eq!(DECODE_TOKENS % params::VEC_TOKENS, 0, "blocks of _t4 entries are full at the most tokens of decode");
 }

@@ -5,7 +5,7 @@ use pronk::backend::wgpu::params::KV_UNIT;
 use pronk::backend::wgpu::params::LAYOUTS;
 use pronk::backend::wgpu::permutations::{Permutation, permutations};
 use pronk::backend::wgpu::shaders::{PIECES, has_type};
-use pronk::plan::{CoreKind, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN};
+use pronk::plan::{CoreKind, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, NOT_FINITE};
 use pronk::quant::{GgmlType, grids, pack};
 
 /// The types that a permutation is compiled for.
@@ -181,6 +181,7 @@ fn the_plans_numbers_are_the_shaders() {
         value.strip_prefix("0x").map_or_else(|| value.parse(), |hex| u32::from_str_radix(hex, 16)).expect(value)
     };
     assert_eq!(constant("ops/embed", "NEXT_TOKEN"), NEXT_TOKEN);
+    assert_eq!(constant("ops/argmax", "NOT_FINITE"), NOT_FINITE);
     assert_eq!(4 * constant("attention/kv_store_q8_0", "BLOCK"), KV_BLOCK, "4 elements an invocation");
     assert_eq!(KV_UNIT * constant("attention/attention_query", "UNITS"), MAX_HEAD_DIM);
     assert!(KV_UNIT * constant("attention/attention", "THREADS") >= MAX_HEAD_DIM, "an invocation per unit");

@@ -1,7 +1,7 @@
 //! Every operation as plain loops over f32, and how a step runs each.
 
 use super::{Machine, attention, mat_mul};
-use crate::plan::{NEXT_TOKEN, Op, Pairing, StepRow, argmax};
+use crate::plan::{NEXT_TOKEN, Op, Pairing, StepRow, choice};
 use crate::quant::{self, GgmlType};
 
 impl Machine<'_> {
@@ -64,7 +64,7 @@ impl Machine<'_> {
             Op::Argmax(op) => {
                 let (x, cols) = (self.input(op.x), plan[op.x].cols as usize);
                 for (out, x) in self.output(op.out).iter_mut().zip(x.chunks_exact(cols)) {
-                    *out = argmax(x) as f32;
+                    *out = choice(x) as f32;
                 }
             }
             Op::Fused(op) => op.parts().iter().for_each(|part| self.run(part)),
@@ -72,7 +72,7 @@ impl Machine<'_> {
     }
 }
 
-/// `out[t, :] = table[token[t], :]`, the token of rows that say [`NEXT_TOKEN`] from `next[t]`.
+/// `out[t, :] = table[token[t], :]`, the token of rows that say [`NEXT_TOKEN`] from `next[t]`. Zeros for what is no token.
 ///
 /// `out`: (n_tokens, n_embd). `table`: (n_vocab, n_embd) in blocks of `ty`. `next`: (n_outputs or more) token ids.
 pub fn embed(out: &mut [f32], table: &[u8], ty: GgmlType, rows: &[StepRow], next: &[f32]) {
@@ -80,7 +80,10 @@ pub fn embed(out: &mut [f32], table: &[u8], ty: GgmlType, rows: &[StepRow], next
     let row_bytes = n_embd / ty.block_size() as usize * ty.block_bytes() as usize;
     for (t, (out, row)) in out.chunks_exact_mut(n_embd).zip(rows).enumerate() {
         let token = if row.token == NEXT_TOKEN { next[t] as usize } else { row.token as usize };
-        quant::decode(ty, &table[token * row_bytes..][..row_bytes], out);
+        match table.chunks_exact(row_bytes).nth(token) {
+            Some(row) => quant::decode(ty, row, out),
+            None => out.fill(0.0), // an earlier step's choice may be `NOT_FINITE`
+        }
     }
 }
 

@@ -15,7 +15,7 @@ mod swi_glu;
 
 pub use add::Add;
 pub use add_bias::AddBias;
-pub use argmax::{Argmax, argmax};
+pub use argmax::{Argmax, NOT_FINITE, argmax, can_choose, choice};
 pub use attention::Attention;
 pub use embed::Embed;
 pub use gather::Gather;

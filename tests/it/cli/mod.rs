@@ -319,7 +319,7 @@ fn logits_that_are_not_finite_are_an_error() {
     let good = file(&folder, "good.gguf", &small(1.0).build());
     run(&["run", "-m", &good, "-p", "x", "-n", "1", "--device", "cpu"]);
     let bad = file(&folder, "bad.gguf", &small(f32::NAN).build());
-    let problem = ["the model's logits are not finite (--check-tensors looks for the cause)"];
+    let problem = ["the model's logits are not finite (--check-tensors looks for the cause; --kv f32 helps"];
     for more in [&["--temp", "0"][..], &["--temp", "1"], &["--ignore-eos", "--temp", "0"]] {
         fails(&[&["run", "-m", &bad, "-p", "x", "--device", "cpu"], more].concat(), &problem);
     }
