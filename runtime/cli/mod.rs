@@ -11,6 +11,7 @@ mod chat;
 mod compare;
 mod completions;
 mod devices;
+mod foreign;
 mod gpu_report;
 mod guard;
 mod hash;
@@ -67,7 +68,11 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let mut command = Cli::command();
+    command.build();
+    let args = foreign::translated(&command, std::env::args_os().collect())
+        .unwrap_or_else(|(subcommand, what)| usage_error(&subcommand, ErrorKind::UnknownArgument, &what));
+    let done = match Cli::parse_from(args).command {
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Info(args) => info::run(&args),

@@ -1,5 +1,6 @@
 //! The program as a user runs it, on tiny models.
 
+mod foreign;
 mod manual;
 mod overrides;
 mod replies;
