@@ -56,7 +56,6 @@ pub mod gguf;
 pub mod model;
 #[allow(missing_docs)]
 pub mod plan;
-#[allow(missing_docs)]
 pub mod quant;
 pub mod text;
 
