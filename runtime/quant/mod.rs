@@ -106,7 +106,7 @@ pub fn format(ty: GgmlType) -> Option<&'static Format> {
 /// Decodes whole blocks of `ty` to `out`, as [`Format::decode`].
 ///
 /// # Panics
-/// If the type cannot be decoded: ask [`format`] first.
+/// If the type cannot be decoded: ask [`format()`] first.
 pub fn decode(ty: GgmlType, blocks: &[u8], out: &mut [f32]) {
     let format = format(ty).unwrap_or_else(|| panic!("no decoder for {}", ty.name()));
     (format.decode)(blocks, out);

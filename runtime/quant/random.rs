@@ -47,7 +47,7 @@ impl Random {
 /// `n` random weights of `ty` (a whole number of blocks), as blocks of a file: within a few units of 0 for every type.
 ///
 /// # Panics
-/// If the type cannot be decoded: ask [`super::format`] first.
+/// If the type cannot be decoded: ask [`super::format()`] first.
 pub fn random_blocks(ty: GgmlType, n: u64, rng: &mut Random) -> Vec<u8> {
     blocks(ty, n, 1.0, rng)
 }
@@ -55,7 +55,7 @@ pub fn random_blocks(ty: GgmlType, n: u64, rng: &mut Random) -> Vec<u8> {
 /// `n` random weights of `ty` (a whole number of blocks), as blocks of a file. Their root mean square is `rms`, to some percent.
 ///
 /// # Panics
-/// If the type cannot be decoded: ask [`super::format`] first.
+/// If the type cannot be decoded: ask [`super::format()`] first.
 pub fn random_weights(ty: GgmlType, n: u64, rms: f32, rng: &mut Random) -> Vec<u8> {
     /// A scale that the scales of every type can express: E8M0 and E4M3 have few bits.
     const SCALE: f32 = 0.1;
