@@ -52,7 +52,6 @@ pub mod generate;
 pub mod gguf;
 pub mod model;
 pub mod plan;
-#[allow(missing_docs)]
 pub mod quant;
 pub mod text;
 

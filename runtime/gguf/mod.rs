@@ -9,7 +9,6 @@ mod map;
 mod read;
 mod split;
 mod tensor;
-#[allow(missing_docs)] // each is GGML's name of a type
 mod types;
 mod value;
 mod write;

@@ -1,43 +1,43 @@
-//! The codebooks of the IQ formats: facts of the format, here once for all backends.
+//! The codebooks of the IQ types, from GGML's `ggml-common.h` (`iq2xxs_grid` and so on), here once for all backends.
 //!
-//! An entry is 16 bits, eight digits of 2 bits or four of 4, the first one lowest; a [`Grid`] says what a digit stands for.
-//! WGSL kernels bind [`Grid::words`], CUDA kernels have them in `kernels/formats/grids.cuh`, the CPU's decoders expand them when
-//! compiled.
+//! An entry is 16 bits: eight digits of 2 bits or four of 4, the first in the lowest bits; a [`Grid`] gives the value of each
+//! digit. WGSL kernels bind [`Grid::words`], CUDA kernels have the entries in `kernels/formats/grids.cuh`, the CPU's decoders
+//! expand them at compile time.
 
 use super::GgmlType;
 
 /// One codebook.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Grid {
-    /// The type that it is named after; others may share it.
+    /// The type that it is named after. IQ1_M shares that of IQ1_S.
     pub ty: GgmlType,
     /// The entries, two to a word, the even one in the low half.
     pub words: &'static [u32],
     /// Bits of a digit: 2 or 4.
     pub bits: u32,
-    /// What digit 0, 1, ... stands for.
+    /// The value of digit 0, of digit 1, and so on.
     pub values: &'static [i8],
 }
 
 const GRID_2_BITS: &[i8] = &[8, 25, 43];
 
+/// `iq2xxs_grid` of GGML.
 pub const IQ2_XXS: Grid = Grid { ty: GgmlType::IQ2_XXS, words: &IQ2_XXS_WORDS, bits: 2, values: GRID_2_BITS };
+/// `iq2xs_grid` of GGML.
 pub const IQ2_XS: Grid = Grid { ty: GgmlType::IQ2_XS, words: &IQ2_XS_WORDS, bits: 2, values: GRID_2_BITS };
+/// `iq2s_grid` of GGML.
 pub const IQ2_S: Grid = Grid { ty: GgmlType::IQ2_S, words: &IQ2_S_WORDS, bits: 2, values: GRID_2_BITS };
+/// `iq3xxs_grid` of GGML.
 pub const IQ3_XXS: Grid =
     Grid { ty: GgmlType::IQ3_XXS, words: &IQ3_XXS_WORDS, bits: 4, values: &[4, 12, 20, 28, 36, 44, 52, 62] };
+/// `iq3s_grid` of GGML.
 pub const IQ3_S: Grid =
     Grid { ty: GgmlType::IQ3_S, words: &IQ3_S_WORDS, bits: 4, values: &[1, 3, 5, 7, 9, 11, 13, 15] };
+/// `iq1s_grid` of GGML.
 pub const IQ1_S: Grid = Grid { ty: GgmlType::IQ1_S, words: &IQ1_S_WORDS, bits: 2, values: &[-1, 0, 1] };
 
 /// Every codebook.
 pub const ALL: [Grid; 6] = [IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ1_S];
-
-/// The codebook that blocks of `ty` point into, if any.
-pub fn grid(ty: GgmlType) -> Option<&'static Grid> {
-    let named = if ty == GgmlType::IQ1_M { GgmlType::IQ1_S } else { ty };
-    const { &ALL }.iter().find(|grid| grid.ty == named)
-}
 
 impl Grid {
     /// The values of all `N` entries of `D` digits each.

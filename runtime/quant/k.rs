@@ -1,8 +1,8 @@
-//! The K formats: 256 values with scales that are themselves quantized, one per 16 or 32 values.
+//! The K types: 256 values with scales that are themselves quantized, one per 16 or 32 values.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Block, f16_to_f32};
+use super::{Block, Plane, Random, f16_to_f32};
 use crate::gguf::GgmlType;
 
 /// `x = (d * scale) * q - dmin * min`, a scale and a min per 16 values
@@ -23,6 +23,7 @@ pub struct Q2_K {
 impl Block for Q2_K {
     const TY: GgmlType = GgmlType::Q2_K;
     type Values = [f32; 256];
+    const PLANES: &[Plane] = &[plane!(Quants: qs..d), plane!(Scales: scales..qs), plane!(Supers: d..)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 256]) {
@@ -35,6 +36,11 @@ impl Block for Q2_K {
                 out[i] = scale * i32::from(qs[i] >> shift & 3) as f32 - min;
             }
         }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
+        self.dmin = rng.f16(0.02 * scale);
     }
 }
 
@@ -64,6 +70,8 @@ pub struct Q3_K {
 impl Block for Q3_K {
     const TY: GgmlType = GgmlType::Q3_K;
     type Values = [f32; 256];
+    const PLANES: &[Plane] =
+        &[plane!(Quants: qs..scales), plane!(Highs: hmask..qs), plane!(Scales: scales..d), plane!(Supers: d..)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 256]) {
@@ -79,6 +87,10 @@ impl Block for Q3_K {
                 out[i] = scale * (i32::from(q) - 4) as f32;
             }
         }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
     }
 }
 
@@ -100,6 +112,8 @@ pub struct Q4_K {
 impl Block for Q4_K {
     const TY: GgmlType = GgmlType::Q4_K;
     type Values = [f32; 256];
+    // 16 bytes of scales: one load of a kernel.
+    const PLANES: &[Plane] = &[plane!(Quants: qs..), plane!(Scales: d..qs)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 256]) {
@@ -113,6 +127,11 @@ impl Block for Q4_K {
                 out[i] = scale * i32::from(qs[i] >> shift & 15) as f32 - min;
             }
         }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
+        self.dmin = rng.f16(0.02 * scale);
     }
 }
 
@@ -136,6 +155,8 @@ pub struct Q5_K {
 impl Block for Q5_K {
     const TY: GgmlType = GgmlType::Q5_K;
     type Values = [f32; 256];
+    // 16 bytes of scales: one load of a kernel.
+    const PLANES: &[Plane] = &[plane!(Quants: qs..), plane!(Highs: qh..qs), plane!(Scales: d..qh)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 256]) {
@@ -150,6 +171,11 @@ impl Block for Q5_K {
                 out[i] = scale * i32::from(q) as f32 - min;
             }
         }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
+        self.dmin = rng.f16(0.02 * scale);
     }
 }
 
@@ -183,6 +209,8 @@ pub struct Q6_K {
 impl Block for Q6_K {
     const TY: GgmlType = GgmlType::Q6_K;
     type Values = [f32; 256];
+    const PLANES: &[Plane] =
+        &[plane!(Quants: ql..qh), plane!(Highs: qh..scales), plane!(Scales: scales..d), plane!(Supers: d..)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 256]) {
@@ -197,5 +225,9 @@ impl Block for Q6_K {
                 out[i] = scale * (i32::from(q) - 32) as f32;
             }
         }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
     }
 }

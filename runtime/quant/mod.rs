@@ -1,52 +1,66 @@
 //! The block formats of GGML: one row of [`FORMATS`] per type, decoded to `f32` exactly as GGML defines them.
 //!
-//! Each format is a [`Block`]: a struct with the layout of the file and a plain loop. The loops are fixed-size so that the
-//! compiler vectorizes them; they are the reference and also what the CPU backend runs.
+//! Each format is a [`Block`]: a struct with the layout of the file, a plain loop that decodes it, the planes that it has in a
+//! GPU's memory, and how a random block gets its scales. The layouts are the structs `block_*` of GGML's `ggml-common.h`, the
+//! formulas those of `dequantize_row_*` in its `ggml-quants.c`. The loops are of fixed size so that the compiler vectorizes them;
+//! they are the reference and also what the CPU backend runs.
 
-mod fp4;
-pub mod grids;
-mod iq;
-mod iq1;
-mod iq4;
-mod k;
+#[macro_use]
 pub mod pack;
+mod codebook;
+pub mod grids;
+mod k;
+mod plain;
 mod random;
-mod simple;
-mod ternary;
+mod table;
 
 use bytemuck::Pod;
 use multiversion::multiversion;
 
 pub use crate::gguf::GgmlType;
-pub use fp4::{MXFP4, NVFP4};
-pub use iq::{IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
-pub use iq1::{IQ1_M, IQ1_S};
-pub use iq4::{IQ4_NL, IQ4_XS};
-pub use k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+pub use codebook::*;
+use grids::Grid;
+pub use k::*;
+use pack::{Layout, Plane};
+pub use plain::*;
 pub use random::{Random, random_blocks, random_weights};
-pub use simple::{BF16, F16, F32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-pub use ternary::{TQ1_0, TQ2_0};
+pub use table::*;
 
 /// One block as it lies in the file. Alignment 1: a block may begin at any byte.
 pub trait Block: Pod {
+    /// The type, whose id, name and sizes are GGML's.
     const TY: GgmlType;
     /// `[f32; TY.block_size()]`
     type Values: Pod;
+    /// Which bytes of the block lie together in a GPU's memory: each byte is in one plane. See [`pack`].
+    const PLANES: &[Plane];
+    /// The codebook that the block's quants index, if any.
+    const GRID: Option<&Grid> = None;
 
     /// Writes every value of the block.
     fn decode(&self, out: &mut Self::Values);
+
+    /// Makes of a block of random bytes one with finite values, whose magnitude is proportional to `scale` and of the order of 1
+    /// where `scale` is 1. A type without scales writes its element.
+    fn set_scales(&mut self, scale: f32, rng: &mut Random);
 }
 
 /// A tensor type that can be decoded.
 #[derive(Debug, Clone, Copy)]
 pub struct Format {
+    /// The type, whose id, name and sizes are GGML's.
     pub ty: GgmlType,
+    /// How its blocks lie in a GPU's memory.
+    pub layout: Layout,
     /// Decodes whole blocks: `blocks` (n * ty.block_bytes() bytes, any alignment), `out` (n * ty.block_size()).
     /// Panics if the two lengths disagree.
     pub decode: fn(blocks: &[u8], out: &mut [f32]),
+    /// [`Block::set_scales`] for whole blocks.
+    set_scales: fn(blocks: &mut [u8], scale: f32, rng: &mut Random),
 }
 
-/// Every tensor type that can be decoded.
+/// Every tensor type that can be decoded. What else a type needs: a kernel's struct in `kernels/formats` and its row in
+/// `types.cuh`, a decoder in `shaders/formats`, golden blocks in `tests/data/blocks`; a test names what is missing.
 pub static FORMATS: [Format; 26] = [
     row::<F32>(),
     row::<F16>(),
@@ -80,7 +94,8 @@ const fn row<B: Block>() -> Format {
     assert!(align_of::<B>() == 1);
     assert!(size_of::<B>() as u64 == B::TY.block_bytes());
     assert!(size_of::<B::Values>() as u64 == B::TY.block_size() * size_of::<f32>() as u64);
-    Format { ty: B::TY, decode: decode_blocks::<B> }
+    let layout = Layout { ty: B::TY, planes: B::PLANES, grid: B::GRID };
+    Format { ty: B::TY, layout, decode: decode_blocks::<B>, set_scales: set_scales::<B> }
 }
 
 /// The format of a tensor type; None if the type cannot be decoded.
@@ -91,7 +106,7 @@ pub fn format(ty: GgmlType) -> Option<&'static Format> {
 /// Decodes whole blocks of `ty` to `out`, as [`Format::decode`].
 ///
 /// # Panics
-/// If the type cannot be decoded: ask [`format`] first.
+/// If the type cannot be decoded: ask [`format()`] first.
 pub fn decode(ty: GgmlType, blocks: &[u8], out: &mut [f32]) {
     let format = format(ty).unwrap_or_else(|| panic!("no decoder for {}", ty.name()));
     (format.decode)(blocks, out);
@@ -108,27 +123,17 @@ fn decode_blocks<B: Block>(blocks: &[u8], out: &mut [f32]) {
     }
 }
 
-/// An IEEE half, little-endian, to `f32`. Exact; no branch, so it vectorizes.
-#[inline(always)]
-fn f16_to_f32(half: [u8; 2]) -> f32 {
-    let half = u32::from(u16::from_le_bytes(half));
-    let (sign, magnitude) = ((half & 0x8000) << 16, half & 0x7fff);
-    // Moved to its place in an f32 the exponent is 127 - 15 too small; the product also normalizes subnormals.
-    let finite = f32::from_bits(magnitude << 13) * f32::from_bits((127 + 127 - 15) << 23);
-    let special = 0x7f80_0000 | magnitude << 13; // infinity or NaN
-    f32::from_bits(sign | if magnitude < 0x7c00 { finite.to_bits() } else { special })
+fn set_scales<B: Block>(blocks: &mut [u8], scale: f32, rng: &mut Random) {
+    for block in bytemuck::cast_slice_mut::<u8, B>(blocks) {
+        block.set_scales(scale, rng);
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::f16_to_f32;
-
-    #[test]
-    fn every_half_converts_exactly() {
-        for bits in 0..=u16::MAX {
-            let (ours, theirs) = (f16_to_f32(bits.to_le_bytes()), half::f16::from_bits(bits).to_f32());
-            let same = if theirs.is_nan() { ours.is_nan() } else { ours.to_bits() == theirs.to_bits() };
-            assert!(same, "half {bits:#06x}: {ours} expected {theirs}");
-        }
-    }
+/// A scale, an f16 with its low byte first, to `f32`. Exact.
+///
+/// The crate's conversion stays a call, so the compiler vectorizes inside a block. With one that it sees through it vectorizes over
+/// blocks: Q4_0 then takes 0.34 ns a value instead of 0.09, Q4_1 0.34 instead of 0.11 (AMD EPYC with AVX2, 2026-11-25).
+#[inline(always)]
+fn f16_to_f32(bytes: [u8; 2]) -> f32 {
+    half::f16::from_le_bytes(bytes).to_f32()
 }

@@ -60,7 +60,7 @@ fn entries(ptx: &str) -> BTreeMap<String, usize> {
 }
 
 /// Names of the weight types of a table in types.cuh.
-fn weight_types(table: &str) -> Vec<String> {
+pub fn weight_types(table: &str) -> Vec<String> {
     let types = text(&kernels().join("formats/types.cuh"));
     let (_, table) = types.split_once(&format!("#define {table}(X)")).unwrap();
     let rows = table.lines().take_while(|line| !line.is_empty()).flat_map(|line| line.split(" X(").skip(1));

@@ -6,12 +6,12 @@ use pronk::backend::wgpu::params::LAYOUTS;
 use pronk::backend::wgpu::permutations::{Permutation, permutations};
 use pronk::backend::wgpu::shaders::{PIECES, has_type};
 use pronk::plan::{CoreKind, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, NOT_FINITE};
-use pronk::quant::{GgmlType, grids, pack};
+use pronk::quant::{FORMATS, Format, GgmlType};
 
 /// The types that a permutation is compiled for.
 fn types(row: &Permutation) -> Vec<Option<GgmlType>> {
     match row.is_typed() {
-        true => pack::LAYOUTS.iter().map(|l| l.ty).filter(|ty| has_type(*ty)).map(Some).collect(),
+        true => FORMATS.iter().map(|format| format.ty).filter(|ty| has_type(*ty)).map(Some).collect(),
         false => vec![None],
     }
 }
@@ -52,12 +52,12 @@ fn every_file_is_a_piece_and_every_piece_is_used() {
 
 #[test]
 fn every_layout_has_a_decoder_with_its_planes_and_codebook() {
-    for layout in &pack::LAYOUTS {
+    for Format { layout, .. } in &FORMATS {
         assert!(has_type(layout.ty), "no shader for {}", layout.ty.name());
         let piece = format!("formats/{}", layout.ty.name().to_lowercase());
         let (_, source) = PIECES.iter().find(|(name, _)| *name == piece).expect("has_type looked for it");
-        let grid = grids::grid(layout.ty).map(|_| "grid");
-        for (i, name) in layout.planes.iter().map(|plane| plane.name).chain(grid).enumerate() {
+        let grid = layout.grid.map(|_| "grid");
+        for (i, name) in layout.planes.iter().map(|plane| plane.kind.binding()).chain(grid).enumerate() {
             let binding = format!("@group(1) @binding({i}) var<storage, read> {name}:");
             assert!(source.contains(&binding), "{piece}: no {binding}");
         }

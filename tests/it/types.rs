@@ -1,5 +1,6 @@
-//! Which tensor types each backend reads: README's table says so, and every backend agrees. Where it says yes, the golden blocks
-//! of tests/data/blocks come out of the backend's decoder within one unit in the last place.
+//! Which tensor types each backend reads: README's table says so, and every backend agrees. Where it says yes, the backend decodes
+//! the golden blocks of tests/data/blocks to their values within one unit in the last place. A type that lacks a shader, a kernel,
+//! golden blocks or its place in README fails with the name of what is missing.
 
 use crate::common;
 use pronk::backend::Backend;
@@ -7,18 +8,30 @@ use pronk::backend::cpu::Cpu;
 use pronk::plan::{Buf, Embed, KvDecl, KvType, MatMul, Phase, Plan, Rows, Step, WeightDecl, Weights};
 use pronk::quant::{self, GgmlType};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 const COLUMNS: [&str; 3] = ["CPU", "WGSL", "CUDA"];
+
+/// A file of the repository.
+fn text(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+/// README before its table, the rows of the table, and what follows.
+fn readme() -> [String; 3] {
+    let head = format!("| tensor type | {} |\n|---|---|---|---|\n", COLUMNS.join(" | "));
+    let readme = text("README.md");
+    let (before, rest) = readme.split_once(&head).expect("the table");
+    let (rows, after) = rest.split_once("\n\n").expect("an empty line after the table");
+    [format!("{before}{head}"), format!("{rows}\n"), format!("\n{after}")]
+}
 
 /// README's table: for each type whether `column` says yes.
 fn table(column: &str) -> BTreeMap<GgmlType, bool> {
     let column = COLUMNS.iter().position(|name| *name == column).expect("a column");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).expect("README.md");
-    let head = format!("| tensor type | {} |\n|---|---|---|---|\n", COLUMNS.join(" | "));
-    let (_, rest) = readme.split_once(&head).expect("the table");
+    let [_, table, _] = readme();
     let mut rows = BTreeMap::new();
-    for line in rest.lines().take_while(|line| line.starts_with('|')) {
+    for line in table.lines() {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         assert_eq!(cells.len(), 1 + COLUMNS.len(), "{line}");
         let yes = match cells[1 + column] {
@@ -73,11 +86,11 @@ fn supported(backend: &dyn Backend, ty: GgmlType) -> bool {
     let w = plan.weight(WeightDecl { name: "w".to_string(), ty, rows: 64, cols: COLS as u64 });
     let (x, y) = (plan.buf("x", Rows::Tokens, COLS), plan.buf("y", Rows::Tokens, 64));
     plan.push(MatMul { out: y, x, w, first_row: 0 }).expect("the shapes fit");
-    let asked = |phase| plan.ops(phase).iter().map(move |op| (op, phase));
-    let said = asked(Phase::Decode).chain(asked(Phase::Prefill));
-    let said: Vec<bool> = said.map(|(op, phase)| backend.supports(&plan, op, phase).is_ok()).collect();
-    assert!(said.iter().all(|yes| *yes == said[0]), "{ty} on {}: {said:?}", backend.name());
-    said[0]
+    let ops = |phase| plan.ops(phase).iter().map(move |op| (op, phase));
+    let ops = ops(Phase::Decode).chain(ops(Phase::Prefill));
+    let answers: Vec<bool> = ops.map(|(op, phase)| backend.supports(&plan, op, phase).is_ok()).collect();
+    assert!(answers.iter().all(|yes| *yes == answers[0]), "{ty} on {}: {answers:?}", backend.name());
+    answers[0]
 }
 
 /// Floats in their order, zeros alike, one apart where they are neighbours.
@@ -134,6 +147,77 @@ fn the_smallest_scales_of_mxfp4_are_exact_on_the_simulator() {
 fn the_table_has_every_type() {
     let listed: BTreeSet<GgmlType> = table("CPU").into_keys().collect();
     assert_eq!(listed, quant::FORMATS.iter().map(|format| format.ty).collect());
+}
+
+/// The rows of README's table: types with fused CUDA kernels, then those without.
+#[test]
+fn the_rows_of_the_table_are_by_fused_kernels() {
+    let fused = crate::ptx::weight_types("FUSED_TYPES");
+    let (first, second): (Vec<_>, Vec<_>) =
+        quant::FORMATS.iter().map(|format| format.ty.name()).partition(|name| fused.contains(&name.to_lowercase()));
+    let row = |names: Vec<&str>| format!("| {} | {} |\n", names.join(", "), COLUMNS.map(|_| "yes").join(" | "));
+    let expected = row(first) + &row(second);
+    let [before, found, after] = readme();
+    if std::env::var_os("PRONK_WRITE").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        std::fs::write(path, before + &expected + &after).expect("README.md");
+    } else {
+        assert_eq!(found, expected, "README.md: the table differs from quant::FORMATS; PRONK_WRITE=1 writes it again");
+    }
+}
+
+/// Names of the files of a folder of the repository.
+fn files(folder: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = std::fs::read_dir(path).unwrap_or_else(|e| panic!("{folder}: {e}"));
+    files.map(|file| file.expect("a file").file_name().into_string().expect("UTF-8")).collect()
+}
+
+/// What a type needs beside its row in `quant::FORMATS` and lacks, file by file.
+fn missing(ty: GgmlType) -> Vec<String> {
+    let (name, stem) = (ty.name(), ty.name().to_lowercase());
+    let file = |folder: &str, name: String| (files(folder).contains(&name), format!("{folder}/{name}"));
+    let has_struct = |file: &String| text(&format!("kernels/formats/{file}")).contains(&format!("\nstruct {name} {{"));
+    let types = text("kernels/formats/types.cuh");
+    let listed = text("README.md").lines().any(|line| line.split(['|', ',']).any(|cell| cell.trim() == name));
+    let places = [
+        file("shaders/formats", format!("{stem}.wgsl")),
+        (files("kernels/formats").iter().any(has_struct), format!("kernels/formats/*.cuh: struct {name}")),
+        (types.contains(&format!("\n//   {name} ")), format!("kernels/formats/types.cuh: the planes of {name}")),
+        (types.contains(&format!(" X({stem}, {name})")), format!("kernels/formats/types.cuh: X({stem}, {name})")),
+        file("tests/data/blocks", format!("{stem}.bin")),
+        file("tests/data/blocks", format!("{stem}.f32")),
+        (listed, format!("README.md: {name}")),
+    ];
+    places.into_iter().filter(|(found, _)| !found).map(|(_, place)| place).collect()
+}
+
+#[test]
+fn every_type_is_everywhere() {
+    let missing: Vec<String> = quant::FORMATS.iter().flat_map(|format| missing(format.ty)).collect();
+    assert!(missing.is_empty(), "missing: {}", missing.join(", "));
+}
+
+#[test]
+fn what_a_type_lacks_is_named() {
+    let expected = [
+        "shaders/formats/q8_k.wgsl",
+        "kernels/formats/*.cuh: struct Q8_K",
+        "kernels/formats/types.cuh: the planes of Q8_K",
+        "kernels/formats/types.cuh: X(q8_k, Q8_K)",
+        "tests/data/blocks/q8_k.bin",
+        "tests/data/blocks/q8_k.f32",
+        "README.md: Q8_K",
+    ];
+    assert_eq!(missing(GgmlType::Q8_K), expected);
+}
+
+#[test]
+fn shaders_and_golden_blocks_are_of_types_that_are_decoded() {
+    let stems = || quant::FORMATS.iter().map(|format| format.ty.name().to_lowercase());
+    assert_eq!(files("shaders/formats"), stems().map(|stem| format!("{stem}.wgsl")).collect());
+    let blocks = stems().flat_map(|stem| [format!("{stem}.bin"), format!("{stem}.f32")]);
+    assert_eq!(files("tests/data/blocks"), blocks.chain(["README.md".to_string()]).collect());
 }
 
 #[test]

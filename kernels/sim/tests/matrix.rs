@@ -30,7 +30,7 @@ fn half(v: u32) -> f64 {
     if s != 0 { -x } else { x }
 }
 
-fn brain(v: u32) -> f64 {
+fn bf16(v: u32) -> f64 {
     f64::from(f32::from_bits(v << 16))
 }
 
@@ -44,7 +44,7 @@ fn quarter_half(r: u32) -> u32 {
     if bits << 1 == 0 { 0 } else { (bits >> 16 & 0x8000) + (((bits >> 23 & 0xff) - 112) << 10) + (bits >> 13 & 1023) }
 }
 
-fn quarter_brain(r: u32) -> u32 {
+fn quarter_bf16(r: u32) -> u32 {
     quarter(r) >> 16
 }
 
@@ -82,8 +82,8 @@ const GROUPS: [Shape; 9] = [
             (l / 4 + if i < 2 || (4..6).contains(&i) { 0 } else { 8 }, l % 4 * 2 + i % 2 + if i < 4 { 0 } else { 8 })
         },
         b: |i, l| (l % 4 * 2 + i % 2 + if i < 2 { 0 } else { 8 }, l / 4),
-        value: brain,
-        random: quarter_brain,
+        value: bf16,
+        random: quarter_bf16,
         integer: false,
     },
     Shape {
@@ -93,8 +93,8 @@ const GROUPS: [Shape; 9] = [
         counts: (4, 2),
         a: |i, l| (l / 4 + if i < 2 { 0 } else { 8 }, l % 4 * 2 + i % 2),
         b: |i, l| (l % 4 * 2 + i, l / 4),
-        value: brain,
-        random: quarter_brain,
+        value: bf16,
+        random: quarter_bf16,
         integer: false,
     },
     Shape {

@@ -5,6 +5,7 @@ use super::kernels::Kernels;
 use super::lower::Call;
 use super::params::{Planes, REPACK_THREADS, RepackParams};
 use crate::plan::{Op, Plan, Weight, WeightDecl, Weights};
+use crate::quant::pack::PlaneKind;
 use crate::quant::{self, GgmlType, pack};
 use std::collections::{HashMap, HashSet};
 
@@ -85,13 +86,12 @@ fn piece_rows(decl: &WeightDecl) -> u64 {
 }
 
 /// The address of a plane.
-fn plane<'a>(planes: &'a mut Planes, name: &str) -> Option<&'a mut Ptr> {
-    match name {
-        "elements" | "quants" => Some(&mut planes.quants),
-        "highs" => Some(&mut planes.high),
-        "scales" => Some(&mut planes.scales),
-        "supers" => Some(&mut planes.supers),
-        _ => None,
+fn plane(planes: &mut Planes, kind: PlaneKind) -> &mut Ptr {
+    match kind {
+        PlaneKind::Elements | PlaneKind::Quants => &mut planes.quants,
+        PlaneKind::Highs => &mut planes.high,
+        PlaneKind::Scales => &mut planes.scales,
+        PlaneKind::Supers => &mut planes.supers,
     }
 }
 
@@ -137,9 +137,7 @@ impl<D: Driver> Loader<'_, D> {
         let layout = pack::layout(decl.ty).ok_or_else(|| no_type(decl))?;
         let mut planes = Planes { units: decl.cols.div_ceil(pack::UNIT) as u32, ..Planes::default() };
         for (p, bytes) in plane_bytes(layout, decl.rows, decl.cols).enumerate() {
-            let at = self.alloc(decl, bytes)?;
-            let name = layout.planes[p].name;
-            *plane(&mut planes, name).ok_or_else(|| format!("no plane {name} in the kernels"))? = at;
+            *plane(&mut planes, layout.planes[p].kind) = self.alloc(decl, bytes)?;
         }
         let entry = format!("repack_{}", type_name(decl.ty));
         let step = piece_rows(decl);
@@ -151,9 +149,7 @@ impl<D: Driver> Loader<'_, D> {
 
             let mut to = planes;
             for (p, offset) in plane_bytes(layout, first, decl.cols).enumerate() {
-                if let Some(at) = plane(&mut to, layout.planes[p].name) {
-                    *at += offset;
-                }
+                *plane(&mut to, layout.planes[p].kind) += offset;
             }
             let params = RepackParams {
                 quants: to.quants,

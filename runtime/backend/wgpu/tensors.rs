@@ -5,7 +5,7 @@ use super::adapters::{Gpu, buffer_bytes};
 use super::shaders;
 use crate::plan::{Fused, Op, Plan, Weight, Weights};
 use crate::quant::GgmlType;
-use crate::quant::{self, grids, pack};
+use crate::quant::{self, pack};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -135,7 +135,7 @@ pub fn readable(decl: &crate::plan::WeightDecl, how: Use) -> bool {
 
 /// What the decoder of a type binds: its planes, then its codebook, if it has one.
 pub fn bindings(layout: &pack::Layout) -> impl Iterator<Item = &'static str> {
-    layout.planes.iter().map(|p| p.name).chain(grids::grid(layout.ty).map(|_| "grid"))
+    layout.planes.iter().map(|p| p.kind.binding()).chain(layout.grid.map(|_| "grid"))
 }
 
 /// One chunk in device memory.
@@ -148,7 +148,7 @@ pub struct Chunk {
 impl Tensor {
     /// The codebook of its type, if it has one.
     fn grid(&self) -> Option<&'static [u8]> {
-        grids::grid(self.layout.ty).map(|grid| bytemuck::cast_slice::<u32, u8>(grid.words))
+        self.layout.grid.map(|grid| bytemuck::cast_slice::<u32, u8>(grid.words))
     }
 
     /// Where the planes of some rows, and the codebook, lie in their buffer, and its bytes.

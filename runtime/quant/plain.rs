@@ -1,8 +1,8 @@
-//! Floats, and the formats with one scale per 32 values.
+//! Floats, and types whose value is a quant times the one scale of its block, plus at most a minimum.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Block, f16_to_f32};
+use super::{Block, Plane, Random, f16_to_f32};
 use crate::gguf::GgmlType;
 
 /// `x = v`
@@ -15,10 +15,15 @@ pub struct F32 {
 impl Block for F32 {
     const TY: GgmlType = GgmlType::F32;
     type Values = [f32; 1];
+    const PLANES: &[Plane] = &[Plane::elements::<Self>()];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 1]) {
         out[0] = f32::from_le_bytes(self.v);
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.v = rng.uniform(scale).to_le_bytes();
     }
 }
 
@@ -32,11 +37,28 @@ pub struct F16 {
 impl Block for F16 {
     const TY: GgmlType = GgmlType::F16;
     type Values = [f32; 1];
+    const PLANES: &[Plane] = &[Plane::elements::<Self>()];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 1]) {
-        out[0] = f16_to_f32(self.v);
+        out[0] = f16_without_branch(self.v);
     }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.v = rng.f16(scale);
+    }
+}
+
+/// An f16 with its low byte first, to `f32`. Exact, and without a branch, so that a loop over it vectorizes: 0.11 ns a value, 1.5 with
+/// [`f16_to_f32`] (AMD EPYC with AVX2, 2026-11-25). The `half` crate converts slices as fast, but only aligned ones.
+#[inline(always)]
+fn f16_without_branch(bytes: [u8; 2]) -> f32 {
+    let bits = u32::from(u16::from_le_bytes(bytes));
+    let (sign, magnitude) = ((bits & 0x8000) << 16, bits & 0x7fff);
+    // Moved to its place in an f32 the exponent is 127 - 15 too small; the product also normalizes subnormals.
+    let finite = f32::from_bits(magnitude << 13) * f32::from_bits((127 + 127 - 15) << 23);
+    let special = 0x7f80_0000 | magnitude << 13; // infinity or NaN
+    f32::from_bits(sign | if magnitude < 0x7c00 { finite.to_bits() } else { special })
 }
 
 /// `x = v`: the upper half of an f32.
@@ -49,10 +71,15 @@ pub struct BF16 {
 impl Block for BF16 {
     const TY: GgmlType = GgmlType::BF16;
     type Values = [f32; 1];
+    const PLANES: &[Plane] = &[Plane::elements::<Self>()];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 1]) {
         out[0] = f32::from_bits(u32::from(u16::from_le_bytes(self.v)) << 16);
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.v = half::bf16::from_f32(rng.uniform(scale)).to_le_bytes();
     }
 }
 
@@ -70,6 +97,7 @@ pub struct Q4_0 {
 impl Block for Q4_0 {
     const TY: GgmlType = GgmlType::Q4_0;
     type Values = [f32; 32];
+    const PLANES: &[Plane] = &[plane!(Quants: qs..), plane!(Scales: d..qs)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
@@ -78,6 +106,10 @@ impl Block for Q4_0 {
             out[i] = (i32::from(self.qs[i] & 15) - 8) as f32 * d;
             out[i + 16] = (i32::from(self.qs[i] >> 4) - 8) as f32 * d;
         }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
     }
 }
 
@@ -97,6 +129,7 @@ pub struct Q4_1 {
 impl Block for Q4_1 {
     const TY: GgmlType = GgmlType::Q4_1;
     type Values = [f32; 32];
+    const PLANES: &[Plane] = &[plane!(Quants: qs..), plane!(Scales: d..qs)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
@@ -105,6 +138,11 @@ impl Block for Q4_1 {
             out[i] = i32::from(self.qs[i] & 15) as f32 * d + m;
             out[i + 16] = i32::from(self.qs[i] >> 4) as f32 * d + m;
         }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
+        self.m = rng.f16(0.02 * scale);
     }
 }
 
@@ -124,6 +162,7 @@ pub struct Q5_0 {
 impl Block for Q5_0 {
     const TY: GgmlType = GgmlType::Q5_0;
     type Values = [f32; 32];
+    const PLANES: &[Plane] = &[plane!(Quants: qs..), plane!(Highs: qh..qs), plane!(Scales: d..qh)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
@@ -134,6 +173,10 @@ impl Block for Q5_0 {
             out[i] = (low - 16) as f32 * d;
             out[i + 16] = (high - 16) as f32 * d;
         }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
     }
 }
 
@@ -155,6 +198,7 @@ pub struct Q5_1 {
 impl Block for Q5_1 {
     const TY: GgmlType = GgmlType::Q5_1;
     type Values = [f32; 32];
+    const PLANES: &[Plane] = &[plane!(Quants: qs..), plane!(Highs: qh..qs), plane!(Scales: d..qh)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
@@ -165,6 +209,11 @@ impl Block for Q5_1 {
             out[i] = low as f32 * d + m;
             out[i + 16] = high as f32 * d + m;
         }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
+        self.m = rng.f16(0.02 * scale);
     }
 }
 
@@ -189,12 +238,31 @@ pub struct Q8_0 {
 impl Block for Q8_0 {
     const TY: GgmlType = GgmlType::Q8_0;
     type Values = [f32; 32];
+    const PLANES: &[Plane] = &[plane!(Quants: qs..), plane!(Scales: d..qs)];
 
     #[inline(always)]
     fn decode(&self, out: &mut [f32; 32]) {
         let d = f16_to_f32(self.d);
         for (out, q) in out.iter_mut().zip(self.qs) {
             *out = f32::from(q) * d;
+        }
+    }
+
+    fn set_scales(&mut self, scale: f32, rng: &mut Random) {
+        self.d = rng.f16(0.02 * scale);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::f16_without_branch;
+
+    #[test]
+    fn every_half_converts_exactly() {
+        for bits in 0..=u16::MAX {
+            let (ours, theirs) = (f16_without_branch(bits.to_le_bytes()), half::f16::from_bits(bits).to_f32());
+            let same = if theirs.is_nan() { ours.is_nan() } else { ours.to_bits() == theirs.to_bits() };
+            assert!(same, "half {bits:#06x}: {ours} expected {theirs}");
         }
     }
 }
