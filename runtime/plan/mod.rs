@@ -78,7 +78,7 @@ impl WeightDecl {
 }
 
 /// Number format of the KV cache.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum KvType {
     F32,
     F16,
