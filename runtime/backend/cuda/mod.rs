@@ -144,7 +144,7 @@ impl<D: Driver> Cuda<D> {
 
     fn try_load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), String> {
         let uses = Uses::of(plan);
-        self.kernels.load(entries(plan, &uses), &mut self.driver)?;
+        self.kernels.load(entries(plan), &mut self.driver)?;
         let mut loader = Loader {
             plan,
             weights,
@@ -219,10 +219,11 @@ impl<D: Driver> Cuda<D> {
 }
 
 /// The entries that a plan needs, some more than once.
-fn entries<'a>(plan: &'a Plan, uses: &'a Uses) -> impl Iterator<Item = Entry> + use<'a> {
-    let repack = uses.matrices.iter().map(|w| Entry::Repack(plan[*w].ty));
-    let of = move |phase| plan.ops(phase).iter().flat_map(move |op| ops::of(op).entries(plan, phase));
-    Phase::ALL.into_iter().flat_map(of).chain(repack)
+#[doc(hidden)]
+pub fn entries(plan: &Plan) -> Vec<Entry> {
+    let repack = Uses::of(plan).matrices.into_iter().map(|w| Entry::Repack(plan[w].ty));
+    let of = |phase| plan.ops(phase).iter().flat_map(move |op| ops::of(op).entries(plan, phase));
+    Phase::ALL.into_iter().flat_map(of).chain(repack).collect()
 }
 
 impl<D: Driver> Backend for Cuda<D> {
