@@ -103,12 +103,11 @@ mod ptx {
         let mut table = "&[\n".to_string();
         for (stem, texts) in stems {
             let [Some(sm_80), Some(sm_90)] = texts else { panic!("{stem}: PTX of one architecture is missing") };
-            let names = entries(&sm_80);
-            assert!(names == entries(&sm_90), "{stem}: the architectures have different entries");
+            assert!(entries(&sm_80) == entries(&sm_90), "{stem}: the architectures have different entries");
             let packed = out.join(format!("{stem}.ptx.lzma"));
             write(&packed, &compressed(&(sm_80.clone() + &sm_90)));
             table += &format!(
-                "    Module {{ stem: {stem:?}, entries: &{names:?}, lengths: [{}, {}], packed: include_bytes!({packed:?}) }},\n",
+                "    Module {{ stem: {stem:?}, lengths: [{}, {}], packed: include_bytes!({packed:?}) }},\n",
                 sm_80.len(),
                 sm_90.len()
             );

@@ -90,7 +90,7 @@ impl WeightDecl {
 }
 
 /// Number format of the KV cache.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum KvType {
     /// 4 bytes an element, exact.
     F32,

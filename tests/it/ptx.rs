@@ -1,7 +1,7 @@
 //! What is checked in under kernels/ptx belongs to the kernels' sources and to the host's mirrors of their parameters. Needs
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
-use pronk::backend::cuda::{Arch, params};
+use pronk::backend::cuda::{Arch, Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MIXED_TYPES, layouts, params};
 use pronk::plan::{DECODE_TOKENS, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, NOT_FINITE, OpKind, StepRow};
 use pronk::quant;
 use sha2::{Digest, Sha256};
@@ -92,7 +92,7 @@ fn every_operation_has_its_source_and_its_entries() {
             }
             "attention" => {
                 let splits = ["f16", "f32"].into_iter().flat_map(|ty| [1, 2, 4, 8].map(|h| format!("split_{ty}_h{h}")));
-                let flash = params::FLASH_HEAD_DIMS.map(|d| format!("flash_d{d}"));
+                let flash = FLASH_HEAD_DIMS.map(|d| format!("flash_d{d}"));
                 splits.chain(flash).chain(["combine".to_string()]).map(|kind| format!("attention_{kind}")).collect()
             }
             stem => vec![stem.to_string()],
@@ -112,6 +112,34 @@ fn every_kernel_begins_with_what_it_computes() {
             assert!(header.iter().any(|line| line.starts_with(part)), "{source}: no line {part}");
         }
     }
+}
+
+/// A supported type without its kernel, or a name that is spelled in two ways, is found here and not when a model is loaded.
+#[test]
+fn the_host_asks_for_the_entries_that_there_are_and_for_no_others() {
+    let asked: Vec<(&str, String)> = Entry::all().into_iter().map(Entry::symbol).collect();
+    let wanted: BTreeSet<(String, String)> =
+        asked.iter().map(|(stem, name)| (stem.to_string(), name.clone())).collect();
+    assert_eq!(wanted.len(), asked.len(), "each is listed once");
+    for (arch, _) in ARCHS {
+        // No operation has top_k yet.
+        let stems = stems().into_keys().filter(|stem| stem != "top_k");
+        let in_stem = |stem: String| entries(&ptx(&stem, arch)).into_keys().map(move |name| (stem.clone(), name));
+        let found: BTreeSet<(String, String)> = stems.flat_map(in_stem).collect();
+        let missing: Vec<_> = wanted.difference(&found).collect();
+        let idle: Vec<_> = found.difference(&wanted).collect();
+        assert!(missing.is_empty() && idle.is_empty(), "{arch}: missing {missing:?}, never asked for {idle:?}");
+    }
+}
+
+#[test]
+fn the_host_fuses_the_types_that_the_kernels_list() {
+    let name = |ty: quant::GgmlType| ty.name().to_lowercase();
+    assert_eq!(FUSED_TYPES.map(name).to_vec(), weight_types("FUSED_TYPES"));
+    let source = text(&kernels().join("products/norm_qkv_rope_store.cu"));
+    let rows = source.lines().filter(|line| !line.starts_with("#define")).flat_map(|line| line.split("MIXED(").skip(1));
+    let types = rows.map(|row| row.split(',').next().unwrap().to_string()).collect::<Vec<_>>();
+    assert_eq!(types, MIXED_TYPES.map(|(first, last)| format!("{}_{}", name(first), name(last))).to_vec());
 }
 
 /// A source and every file of ours that it includes, in order of first mention.
@@ -245,11 +273,16 @@ fn mirrors_are_exact() {
         assert_eq!(size, c_size(name, &structs).0, "{name}");
     };
     check("StepRow", size_of::<StepRow>(), step_row);
-    for layout in params::LAYOUTS {
+    for layout in all_layouts() {
         check(layout.name, layout.size, layout.fields);
-        mirrored.insert(layout.name);
+        assert!(mirrored.insert(layout.name), "{} is mirrored once", layout.name);
     }
-    assert_eq!(mirrored, structs.keys().map(String::as_str).collect(), "structs of the kernels and of params.rs");
+    assert_eq!(mirrored, structs.keys().map(String::as_str).collect(), "structs of the kernels and their mirrors");
+}
+
+/// Every mirror: of what several kernels share, and of each operation.
+fn all_layouts() -> impl Iterator<Item = params::Layout> {
+    params::LAYOUTS.into_iter().chain(layouts())
 }
 
 /// `RmsNormParams` for `rms_norm`.
@@ -262,7 +295,7 @@ fn params_name(stem: &str) -> String {
 fn parameters_have_the_size_that_the_ptx_says() {
     for stem in stems().into_keys() {
         let name = params_name(&stem);
-        let layout = params::LAYOUTS.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("{stem}: no {name}"));
+        let layout = all_layouts().find(|l| l.name == name).unwrap_or_else(|| panic!("{stem}: no {name}"));
         for (arch, _) in ARCHS {
             for (entry, size) in entries(&ptx(&stem, arch)) {
                 assert_eq!(size, layout.size, "{entry} for {arch}");
@@ -327,8 +360,8 @@ fn the_plans_numbers_are_the_kernels() {
 /// Attention on tensor cores has an entry for each size of heads that the host knows, and no other.
 #[test]
 fn attention_is_compiled_for_the_heads_that_the_host_knows() {
-    let halves = params::FLASH_HEAD_DIMS.iter().map(|d| format!("attention_flash_d{d}"));
-    let whole = params::FLASH_HEAD_DIMS.iter().filter(|d| d.is_multiple_of(KV_BLOCK));
+    let halves = FLASH_HEAD_DIMS.iter().map(|d| format!("attention_flash_d{d}"));
+    let whole = FLASH_HEAD_DIMS.iter().filter(|d| d.is_multiple_of(KV_BLOCK));
     let wanted: BTreeSet<String> = halves.chain(whole.map(|d| format!("attention_flash_q8_0_d{d}"))).collect();
     for (arch, _) in ARCHS {
         let all = entries(&ptx("attention", arch)).into_keys();

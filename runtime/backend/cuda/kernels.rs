@@ -4,9 +4,10 @@
 //! place of the text compiled in: to try a changed kernel without building the program. It must have the same entries.
 
 use super::driver::{Driver, Kernel};
+use super::entry::Entry;
 use lzma_rust2::LzmaReader;
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -21,11 +22,14 @@ pub const SM_90: (u32, u32) = (9, 0);
 /// What PTX is compiled for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arch {
+    /// Compute capability 8.0: Ampere and newer.
     Sm80,
+    /// Compute capability 9.0: Hopper and newer.
     Sm90,
 }
 
 impl Arch {
+    /// Both, the older first.
     pub const ALL: [Arch; 2] = [Arch::Sm80, Arch::Sm90];
 
     /// The newest that a GPU of this compute capability can load.
@@ -45,7 +49,6 @@ impl Arch {
 /// The kernels of one `kernels/*/<stem>.cu`.
 struct Module {
     stem: &'static str,
-    entries: &'static [&'static str],
     /// Bytes of the text for each of [`Arch::ALL`].
     lengths: [usize; 2],
     /// The texts one after another, compressed with LZMA.
@@ -103,50 +106,53 @@ fn with_entries(ptx: &str, names: &[&str]) -> String {
 
 /// The kernels for one architecture. What is loaded stays so.
 pub struct Kernels {
-    /// By entry: the kernel once it is loaded.
-    known: HashMap<&'static str, Option<Kernel>>,
+    loaded: HashMap<Entry, Kernel>,
     arch: Arch,
     /// Where files are looked for before the PTX compiled in.
     folder: Option<PathBuf>,
 }
 
 impl Kernels {
+    /// No kernels yet, for a GPU of this compute capability.
     pub fn new(capability: (u32, u32)) -> Kernels {
-        let all = MODULES.iter().flat_map(|module| module.entries.iter().map(|entry| (*entry, None)));
         let folder = std::env::var_os(PTX_FOLDER).filter(|name: &OsString| !name.is_empty()).map(PathBuf::from);
-        Kernels { known: all.collect(), arch: Arch::of(capability), folder }
+        Kernels { loaded: HashMap::new(), arch: Arch::of(capability), folder }
     }
 
-    /// Whether there is such an entry.
-    pub fn has(&self, entry: &str) -> bool {
-        self.known.contains_key(entry)
-    }
-
-    /// Loads the entries of this stem's module that begin with one of `prefixes`, but for those that are loaded.
-    pub fn load(&mut self, stem: &str, prefixes: &BTreeSet<String>, driver: &mut impl Driver) -> Result<(), String> {
-        let module = Module::of(stem)?;
-        let wanted = |name: &&str| self.known[name].is_none() && prefixes.iter().any(|p| name.starts_with(p.as_str()));
-        let names: Vec<&'static str> = module.entries.iter().copied().filter(wanted).collect();
-        if names.is_empty() {
-            return Ok(());
+    /// Loads these entries, except those that are loaded. The error names the file or module, and the entry that it lacks.
+    pub fn load(&mut self, entries: impl IntoIterator<Item = Entry>, driver: &mut impl Driver) -> Result<(), String> {
+        let mut by_stem: BTreeMap<&'static str, BTreeMap<String, Entry>> = BTreeMap::new();
+        for entry in entries.into_iter().filter(|entry| !self.loaded.contains_key(entry)) {
+            let (stem, name) = entry.symbol();
+            by_stem.entry(stem).or_default().insert(name, entry);
         }
+        by_stem.iter().try_for_each(|(stem, entries)| self.load_module(stem, entries, driver))
+    }
+
+    /// Loads these entries, by their names, of this stem's module.
+    fn load_module(
+        &mut self,
+        stem: &str,
+        entries: &BTreeMap<String, Entry>,
+        driver: &mut impl Driver,
+    ) -> Result<(), String> {
         let changed = match &self.folder {
             Some(folder) => replacement(folder, &format!("{stem}.{}.ptx", self.arch.name()))?,
             None => None,
         };
         let (name, text) = match changed {
             Some((path, text)) => (Cow::Owned(path.display().to_string()), text),
-            None => (Cow::Borrowed(stem), module.text(self.arch)?),
+            None => (Cow::Borrowed(stem), Module::of(stem)?.text(self.arch)?),
         };
-        let loaded = driver.load(&name, &with_entries(&text, &names), &names)?;
-        self.known.extend(names.into_iter().zip(loaded.into_iter().map(Some)));
+        let names: Vec<&str> = entries.keys().map(String::as_str).collect();
+        let kernels = driver.load(&name, &with_entries(&text, &names), &names)?;
+        self.loaded.extend(entries.values().copied().zip(kernels));
         Ok(())
     }
 
-    /// A kernel of a loaded module.
-    pub fn get(&self, entry: &str) -> Result<Kernel, String> {
-        let kernel = self.known.get(entry).ok_or_else(|| format!("no kernel {entry}"))?;
-        kernel.ok_or_else(|| format!("kernel {entry} is not loaded"))
+    /// The kernel of an entry that is loaded.
+    pub fn get(&self, entry: Entry) -> Result<Kernel, String> {
+        self.loaded.get(&entry).copied().ok_or_else(|| format!("kernel {} is not loaded", entry.symbol().1))
     }
 }
 
@@ -166,36 +172,40 @@ fn replacement(folder: &Path, name: &str) -> Result<Option<(PathBuf, String)>, S
 #[cfg(all(test, feature = "sim"))]
 mod tests {
     use super::*;
+    use crate::plan::CoreKind;
+    use crate::quant::GgmlType;
 
     #[test]
     fn both_architectures_have_the_same_entries_each_once() {
         let mut seen = std::collections::HashSet::new();
         for module in MODULES {
-            assert!(!module.entries.is_empty(), "{}", module.stem);
-            for arch in Arch::ALL {
+            let [old, new] = Arch::ALL.map(|arch| {
                 let text = module.text(arch).expect("it was compressed");
-                let names = text.split(ENTRY).skip(1).map(name_of);
-                assert!(names.eq(module.entries.iter().copied()), "{} for {}", module.stem, arch.name());
-            }
-            assert!(module.entries.iter().all(|name| seen.insert(*name)), "{}", module.stem);
+                text.split(ENTRY).skip(1).map(|text| name_of(text).to_string()).collect::<Vec<_>>()
+            });
+            assert!(!old.is_empty(), "{}", module.stem);
+            assert_eq!(old, new, "{}", module.stem);
+            assert!(old.into_iter().all(|name| seen.insert(name)), "{}", module.stem);
         }
     }
 
     /// What loading `rms_norm` from `folder` gives.
     fn load_from(folder: &Path) -> Result<(), String> {
         let mut kernels = Kernels { folder: Some(folder.to_path_buf()), ..Kernels::new(SM_90) };
-        kernels.load("rms_norm", &BTreeSet::from(["rms_norm".to_string()]), &mut super::super::Sim::new(SM_90))
+        kernels.load([Entry::Op(CoreKind::RmsNorm)], &mut super::super::Sim::new(SM_90))
     }
 
     #[test]
     fn only_what_is_asked_for_is_loaded_and_lines_keep_their_numbers() {
         let mut driver = super::super::Sim::new(SM_90);
         let mut kernels = Kernels::new(SM_90);
-        let mut load = |prefix: &str| kernels.load("repack", &BTreeSet::from([prefix.to_string()]), &mut driver);
-        load("repack_q4").unwrap();
-        load("repack_q4_k").unwrap();
-        for (entry, loaded) in [("repack_q4_0", true), ("repack_q4_k", true), ("repack_q5_0", false)] {
-            assert_eq!(kernels.get(entry).is_ok(), loaded, "{entry}");
+        let repack = |types: &[GgmlType]| types.iter().copied().map(Entry::Repack).collect::<Vec<_>>();
+        kernels.load(repack(&[GgmlType::Q4_0, GgmlType::Q4_K]), &mut driver).unwrap();
+        let first = kernels.get(Entry::Repack(GgmlType::Q4_K)).unwrap();
+        kernels.load(repack(&[GgmlType::Q4_K]), &mut driver).unwrap();
+        assert_eq!(kernels.get(Entry::Repack(GgmlType::Q4_K)), Ok(first), "it is loaded once");
+        for (ty, loaded) in [(GgmlType::Q4_0, true), (GgmlType::Q4_K, true), (GgmlType::Q5_0, false)] {
+            assert_eq!(kernels.get(Entry::Repack(ty)).is_ok(), loaded, "{ty}");
         }
         let ptx = ptx("repack", Arch::Sm90).unwrap();
         let kept = with_entries(&ptx, &["repack_q8_0"]);

@@ -1,34 +1,39 @@
 //! The CUDA backend: the kernels of `kernels/`, on a GPU through the CUDA driver or on the simulator.
 //!
-//! [`lower`] turns operations into launches, [`weights`] brings weights into planes, [`kernels`] finds entries in the PTX. Decode
-//! is recorded at load, once for one token and once for up to [`DECODE_TOKENS`]; [`Cuda::run`] uploads the step and replays.
-//! Prefill is launched for as many rows as the step has. All of it runs on any [`Driver`].
+//! [`entry`] names the kernels and [`kernels`] loads them; [`ops`] turns operations into launches; [`weights`] brings weights into
+//! planes, [`memory`] has the rest of a plan. Decode is recorded at load, once for one token and once for up to [`DECODE_TOKENS`];
+//! [`Cuda::run`] uploads the step and replays. Prefill is launched for as many rows as the step has. All of it runs on any
+//! [`Driver`].
 
 mod driver;
+mod entry;
 mod kernels;
-mod lower;
-// Public for the tests that compare it with the kernels.
+mod launch;
+mod memory;
+mod ops;
+// Public for the tests that compare it with the kernels, as are the entries.
 #[doc(hidden)]
 pub mod params;
-mod scratch;
-mod supports;
 mod weights;
 
 #[cfg(feature = "sim")]
 pub use driver::Sim;
 pub use driver::{Driver, Gpu};
+#[doc(hidden)]
+pub use entry::{Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MIXED_TYPES};
 pub use kernels::{Arch, ptx};
+#[doc(hidden)]
+pub use ops::layouts;
 /// Public figures of a GPU, for estimates.
 #[cfg(feature = "sim")]
 pub use ptx_sim::Gpu as GpuModel;
 
 use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, check_supported};
-use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, Phase, Plan, Step, StepRow, Weights};
-use driver::{Graph, Launch, Ptr};
+use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, Phase, Plan, Step, Weights};
+use driver::{Allocations, Graph, Launch, Purpose};
 use kernels::Kernels;
-use lower::Counts;
+use launch::{Addresses, Counts, Lowering, MAX_BLOCKS};
 use params::Step as StepHead;
-use scratch::Scratch;
 use weights::{Loader, Uses};
 
 /// A device that runs the CUDA kernels.
@@ -36,16 +41,17 @@ pub struct Cuda<D: Driver> {
     id: String,
     driver: D,
     kernels: Kernels,
-    loaded: Option<Loaded>,
+    loaded: Option<LoadedPlan>,
     /// Everything that the plan holds on the device.
-    allocated: Vec<Ptr>,
+    allocations: Allocations,
 }
 
-struct Loaded {
+struct LoadedPlan {
     plan: Plan,
-    memory: lower::Memory,
+    addresses: Addresses,
     /// Decode of one token, and of as many as count as decode.
     decode: [Graph; 2],
+    /// The step as it is uploaded.
     step_bytes: Vec<u8>,
 }
 
@@ -113,9 +119,10 @@ impl Cuda<Sim> {
 impl<D: Driver> Cuda<D> {
     fn new(id: String, driver: D) -> Cuda<D> {
         let kernels = Kernels::new(driver.properties().capability);
-        Cuda { id, driver, kernels, loaded: None, allocated: vec![] }
+        Cuda { id, driver, kernels, loaded: None, allocations: Allocations::default() }
     }
 
+    /// The device under the backend.
     pub fn driver(&self) -> &D {
         &self.driver
     }
@@ -124,7 +131,7 @@ impl<D: Driver> Cuda<D> {
         Error::Device { device: self.id.clone(), what: what.into() }
     }
 
-    fn loaded(&self) -> Result<&Loaded, Error> {
+    fn loaded(&self) -> Result<&LoadedPlan, Error> {
         self.loaded.as_ref().ok_or_else(|| self.error("no plan is loaded"))
     }
 
@@ -132,78 +139,53 @@ impl<D: Driver> Cuda<D> {
     fn unload(&mut self) {
         self.loaded = None;
         self.driver.forget();
-        for ptr in self.allocated.drain(..) {
-            self.driver.free(ptr);
-        }
+        self.allocations.free(&mut self.driver);
     }
 
     fn try_load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), String> {
-        let n_sms = self.driver.properties().n_sms;
         let uses = Uses::of(plan);
-        for (stem, prefixes) in supports::entries(plan, &uses) {
-            self.kernels.load(stem, &prefixes, &mut self.driver)?;
-        }
+        self.kernels.load(entries(plan), &mut self.driver)?;
         let mut loader = Loader {
             plan,
             weights,
             driver: &mut self.driver,
             kernels: &self.kernels,
-            allocated: &mut self.allocated,
+            allocations: &mut self.allocations,
             progress,
             done: 0,
         };
-        let tensors = loader.load(&uses)?;
+        let weights = loader.load(&uses)?;
+        let addresses = memory::allocate(plan, weights, &mut self.driver, &mut self.allocations)?;
 
-        let Cuda { driver, allocated, .. } = self;
-        let mut alloc = |what: &str, bytes: u64| -> Result<Ptr, String> {
-            let ptr = driver.alloc(bytes).map_err(|e| format!("{bytes} bytes of {what}: {e}"))?;
-            allocated.push(ptr);
-            Ok(ptr)
-        };
-        let mut bufs = vec![];
-        for (i, decl) in plan.bufs.iter().enumerate() {
-            bufs.push(alloc(&format!("buffer {}", decl.name), 4 * plan.buf_len(Buf(i as u32)) as u64)?);
-        }
-        let step = alloc("the step", step_bytes(plan.max_tokens))?;
-        let scratch = Scratch::of(plan, n_sms).alloc(&mut alloc)?;
-        let plane = plan.kv.bytes() / 2 / plan.kv.layers.max(1) as u64;
-        let mut cache = |what: &str| -> Result<Vec<Ptr>, String> {
-            (0..plan.kv.layers).map(|layer| alloc(&format!("{what} of layer {layer}"), plane)).collect()
-        };
-        let (keys, values) = (cache("keys")?, cache("values")?);
-        // Attention on tensor cores multiplies slots between two windows by zero: they must hold numbers.
-        keys.iter().chain(&values).try_for_each(|ptr| self.driver.zero(*ptr, plane))?;
-
-        let memory = lower::Memory { bufs, tensors, keys, values, step, scratch };
         let mut decode = [Graph(0); 2];
         for (graph, most) in decode.iter_mut().zip([1, DECODE_TOKENS]) {
-            let n_tokens = most.min(plan.max_tokens);
-            let counts = Counts { n_tokens, n_outputs: most.min(plan.max_outputs) };
-            let launches = self.launches(plan, &memory, (0, &plan.decode), counts)?;
+            let counts = Counts { n_tokens: most.min(plan.max_tokens), n_outputs: most.min(plan.max_outputs) };
+            let launches = self.launches(plan, &addresses, (0, &plan.decode), counts)?;
             *graph = self.driver.record(&launches)?;
         }
         self.driver.wait()?;
-        self.loaded = Some(Loaded { plan: plan.clone(), memory, decode, step_bytes: vec![] });
+        self.loaded = Some(LoadedPlan { plan: plan.clone(), addresses, decode, step_bytes: vec![] });
         Ok(())
     }
 
-    /// The launches of `ops`, of which the first has the index `first` in its list, for these counts and in order. Each may begin before the one before it has ended, but for the first:
-    /// an upload lies before it.
+    /// The launches of `ops`, of which the first has the index `first` in its list, for these counts and in order. Each may begin
+    /// before the one before it has ended, but for the first: an upload lies before it.
     fn launches(
         &self,
         plan: &Plan,
-        memory: &lower::Memory,
+        addresses: &Addresses,
         (first, ops): (usize, &[Op]),
         counts: Counts,
     ) -> Result<Vec<Launch>, String> {
-        let n_sms = self.driver.properties().n_sms;
-        let overlaps = self.driver.properties().capability >= kernels::SM_90;
+        let &driver::Properties { n_sms, capability, .. } = self.driver.properties();
+        let overlaps = capability >= kernels::SM_90;
+        let mut lowering = Lowering { plan, addresses, n_sms, counts, calls: vec![] };
         let mut launches: Vec<Launch> = vec![];
         for (i, op) in ops.iter().enumerate() {
-            let serves = format!("{} (op {})", op.kind(), first + i);
-            for call in lower::lower(plan, memory, n_sms, counts, op) {
+            ops::of(op).lower(&mut lowering);
+            for call in lowering.calls.drain(..) {
                 let dependent = overlaps && !launches.is_empty();
-                launches.push(call.launch(&self.kernels, &serves, dependent)?);
+                launches.push(call.launch(&self.kernels, Purpose::Op(op.kind(), first + i), dependent)?);
             }
         }
         Ok(launches)
@@ -217,28 +199,31 @@ impl<D: Driver> Cuda<D> {
         done
     }
 
-    fn start_on(&mut self, loaded: &mut Loaded, step: &Step) -> Result<(), String> {
-        let Loaded { plan, memory, decode, step_bytes } = loaded;
+    fn start_on(&mut self, loaded: &mut LoadedPlan, step: &Step) -> Result<(), String> {
+        let LoadedPlan { plan, addresses, decode, step_bytes } = loaded;
         let head = StepHead { n_tokens: step.n_tokens(), n_outputs: step.n_outputs, ..StepHead::default() };
         step_bytes.clear();
         step_bytes.extend_from_slice(bytemuck::bytes_of(&head));
         step_bytes.extend_from_slice(bytemuck::cast_slice(&step.rows));
-        self.driver.upload(memory.step, step_bytes)?;
+        self.driver.upload(addresses.step, step_bytes)?;
 
         match (step.phase(), &step.ops) {
             (Phase::Decode, None) => self.driver.replay(decode[(step.n_tokens() > 1) as usize]),
             _ => {
                 let counts = Counts { n_tokens: step.n_tokens(), n_outputs: step.n_outputs };
-                let launches = self.launches(plan, memory, step.ops(plan), counts)?;
+                let launches = self.launches(plan, addresses, step.ops(plan), counts)?;
                 launches.iter().try_for_each(|launch| self.driver.launch(launch))
             }
         }
     }
 }
 
-/// Bytes of a step of this many tokens.
-fn step_bytes(n_tokens: u32) -> u64 {
-    (size_of::<StepHead>() + n_tokens as usize * size_of::<StepRow>()) as u64
+/// The entries that a plan needs, some more than once.
+#[doc(hidden)]
+pub fn entries(plan: &Plan) -> Vec<Entry> {
+    let repack = Uses::of(plan).matrices.into_iter().map(|w| Entry::Repack(plan[w].ty));
+    let of = |phase| plan.ops(phase).iter().flat_map(move |op| ops::of(op).entries(plan, phase));
+    Phase::ALL.into_iter().flat_map(of).chain(repack).collect()
 }
 
 impl<D: Driver> Backend for Cuda<D> {
@@ -247,21 +232,14 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 
     fn supports(&self, plan: &Plan, op: &Op, phase: Phase) -> Result<(), Unsupported> {
-        supports::supports(plan, &self.kernels, op, phase)
+        ops::supports(plan, op, phase)
     }
 
     /// Products of more than [`DECODE_TOKENS`] rows run on tensor cores unless the cache is f32, and attention where the cache and
     /// the heads allow.
     fn precision(&self, plan: &Plan, op: &Op, phase: Phase) -> Precision {
-        match op {
-            Op::MatMul(_) if phase == Phase::Prefill && supports::has_tiled(plan) => Precision::F16,
-            Op::Attention(op) if phase == Phase::Prefill && supports::has_flash(plan, op.q) => Precision::F16,
-            Op::Fused(op) => {
-                let parts = op.parts().into_iter().map(|part| self.precision(plan, &part, phase));
-                parts.max().unwrap_or(Precision::F32)
-            }
-            _ => Precision::F32,
-        }
+        let parts = op.parts();
+        parts.iter().map(|part| ops::of(part).precision(plan, phase)).max().unwrap_or(Precision::F32)
     }
 
     fn memory(&self) -> Option<Memory> {
@@ -275,9 +253,8 @@ impl<D: Driver> Backend for Cuda<D> {
     /// The most that is held at a time: the piece of the file that is repacked goes before the rest comes.
     fn footprint(&self, plan: &Plan) -> Footprint {
         let uses = Uses::of(plan);
-        let scratch = Scratch::of(plan, self.driver.properties().n_sms);
         let kv = plan.kv.bytes();
-        let buffers = plan.buf_bytes() + scratch.bytes() + step_bytes(plan.max_tokens);
+        let buffers = memory::buffer_bytes(plan, self.driver.properties().n_sms);
         let later = uses.float_bytes(plan).saturating_add(kv).saturating_add(buffers);
         let buffers = buffers + uses.piece_bytes(plan).saturating_sub(later);
         Footprint { weights: uses.bytes(plan), kv, buffers }
@@ -285,9 +262,8 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
         check_supported(self, plan)?;
-        if plan.max_tokens > supports::MOST_BLOCKS {
-            let (n, most) = (plan.max_tokens, supports::MOST_BLOCKS);
-            return Err(self.error(format!("steps of {n} tokens, at most {most}")));
+        if plan.max_tokens > MAX_BLOCKS {
+            return Err(self.error(format!("steps of {} tokens, at most {MAX_BLOCKS}", plan.max_tokens)));
         }
         self.unload();
         let needs = self.footprint(plan).total();
@@ -306,7 +282,7 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn write(&mut self, b: Buf, v: &[f32]) -> Result<(), Error> {
         let loaded = self.loaded()?;
-        let (ptr, elem) = (loaded.memory.bufs[b.0 as usize], loaded.plan[b].elem);
+        let (ptr, elem) = (loaded.addresses.bufs[b.0 as usize], loaded.plan[b].elem);
         let written = match elem {
             Elem::F32 => self.driver.upload(ptr, bytemuck::cast_slice(v)),
             Elem::U32 => {
@@ -319,7 +295,7 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error> {
         let loaded = self.loaded()?;
-        let (ptr, elem) = (loaded.memory.bufs[b.0 as usize], loaded.plan[b].elem);
+        let (ptr, elem) = (loaded.addresses.bufs[b.0 as usize], loaded.plan[b].elem);
         let name = loaded.plan[b].name.clone();
         let read = self.driver.download(ptr, bytemuck::cast_slice_mut(v));
         read.map_err(|what| self.error(format!("reading {name}: {what}")))?;

@@ -1,47 +1,49 @@
-//! What the CUDA kernels take, by value: mirrors of the structs `<Op>Params` in each kernel's source, which says what each field
-//! means and how it is shaped, and of kernels/shared/params.h. And the numbers of kernels/shared/tuning.h that grid sizes are made of.
-
-use bytemuck::{Pod, Zeroable};
+//! What kernels take, by value: mirrors of the structs of kernels/shared/params.h, and of the parameters of kernels that belong to no
+//! operation. The sources say what each field means and how it is shaped. And the numbers of kernels/shared/tuning.h that grid sizes
+//! are made of.
 
 /// Address of device memory, 16-byte aligned; 0 is null.
 pub type DevicePtr = u64;
 
 /// How a struct lies in memory, for comparing it with the kernels' sources.
 pub struct Layout {
+    /// As in the source.
     pub name: &'static str,
+    /// In bytes.
     pub size: usize,
     /// Name, type as written here, and offset in bytes.
     pub fields: &'static [(&'static str, &'static str, usize)],
 }
 
-macro_rules! mirrors {
-    ($($name:ident { $($field:ident: $ty:ty,)* })*) => {
-        $(
-            #[repr(C)]
-            #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
-            pub struct $name {
-                $(pub $field: $ty,)*
-            }
-        )*
+/// Declares the mirror of a struct, with its layout.
+macro_rules! mirror {
+    ($name:ident { $($field:ident: $ty:ty,)* }) => {
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+        pub struct $name {
+            $(pub $field: $ty,)*
+        }
 
-        /// Every struct of this file.
-        pub const LAYOUTS: &[Layout] = &[$(
-            Layout {
+        impl $name {
+            pub const LAYOUT: $crate::backend::cuda::params::Layout = $crate::backend::cuda::params::Layout {
                 name: stringify!($name),
                 size: size_of::<$name>(),
                 fields: &[$((stringify!($field), stringify!($ty), std::mem::offset_of!($name, $field)),)*],
-            },
-        )*];
+            };
+        }
     };
 }
+pub(super) use mirror;
 
-mirrors! {
+mirror! {
     Step {
         n_tokens: u32,
         n_outputs: u32,
         reserved: [u32; 6],
     }
+}
 
+mirror! {
     Planes {
         quants: DevicePtr,
         high: DevicePtr,
@@ -50,7 +52,9 @@ mirrors! {
         units: u32,
         reserved: u32,
     }
+}
 
+mirror! {
     Input {
         x: DevicePtr,
         norm: DevicePtr,
@@ -61,7 +65,9 @@ mirrors! {
         of_outputs: u32,
         reserved: u32,
     }
+}
 
+mirror! {
     KvCache {
         keys: DevicePtr,
         values: DevicePtr,
@@ -70,172 +76,9 @@ mirrors! {
         head_dim: u32,
         format: u32,
     }
+}
 
-    EmbedParams {
-        out: DevicePtr,
-        table: Planes,
-        step: DevicePtr,
-        next: DevicePtr,
-        n_embd: u32,
-        n_vocab: u32,
-    }
-
-    GatherParams {
-        out: DevicePtr,
-        x: DevicePtr,
-        step: DevicePtr,
-        n_cols: u32,
-        reserved: u32,
-    }
-
-    RmsNormParams {
-        out: DevicePtr,
-        x: DevicePtr,
-        w: DevicePtr,
-        step: DevicePtr,
-        n: u32,
-        groups: u32,
-        eps: f32,
-        of_outputs: u32,
-    }
-
-    MatMulParams {
-        input: Input,
-        w: Planes,
-        out: DevicePtr,
-        step: DevicePtr,
-        n_rows: u32,
-        first_row: u32,
-    }
-
-    MatMulAddParams {
-        input: Input,
-        w: Planes,
-        residual: DevicePtr,
-        out: DevicePtr,
-        step: DevicePtr,
-        n_rows: u32,
-        first_row: u32,
-    }
-
-    NormGateUpSwiGluParams {
-        input: Input,
-        gate: Planes,
-        up: Planes,
-        out: DevicePtr,
-        step: DevicePtr,
-        n_rows: u32,
-        gate_row: u32,
-        up_row: u32,
-        reserved: u32,
-    }
-
-    NormQkvRopeStoreParams {
-        input: Input,
-        q: Planes,
-        k: Planes,
-        v: Planes,
-        out: DevicePtr,
-        kv: KvCache,
-        table: DevicePtr,
-        step: DevicePtr,
-        n_q_rows: u32,
-        n_kv_rows: u32,
-        rope_dim: u32,
-        q_row: u32,
-        k_row: u32,
-        v_row: u32,
-    }
-
-    StageParams {
-        staged: DevicePtr,
-        row_scale: DevicePtr,
-        x: DevicePtr,
-        norm: DevicePtr,
-        step: DevicePtr,
-        n_cols: u32,
-        eps: f32,
-        of_outputs: u32,
-        reserved: u32,
-    }
-
-    RopeParams {
-        x: DevicePtr,
-        table: DevicePtr,
-        step: DevicePtr,
-        n_heads: u32,
-        head_dim: u32,
-        rope_dim: u32,
-        halves: u32,
-    }
-
-    KvStoreParams {
-        kv: KvCache,
-        k: DevicePtr,
-        v: DevicePtr,
-        step: DevicePtr,
-    }
-
-    AttentionParams {
-        out: DevicePtr,
-        q: DevicePtr,
-        kv: KvCache,
-        partial: DevicePtr,
-        weights: DevicePtr,
-        step: DevicePtr,
-        n_heads: u32,
-        n_splits: u32,
-        scale: f32,
-        reserved: u32,
-    }
-
-    SwiGluParams {
-        out: DevicePtr,
-        gate: DevicePtr,
-        up: DevicePtr,
-        step: DevicePtr,
-        n_cols: u32,
-        of_outputs: u32,
-    }
-
-    AddParams {
-        out: DevicePtr,
-        x: DevicePtr,
-        y: DevicePtr,
-        step: DevicePtr,
-        n_cols: u32,
-        of_outputs: u32,
-    }
-
-    AddBiasParams {
-        x: DevicePtr,
-        b: DevicePtr,
-        step: DevicePtr,
-        n_cols: u32,
-        of_outputs: u32,
-    }
-
-    ArgmaxParams {
-        out: DevicePtr,
-        x: DevicePtr,
-        parts: DevicePtr,
-        step: DevicePtr,
-        n_cols: u32,
-        n_parts: u32,
-    }
-
-    TopKParams {
-        values: DevicePtr,
-        ids: DevicePtr,
-        x: DevicePtr,
-        parts: DevicePtr,
-        step: DevicePtr,
-        n_cols: u32,
-        n_parts: u32,
-        k: u32,
-        reserved: u32,
-    }
-
+mirror! {
     RepackParams {
         quants: DevicePtr,
         high: DevicePtr,
@@ -247,6 +90,24 @@ mirrors! {
         units: u32,
     }
 }
+
+mirror! {
+    TopKParams {
+        values: DevicePtr,
+        ids: DevicePtr,
+        x: DevicePtr,
+        parts: DevicePtr,
+        step: DevicePtr,
+        n_cols: u32,
+        n_parts: u32,
+        k: u32,
+        reserved: u32,
+    }
+}
+
+/// Every mirror of this file.
+pub const LAYOUTS: [Layout; 6] =
+    [Step::LAYOUT, Planes::LAYOUT, Input::LAYOUT, KvCache::LAYOUT, RepackParams::LAYOUT, TopKParams::LAYOUT];
 
 const TUNING: &[u8] = include_bytes!("../../../kernels/shared/tuning.h");
 
@@ -305,6 +166,3 @@ tuned! {
     TOP_K_PART TOP_K_MOST TOP_K_THREADS
     REPACK_THREADS
 }
-
-/// Sizes of heads that attention on tensor cores is compiled for; in a q8_0 cache those of them that are whole blocks.
-pub const FLASH_HEAD_DIMS: [u32; 5] = [32, 64, 80, 96, 128];

@@ -1,33 +1,29 @@
 //! Weights in device memory: matrices in planes, vectors and rotation tables as floats.
 
-use super::driver::{Driver, Ptr};
+use super::driver::{Allocations, Driver, Ptr, Purpose};
+use super::entry::Entry;
 use super::kernels::Kernels;
-use super::lower::Call;
+use super::launch::{Call, WeightAddresses};
+use super::ops::no_type;
 use super::params::{Planes, REPACK_THREADS, RepackParams};
 use crate::plan::{Op, Plan, Weight, WeightDecl, Weights};
 use crate::quant::pack::PlaneKind;
 use crate::quant::{self, GgmlType, pack};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// Bytes of the file that are uploaded and repacked at a time, where a row is not longer: enough to keep a GPU busy.
 const PIECE: u64 = 64 << 20;
 
-/// Addresses of a plan's weights.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Tensors {
-    /// Those that matrix products and embeddings read.
-    pub matrices: HashMap<Weight, Planes>,
-    /// Vectors and rotation tables: rows of f32, whatever the file's type.
-    pub floats: HashMap<Weight, Ptr>,
-}
-
 /// Weights by how kernels read them, in the order of the plan.
 pub struct Uses {
+    /// Those that matrix products and embeddings read.
     pub matrices: Vec<Weight>,
+    /// Vectors and rotation tables.
     pub floats: Vec<Weight>,
 }
 
 impl Uses {
+    /// How a plan's operations read its weights.
     pub fn of(plan: &Plan) -> Uses {
         let (mut matrices, mut floats) = (HashSet::new(), HashSet::new());
         for op in plan.decode.iter().chain(&plan.prefill).flat_map(Op::parts) {
@@ -63,21 +59,10 @@ impl Uses {
     }
 }
 
-/// How entries call the type: `q4_0`.
-pub fn type_name(ty: GgmlType) -> String {
-    ty.name().to_lowercase()
-}
-
 /// Bytes of each plane of some rows, in the order of the layout. The kernels' planes are as large as those of
 /// [`quant::pack`]; only the order of bits differs.
 fn plane_bytes(layout: &pack::Layout, rows: u64, cols: u64) -> impl Iterator<Item = u64> {
     (0..layout.planes.len()).map(move |p| layout.plane_bytes(p, rows, cols))
-}
-
-/// Chunks of a row (kernels/formats/types.cuh): 16 bytes of quants, but no more than a unit; 0 of a type without planes.
-pub fn row_chunks(decl: &WeightDecl) -> u64 {
-    let units = decl.cols.div_ceil(pack::UNIT);
-    pack::layout(decl.ty).map_or(0, |layout| units.max(layout.plane_bytes(0, 1, decl.cols) / 16))
 }
 
 /// Rows of a piece: as many as fit, one at least.
@@ -97,34 +82,42 @@ fn plane(planes: &mut Planes, kind: PlaneKind) -> &mut Ptr {
 
 /// Brings weights to the device, piece by piece.
 pub struct Loader<'a, D> {
+    /// Declares the weights.
     pub plan: &'a Plan,
+    /// Their bytes, as the file has them.
     pub weights: &'a Weights,
+    /// The device.
     pub driver: &'a mut D,
+    /// Those that repack are loaded.
     pub kernels: &'a Kernels,
-    /// Everything allocated, for freeing.
-    pub allocated: &'a mut Vec<Ptr>,
+    /// Takes note of everything that lasts.
+    pub allocations: &'a mut Allocations,
     /// Told the bytes of the file that are done.
     pub progress: &'a mut dyn FnMut(u64),
+    /// Bytes of the file that are done.
     pub done: u64,
 }
 
 impl<D: Driver> Loader<'_, D> {
-    pub fn load(&mut self, uses: &Uses) -> Result<Tensors, String> {
-        let mut tensors = Tensors::default();
+    /// Brings all of them.
+    pub fn load(&mut self, uses: &Uses) -> Result<WeightAddresses, String> {
+        let n = self.plan.weights.len();
+        let mut addresses = WeightAddresses { matrices: vec![Planes::default(); n], floats: vec![0; n] };
         let raw = self.driver.alloc(uses.piece_bytes(self.plan))?;
-        let matrices: Result<_, String> = uses.matrices.iter().map(|w| Ok((*w, self.matrix(*w, raw)?))).collect();
+        let repacked: Result<(), String> = uses.matrices.iter().try_for_each(|w| {
+            addresses.matrices[w.0 as usize] = self.matrix(*w, raw)?;
+            Ok(())
+        });
         self.driver.free(raw);
-        tensors.matrices = matrices?;
+        repacked?;
         for w in &uses.floats {
-            tensors.floats.insert(*w, self.floats(*w)?);
+            addresses.floats[w.0 as usize] = self.floats(*w)?;
         }
-        Ok(tensors)
+        Ok(addresses)
     }
 
     fn alloc(&mut self, decl: &WeightDecl, bytes: u64) -> Result<Ptr, String> {
-        let ptr = self.driver.alloc(bytes).map_err(|e| format!("{bytes} bytes of tensor {}: {e}", decl.name))?;
-        self.allocated.push(ptr);
-        Ok(ptr)
+        self.allocations.alloc(self.driver, bytes, &format!("tensor {}", decl.name))
     }
 
     fn advance(&mut self, bytes: &[u8]) {
@@ -139,7 +132,6 @@ impl<D: Driver> Loader<'_, D> {
         for (p, bytes) in plane_bytes(layout, decl.rows, decl.cols).enumerate() {
             *plane(&mut planes, layout.planes[p].kind) = self.alloc(decl, bytes)?;
         }
-        let entry = format!("repack_{}", type_name(decl.ty));
         let step = piece_rows(decl);
         for first in (0..decl.rows).step_by(step as usize) {
             let n_rows = step.min(decl.rows - first);
@@ -163,9 +155,9 @@ impl<D: Driver> Loader<'_, D> {
             };
             let blocks = (n_rows * planes.units as u64).div_ceil(REPACK_THREADS as u64);
             let blocks = u32::try_from(blocks).map_err(|_| format!("tensor {}: rows too long to repack", decl.name))?;
-            let call = Call::new(entry.clone(), [blocks, 1, 1], REPACK_THREADS, &params);
-            let serves = format!("tensor {}", decl.name);
-            self.driver.launch(&call.launch(self.kernels, &serves, false)?)?;
+            let call = Call::new(Entry::Repack(decl.ty), [blocks, 1, 1], REPACK_THREADS, &params);
+            let purpose = Purpose::Tensor(decl.name.clone());
+            self.driver.launch(&call.launch(self.kernels, purpose, false)?)?;
             self.advance(bytes);
         }
         Ok(planes)
@@ -192,8 +184,4 @@ impl<D: Driver> Loader<'_, D> {
         }
         Ok(at)
     }
-}
-
-pub fn no_type(decl: &WeightDecl) -> String {
-    format!("cannot read tensor {} of type {}", decl.name, decl.ty.name())
 }

@@ -1,6 +1,6 @@
 //! A GPU through the CUDA driver, loaded at run time. All unsafe code of the CUDA backend is here.
 
-use super::{Driver, Graph, Kernel, Launch, Properties, Ptr};
+use super::{Driver, Graph, Kernel, Launch, Properties, Ptr, Purpose};
 use crate::backend::{DeviceInfo, Memory, gib};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
@@ -20,13 +20,21 @@ pub struct Gpu {
     context: sys::CUcontext,
     stream: sys::CUstream,
     modules: Vec<sys::CUmodule>,
-    kernels: Vec<sys::CUfunction>,
+    /// Names of entries, and their functions.
+    kernels: Vec<(String, sys::CUfunction)>,
     graphs: Vec<sys::CUgraphExec>,
     staging: [Staging; 2],
     /// Which staging buffer the next copy uses.
     turn: usize,
     /// The last launch, for errors that show later.
-    last: String,
+    last: Last,
+}
+
+/// What a GPU was given last.
+enum Last {
+    Nothing,
+    Launch(Kernel, Purpose),
+    Graph,
 }
 
 /// Pinned host memory that copies to the device start from.
@@ -130,7 +138,7 @@ impl Gpu {
             graphs: vec![],
             staging: [staging()?, staging()?],
             turn: 0,
-            last: "nothing".to_string(),
+            last: Last::Nothing,
         })
     }
 
@@ -141,7 +149,17 @@ impl Gpu {
 
     /// An error that may belong to any launch up to the last.
     fn late(&self, e: DriverError) -> String {
-        format!("{}, at or before {}", line(e), self.last)
+        let what = match &self.last {
+            Last::Nothing => "nothing".to_string(),
+            Last::Launch(kernel, purpose) => self.label(*kernel, purpose),
+            Last::Graph => "the recorded step".to_string(),
+        };
+        format!("{}, at or before {what}", line(e))
+    }
+
+    /// What errors call a launch.
+    fn label(&self, kernel: Kernel, purpose: &Purpose) -> String {
+        format!("{} for {purpose}", self.kernels[kernel.0].0)
     }
 
     fn start(&mut self, launch: &Launch) -> Result<(), String> {
@@ -170,12 +188,12 @@ impl Gpu {
             (&raw mut size).cast(),
             std::ptr::null_mut(), // CU_LAUNCH_PARAM_END
         ];
-        let kernel = self.kernels[launch.kernel.0];
+        let kernel = self.kernels[launch.kernel.0].1;
         // SAFETY: the kernel belongs to a loaded module, its parameters are one struct of the size that it declares (held by a
         // test), whose pointers are to live allocations; config, attribute and parameters outlive the call.
         let started =
             unsafe { sys::cuLaunchKernelEx(&raw const config, kernel, std::ptr::null_mut(), extra.as_mut_ptr()) };
-        started.result().map_err(|e| format!("{}: {}", launch.label, line(e)))
+        started.result().map_err(|e| format!("{}: {}", self.label(launch.kernel, &launch.purpose), line(e)))
     }
 }
 
@@ -202,7 +220,8 @@ impl Driver for Gpu {
             let symbol = CString::new(*entry).map_err(|e| format!("{entry}: {e}"))?;
             // SAFETY: the module is loaded.
             let kernel = unsafe { result::module::get_function(module, symbol) };
-            self.kernels.push(kernel.map_err(|e| format!("{name}: {entry}: {}", line(e)))?);
+            let kernel = kernel.map_err(|e| format!("{name}: {entry}: {}", line(e)))?;
+            self.kernels.push((entry.to_string(), kernel));
         }
         Ok((first..self.kernels.len()).map(Kernel).collect())
     }
@@ -254,7 +273,7 @@ impl Driver for Gpu {
     fn launch(&mut self, launch: &Launch) -> Result<(), String> {
         self.current()?;
         self.start(launch)?;
-        self.last.clone_from(&launch.label);
+        self.last = Last::Launch(launch.kernel, launch.purpose.clone());
         Ok(())
     }
 
@@ -280,7 +299,7 @@ impl Driver for Gpu {
 
     fn replay(&mut self, graph: Graph) -> Result<(), String> {
         self.current()?;
-        self.last = "the recorded step".to_string();
+        self.last = Last::Graph;
         // SAFETY: the graph was instantiated by `record` and lives until `forget`; so do the buffers that it names.
         unsafe { result::graph::launch(self.graphs[graph.0], self.stream) }.map_err(|e| self.late(e))
     }

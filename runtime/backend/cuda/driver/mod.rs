@@ -10,6 +10,8 @@ pub use gpu::{Gpu, gpus};
 pub use sim::Sim;
 
 use crate::backend::Memory;
+use crate::plan::OpKind;
+use std::fmt;
 
 /// An address in device memory.
 pub type Ptr = u64;
@@ -22,13 +24,34 @@ pub struct Kernel(pub usize);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Graph(pub usize);
 
+/// What a kernel is launched for, as errors say it.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Purpose {
+    /// An operation, and its index in the plan's list.
+    Op(OpKind, usize),
+    /// The tensor of this name, which is brought into planes.
+    Tensor(String),
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Purpose::Op(kind, i) => write!(f, "{kind} (op {i})"),
+            Purpose::Tensor(name) => write!(f, "tensor {name}"),
+        }
+    }
+}
+
 /// One launch of a kernel.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Launch {
+    /// Which kernel.
     pub kernel: Kernel,
-    /// What errors call it: the entry, and the operation that it serves.
-    pub label: String,
+    /// What it is launched for.
+    pub purpose: Purpose,
+    /// Blocks in x, y and z.
     pub grid: [u32; 3],
+    /// Threads of a block in x, y and z.
     pub block: [u32; 3],
     /// The parameter struct, as the kernel takes it.
     pub params: Vec<u8>,
@@ -39,6 +62,7 @@ pub struct Launch {
 /// What decides which kernels are loaded and how work is divided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Properties {
+    /// The name that the device gives itself.
     pub name: String,
     /// Compute capability: (9, 0) is Hopper.
     pub capability: (u32, u32),
@@ -48,11 +72,13 @@ pub struct Properties {
 
 /// A device with one stream of work. Everything runs in the order of the calls. Errors are one line.
 pub trait Driver: Send {
+    /// What the device is.
     fn properties(&self) -> &Properties;
 
+    /// Its memory, where the system tells.
     fn memory(&self) -> Option<Memory>;
 
-    /// Loads PTX and finds `entries` in it.
+    /// Loads PTX and finds `entries` in it: their kernels, in the same order.
     fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String>;
 
     /// Memory of unknown content, aligned to 256 bytes.
@@ -61,6 +87,7 @@ pub trait Driver: Send {
     /// Frees what [`Driver::alloc`] gave.
     fn free(&mut self, ptr: Ptr);
 
+    /// Overwrites this many bytes with zeros.
     fn zero(&mut self, ptr: Ptr, bytes: u64) -> Result<(), String>;
 
     /// Copies to the device. `bytes` may be reused when it returns.
@@ -69,11 +96,13 @@ pub trait Driver: Send {
     /// Waits for all work, then copies from the device.
     fn download(&mut self, ptr: Ptr, bytes: &mut [u8]) -> Result<(), String>;
 
+    /// Starts a kernel. The error names its entry and its purpose.
     fn launch(&mut self, launch: &Launch) -> Result<(), String>;
 
     /// Records launches as one unit that [`Driver::replay`] starts at once.
     fn record(&mut self, launches: &[Launch]) -> Result<Graph, String>;
 
+    /// Starts the launches of a graph.
     fn replay(&mut self, graph: Graph) -> Result<(), String>;
 
     /// Forgets all graphs.
@@ -81,4 +110,24 @@ pub trait Driver: Send {
 
     /// Waits for all work. The error names the launch that failed, where the device tells.
     fn wait(&mut self) -> Result<(), String>;
+}
+
+/// Memory of a device that is freed together.
+#[derive(Default)]
+pub struct Allocations(Vec<Ptr>);
+
+impl Allocations {
+    /// [`Driver::alloc`]. The error gives the bytes and what they are for.
+    pub fn alloc(&mut self, driver: &mut impl Driver, bytes: u64, what: &str) -> Result<Ptr, String> {
+        let ptr = driver.alloc(bytes).map_err(|e| format!("{bytes} bytes of {what}: {e}"))?;
+        self.0.push(ptr);
+        Ok(ptr)
+    }
+
+    /// Frees all of it.
+    pub fn free(&mut self, driver: &mut impl Driver) {
+        for ptr in self.0.drain(..) {
+            driver.free(ptr);
+        }
+    }
 }

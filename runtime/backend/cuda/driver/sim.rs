@@ -1,9 +1,8 @@
 //! The simulator as a device: the same PTX on the CPU, every access checked. A finding of the checks is an error.
 
 use super::{Driver, Graph, Kernel, Launch, Properties, Ptr};
-use crate::backend::cuda::GpuModel;
 use crate::backend::{Memory, gib, system_memory};
-use ptx_sim::{Counters, Device, LaunchConfig, Limits, Module, Roofline};
+use ptx_sim::{Counters, Device, Gpu as GpuModel, LaunchConfig, Limits, Module, Roofline};
 use std::collections::BTreeMap;
 
 /// Bytes of host memory that the simulator takes for each byte of device memory, its shadows included.
@@ -132,8 +131,8 @@ impl Driver for Sim {
             dependent: launch.dependent,
         };
         let kernel = &self.kernels[launch.kernel.0];
-        let report =
-            self.device.launch(kernel, config, &launch.params).map_err(|e| format!("{}: {e}", launch.label))?;
+        let label = || format!("{} for {}", kernel.name(), launch.purpose);
+        let report = self.device.launch(kernel, config, &launch.params).map_err(|e| format!("{}: {e}", label()))?;
         let (launches, counters) = self.counted.entry(report.kernel.clone()).or_default();
         *launches += 1;
         counters.add(&report.counters);
@@ -142,12 +141,11 @@ impl Driver for Sim {
         match report.findings.first() {
             None => Ok(()),
             Some(first) => {
-                let more = report.findings.len() - 1;
-                Err(format!(
-                    "{}: {first}{}",
-                    launch.label,
-                    if more > 0 { format!(" (and {more} more)") } else { String::new() }
-                ))
+                let more = match report.findings.len() - 1 {
+                    0 => String::new(),
+                    n => format!(" (and {n} more)"),
+                };
+                Err(format!("{}: {first}{more}", label()))
             }
         }
     }
