@@ -20,7 +20,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     let token = group.y / p.group;
     let head = group.x * p.group + group.y % p.group;
     let at = token * p.stride + head * p.head_dim;  // the head in q and out
-    let row = now.rows[token];
+    let row = step.rows[token];
     let kv_stride = p.heads * p.head_units;         // units per slot
     let kv_at = row.kv_start * kv_stride + group.x * p.head_units;
 

@@ -31,7 +31,7 @@ fn all_lanes4(v: vec4<f32>) -> array<vec4<f32>, 8> {
 
 @compute @workgroup_size(8)
 fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    let n_queries = now.n_tokens * p.group;
+    let n_queries = step.n_tokens * p.group;
     let kv_stride = p.heads * p.head_units;  // units per slot
     let kv_at = group.x * p.head_units;
 
@@ -43,7 +43,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocati
     var end = 0u;
     for (var i = 0u; i < TOKENS; i++) {
         let j = min(group.y * TOKENS + i, n_queries - 1u);
-        let row = now.rows[j / p.group];
+        let row = step.rows[j / p.group];
         at[i] = j / p.group * p.stride + (group.x * p.group + j % p.group) * p.head_dim;
         slots[i] = vec2<u32>(row.kv_start, row.kv_start + row.kv_len);
         begin = min(begin, slots[i].x);

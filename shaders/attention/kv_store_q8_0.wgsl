@@ -59,7 +59,7 @@ fn kv_store_q8_0(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
     for (var j = 1u; j < BLOCK; j++) { most = max(most, largest[first + j]); }
     let d = most / 127.0;
     let scale = vec2<u32>(half_bits(d.x), half_bits(d.y));
-    let slot = now.rows[group.y].slot;
+    let slot = step.rows[group.y].slot;
     keys[slot * p.words + i] = quants(k[at], d.x, scale.x);
     values[slot * p.words + i] = quants(v[at], d.y, scale.y);
     if thread == first { scales[(slot * p.words + i) / BLOCK] = scale.x | (scale.y << 16u); }

@@ -28,7 +28,7 @@ const COLS: u32 = 128;  // 64 invocations
 fn rope(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let i = group.x * (COLS / 2u) + thread;
     let in_head = i % p.head_pairs;
-    let row = now.rows[group.y].position - p.first_row;  // wraps above n_rows for positions below first_row
+    let row = step.rows[group.y].position - p.first_row;  // wraps above n_rows for positions below first_row
     if i >= p.pairs || in_head >= p.rope_pairs || row >= p.n_rows { return; }
 
     let angle = table[row * p.table_stride + in_head];

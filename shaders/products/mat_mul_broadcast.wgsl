@@ -32,7 +32,7 @@ fn mat_mul(
     @builtin(local_invocation_index) thread: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let n_tokens = select(now.n_tokens, now.n_outputs, p.of_outputs != 0u);
+    let n_tokens = select(step.n_tokens, step.n_outputs, p.rows_are_outputs != 0u);
     let first_token = group.y * TOKENS;
     let first_pair = group.x * COLS + thread;
 

@@ -4,7 +4,7 @@ struct Params {
     n_pairs: u32,     // pairs of rows of w, the last one possibly of one row
     units: u32,       // 32-element units per row of w
     first_row: u32,   // row of the chunk of w that gives the first column of out
-    of_outputs: u32,  // 1: rows of x are outputs, 0: tokens
+    rows_are_outputs: u32,  // 1: rows of x are outputs, 0: tokens
     n_out: u32,       // rows of w
     stride: u32,      // elements per row of out, padding included
     first_col: u32,   // column of out that the first row of w gives

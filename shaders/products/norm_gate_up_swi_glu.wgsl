@@ -6,7 +6,7 @@ struct Params {
     n_pairs: u32,     // n_ff: a pair is a row of gate and a row of up
     units: u32,       // 32-element units per row of w
     first_row: u32,   // 0
-    of_outputs: u32,  // 1: rows of x are outputs, 0: tokens
+    rows_are_outputs: u32,  // 1: rows of x are outputs, 0: tokens
     stride: u32,      // elements per row of out, padding included
 }
 

@@ -9,7 +9,7 @@ struct Params {
     n_pairs: u32,       // pairs of rows of w
     units: u32,         // 32-element units per row of w
     first_row: u32,     // 0
-    of_outputs: u32,    // 0: rows of x are tokens
+    rows_are_outputs: u32,    // 0: rows of x are tokens
     q_pairs: u32,       // pairs of rows of Q
     k_pairs: u32,       // pairs of rows of K, and of V
     stride: u32,        // pairs per row of q, padding included
@@ -34,7 +34,7 @@ fn cache_pair(slot: u32, i: u32) -> u32 {
 }
 
 fn finish(token: u32, i: u32, v: vec2<f32>) {
-    let row = now.rows[token];
+    let row = step.rows[token];
     if i >= p.q_pairs + p.k_pairs {
         write_value(cache_pair(row.slot, i - p.q_pairs - p.k_pairs), v);
         return;
