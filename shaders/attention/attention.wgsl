@@ -27,7 +27,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     if thread < p.head_units { query[thread] = query_unit(at, thread); }
     workgroupBarrier();  // query: written by the first head_units invocations, read by all
 
-    // While weighting values, invocations share out (units) x (every parts-th slot).
+    // To sum weighted values, an invocation takes one unit of the head and every parts-th slot.
     let unit = thread % p.head_units;
     let part = thread / p.head_units;
     let parts = THREADS / p.head_units;

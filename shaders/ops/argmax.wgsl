@@ -1,4 +1,4 @@
-// Greedy choice:  out[t] = argmax_i x[t, i], the lowest index among equals; NaN is never the largest
+// Argmax:  out[t] = argmax_i x[t, i], the lowest index among equals; NaN is never the largest
 //
 // Grid     y: one workgroup per row
 // Layout   rows of x padded to 32 elements; out one token id per row, its rows 32 words apart
@@ -17,7 +17,8 @@ const THREADS: u32 = 256;  // a vocabulary of 128256 takes 501 rounds
 var<workgroup> best_keys: array<u32, THREADS>;
 var<workgroup> best_cols: array<u32, THREADS>;
 
-// Ordered as the floats are, as an integer: no compiler may reason that NaN does not occur. NaN comes lowest, -0 equals 0.
+// An integer that orders as the floats do; comparing integers keeps compilers from assuming that NaN does not occur.
+// NaN is the lowest, -0 equals 0.
 fn key(bits: u32) -> u32 {
     if (bits & 0x7fffffffu) > 0x7f800000u { return 0u; }
     if bits >= 0x80000000u { return ~bits + u32(bits == 0x80000000u); }

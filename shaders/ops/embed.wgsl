@@ -8,7 +8,7 @@
 // #import formats/TYPE
 struct Params {
     units: u32,      // 32-element units per row
-    first_row: u32,  // token id of the chunk's first row: tokens outside the chunk are left to its neighbours
+    first_row: u32,  // token id of the chunk's first row: other chunks have tokens outside it
     n_rows: u32,     // rows of the chunk
 }
 

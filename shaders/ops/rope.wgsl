@@ -13,7 +13,7 @@ struct Params {
     head_pairs: u32,    // pairs per head
     rope_pairs: u32,    // pairs per head that turn
     table_stride: u32,  // pairs per row of the table, padding included
-    first_row: u32,     // position of the chunk's first row: positions outside the chunk are left to its neighbours
+    first_row: u32,     // position of the chunk's first row: other chunks have positions outside it
     n_rows: u32,        // rows of the chunk
     halves: u32,        // 0: elements 2i and 2i + 1 of a head are a pair; 1: i and i + rope_pairs
 }

@@ -1,5 +1,9 @@
-// How a matrix product ends (mat_mul.wgsl, mat_mul_tiled.wgsl, mat_mul_broadcast.wgsl):
-//   out[t, r] = v[t, r],  or  residual[t, r] + v[t, r]  if ADD
+// Results of a matrix product:  out[t, r] = v[t, r],  or  residual[t, r] + v[t, r]  if ADD
+//
+// Grid     that of the product: mat_mul.wgsl, mat_mul_tiled.wgsl or mat_mul_broadcast.wgsl; a pair is two neighbouring
+//          rows of w
+// Layout   rows of out and residual padded to 32 elements
+// Traffic  writes out once; reads residual once if ADD
 struct Params {
     n_pairs: u32,     // pairs of rows of w, the last one possibly of one row
     units: u32,       // 32-element units per row of w

@@ -52,6 +52,25 @@ fn every_file_is_a_piece_and_every_piece_is_used() {
     }
 }
 
+/// The header of a kernel: an equation, then the same three paragraphs as in `kernels/`.
+#[test]
+fn every_kernel_file_begins_with_equation_grid_layout_and_traffic() {
+    let of_kernel = |name: &str, text: &str| text.contains("@compute") || name.starts_with("products/");
+    for (name, text) in PIECES.iter().filter(|(name, text)| of_kernel(name, text)) {
+        let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//")).collect();
+        assert!(header.iter().take(3).any(|line| line.contains(" = ") || line.contains(" += ")), "{name}: no equation");
+        let mut at = 0;
+        for word in ["// Grid     ", "// Layout   ", "// Traffic  "] {
+            let found = header[at..].iter().position(|line| line.starts_with(word));
+            at += found.unwrap_or_else(|| panic!("{name}: no line {word:?} in its place"));
+        }
+    }
+    for (name, text) in PIECES.iter().filter(|(name, _)| name.starts_with("formats/")) {
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.contains(":  w[i] = "), "{name}: no equation of w[i]");
+    }
+}
+
 #[test]
 fn every_layout_has_a_decoder_with_its_planes_and_codebook() {
     for layout in &pack::LAYOUTS {

@@ -15,7 +15,7 @@ fn run(options: Options, wanted: impl Fn(&Case) -> bool) -> Option<usize> {
         match case.run(&mut device) {
             Ok(Outcome::Passed(_)) => passed += 1,
             Ok(Outcome::Unsupported(why)) => println!("unsupported: {} {}: {why}", case.op, case.name),
-            // The least that can be bound, four rows, is above a limit that a test has set: `passed` tells if too many are.
+            // Four rows, the smallest part that is bound, are above a limit that a test has set. The count of passed cases bounds how many are.
             Err(Error::Memory { what, .. }) => println!("too wide: {} {}: {what}", case.op, case.name),
             other => panic!("{} {}: {other:?}", case.op, case.name),
         }
@@ -26,7 +26,7 @@ fn run(options: Options, wanted: impl Fn(&Case) -> bool) -> Option<usize> {
 /// Matrices and tables far above a binding limit are split by rows: every case of the operations that read them still passes.
 #[test]
 fn weights_above_the_binding_limit_are_split() {
-    // Less than most cases have, more than four rows of nearly all.
+    // Less than the weights of most cases, more than four rows of nearly all.
     let options = Options { checked: true, max_weight_binding: Some(48 << 10), ..Options::default() };
     if let Some(passed) = run(options, |case| ["embed", "mat_mul", "mat_mul_add", "rope"].contains(&case.op.stem())) {
         assert!(passed > 250, "{passed} cases passed");

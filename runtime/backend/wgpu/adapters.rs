@@ -111,7 +111,7 @@ impl Gpu {
         let adapter = all.swap_remove(index);
         let mut limits = adapter.limits();
         let max_buffers = &mut limits.max_storage_buffers_per_shader_stage;
-        *max_buffers = options.max_buffers.map_or(*max_buffers, |most| most.min(*max_buffers));
+        *max_buffers = options.max_buffers.map_or(*max_buffers, |limit| limit.min(*max_buffers));
         let features = adapter.features() & wgpu::Features::SUBGROUP;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pronk"),

@@ -1,6 +1,6 @@
 //! The WGSL backend: the kernels of `shaders/`, run by wgpu on Vulkan, Metal, DX12 or GL.
 //!
-//! [`ops`] and [`products`] turn the plan into launches, [`weights`] brings weights into planes, [`kernels`] compiles, [`launch`] binds;
+//! `ops` and `products` turn the plan into launches, `weights` brings weights into planes, `kernels` compiles, `launch` binds memory;
 //! [`Wgpu::run`](Backend::run) then replays the launches in one compute pass. Activations have rows padded with zeros to
 //! [`crate::quant::pack::UNIT`] elements, which no kernel changes, so that kernels meet whole vectors only.
 
@@ -95,7 +95,7 @@ impl Backend for Wgpu {
         self.gpu.name.clone()
     }
 
-    /// wgpu does not tell; adapters that are CPUs have the system's.
+    /// wgpu does not report it; adapters that are CPUs have the system's.
     fn memory(&self) -> Option<Memory> {
         self.gpu.software.then(system_memory)?
     }

@@ -1,5 +1,5 @@
 //! The core operations as WGSL kernels, each with the parameters of its shader, what the kernel cannot do, and its launches. Products,
-//! and what is fused with them, lie in [`super::products`].
+//! and what is fused with them, lie in `products`.
 
 use super::super::Unsupported;
 use super::adapters::BindingLimits;

@@ -122,7 +122,7 @@ const PRODUCTS: [Strategy; 7] = [
     // A decoded unit of w serves every row of x of the workgroup. 64 invocations: 8 for each of 8 pairs. unmeasured.
     vector(1, &[(Constant::Lanes, 8), (Constant::Cols, 8), (Constant::Tokens, 1)]),
     vector(2, &[(Constant::Lanes, 8), (Constant::Cols, 8), (Constant::Tokens, 2)]),
-    // 4 rows of x: 8 sums an invocation. From 9 rows on the tile of 64 is taken, though most of it is empty. unmeasured.
+    // 4 rows of x: 8 sums an invocation. From 9 rows on, the tile of 64 rows is taken, even where most of it is empty. unmeasured.
     vector(8, &[(Constant::Lanes, 8), (Constant::Cols, 8), (Constant::Tokens, 4)]),
     Strategy { file: "products/mat_mul_tiled", up_to: None, subgroup: None, constants: &[] },
     // A subgroup each. One row of x: two pairs a lane, so that a load of x serves 4 rows of w; up to 4 rows of x: one pair, 8 sums;

@@ -54,8 +54,8 @@ impl WeightRead {
             match needs {
                 None => return Err(Unsupported(no_type(decl))),
                 Some(needs) if needs > limits.max_buffers => {
-                    let (what, most) = (no_type(decl), limits.max_buffers);
-                    return Err(Unsupported(format!("{what}: that takes {needs} buffers, at most {most}")));
+                    let (what, has) = (no_type(decl), limits.max_buffers);
+                    return Err(Unsupported(format!("{what}: that takes {needs} buffers, at most {has}")));
                 }
                 Some(_) => {}
             }
