@@ -20,14 +20,14 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     let token = group.y / p.group;
     let head = group.x * p.group + group.y % p.group;
     let at = token * p.stride + head * p.head_dim;  // the head in q and out
-    let row = now.rows[token];
+    let row = step.rows[token];
     let kv_stride = p.heads * p.head_units;         // units per slot
     let kv_at = row.kv_start * kv_stride + group.x * p.head_units;
 
     if thread < p.head_units { query[thread] = query_unit(at, thread); }
     workgroupBarrier();  // query: written by the first head_units invocations, read by all
 
-    // While weighting values, invocations share out (units) x (every parts-th slot).
+    // To sum weighted values, an invocation takes one unit of the head and every parts-th slot.
     let unit = thread % p.head_units;
     let part = thread / p.head_units;
     let parts = THREADS / p.head_units;

@@ -2,8 +2,8 @@
 //   out[t, h, :] = sum_s softmax_s(scale * q[t, h, :] . K[s, g, :]) V[s, g, :],  g = h / group,
 //   over the slots kv_start .. kv_start + kv_len of row t
 //
-// For adapters that are CPUs, where loads are expensive and broadcasts cheap (mat_mul_broadcast.wgsl): the 8 lanes of a subgroup
-// are 8 slots while scoring, 8 units of the head while weighting values.
+// For adapters that are CPUs, where a load costs more than a broadcast (mat_mul_broadcast.wgsl): the 8 lanes of a
+// subgroup are 8 slots while they compute scores, and 8 units of the head while they sum weighted values.
 //
 // Grid     x: KV heads; y: queries of that KV head, (n_tokens, group), TOKENS per workgroup of one subgroup
 // Layout   cache (slots, heads, units, 8), heads padded with zeros to units of 8 elements: kv_read.wgsl
@@ -31,11 +31,11 @@ fn all_lanes4(v: vec4<f32>) -> array<vec4<f32>, 8> {
 
 @compute @workgroup_size(8)
 fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    let n_queries = now.n_tokens * p.group;
+    let n_queries = step.n_tokens * p.group;
     let kv_stride = p.heads * p.head_units;  // units per slot
     let kv_at = group.x * p.head_units;
 
-    // Queries past the end are clamped to the last one, and not stored.
+    // Indices of queries are clamped to the last one; results of clamped ones are not stored.
     var at: array<u32, TOKENS>;               // the head in q and out
     var slots: array<vec2<u32>, TOKENS>;      // first and end
     var query: array<array<Unit, ROUNDS>, TOKENS>;  // lane l has units l, l + 8, ...
@@ -43,7 +43,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocati
     var end = 0u;
     for (var i = 0u; i < TOKENS; i++) {
         let j = min(group.y * TOKENS + i, n_queries - 1u);
-        let row = now.rows[j / p.group];
+        let row = step.rows[j / p.group];
         at[i] = j / p.group * p.stride + (group.x * p.group + j % p.group) * p.head_dim;
         slots[i] = vec2<u32>(row.kv_start, row.kv_start + row.kv_len);
         begin = min(begin, slots[i].x);
@@ -74,8 +74,9 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocati
             let slot = first + lane;
             let seen = slot >= slots[i].x && slot < slots[i].y;
             let all = all_lanes(select(LOWEST, scores[i], seen));
-            let most = max(max(max(all[0], all[1]), max(all[2], all[3])), max(max(all[4], all[5]), max(all[6], all[7])));
-            let new_largest = max(largest[i], most);
+            let low = max(max(all[0], all[1]), max(all[2], all[3]));
+            let high = max(max(all[4], all[5]), max(all[6], all[7]));
+            let new_largest = max(largest[i], max(low, high));
             let shrink = exp(largest[i] - new_largest);
             let weight = select(0.0, exp(scores[i] - new_largest), seen);
             largest[i] = new_largest;

@@ -1,4 +1,4 @@
-// What attention kernels share: parameters, queries in, results out. A query is one head of one token.
+// What attention kernels share: parameters, reads of queries, writes of results. A query is one head of one token.
 //
 // #import attention/kv_read
 struct Params {

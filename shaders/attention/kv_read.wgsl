@@ -1,4 +1,6 @@
-// The KV cache as attention reads it: units of 8 elements, as f16 pairs, f32, or 8-bit quants with a scale per 4 units.
+// Reads of the KV cache:  key(i), value(i) = elements 8 i .. 8 i + 8
+//
+// Layout   cache (slots, heads, head_units, 8) of f16, f32, or 8-bit quants with an f16 scale per 4 units
 //
 // #import shared/unpack
 @group(0) @binding(4) var<storage, read> keys: array<vec4<u32>>;    // (slots, heads, head_units, 1, 2 or 1/2)

@@ -25,7 +25,7 @@ const COLS: u32 = 128;  // 64 invocations
 fn kv_store(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let i = group.x * (COLS / 2u) + thread;
     if i >= p.heads * p.head_pairs { return; }
-    let head = now.rows[group.y].slot * p.heads + i / p.head_pairs;
+    let head = step.rows[group.y].slot * p.heads + i / p.head_pairs;
     let pair = head * p.head_units * 4u + i % p.head_pairs;
     write_key(pair, k[group.y * p.stride + i]);
     write_value(pair, v[group.y * p.stride + i]);

@@ -1,4 +1,5 @@
-// BF16: the upper halves of floats, in units of 32, rows padded with zeros (runtime/quant/pack.rs).
+// BF16:  w[i] = the float whose upper 16 bits are element i, in units of 32, rows padded with zeros
+// (runtime/quant/pack.rs)
 @group(1) @binding(0) var<storage, read> elements: array<vec4<u32>>;  // (units, 4): 8 upper halves each
 
 fn widened(pairs: vec2<u32>) -> vec4<f32> {

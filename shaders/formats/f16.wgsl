@@ -1,4 +1,4 @@
-// F16: halves in units of 32, rows padded with zeros (runtime/quant/pack.rs).
+// F16:  w[i] = half i,  in units of 32, rows padded with zeros (runtime/quant/pack.rs)
 @group(1) @binding(0) var<storage, read> elements: array<vec4<u32>>;  // (units, 4): 8 halves each
 
 fn halves(pairs: vec2<u32>) -> vec4<f32> {

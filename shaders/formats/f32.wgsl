@@ -1,4 +1,4 @@
-// F32: plain floats in units of 32, rows padded with zeros (runtime/quant/pack.rs).
+// F32:  w[i] = element i,  in units of 32, rows padded with zeros (runtime/quant/pack.rs)
 @group(1) @binding(0) var<storage, read> elements: array<vec4<f32>>;  // (units, 8)
 
 // The 32 weights of one unit.

@@ -1,5 +1,5 @@
-// IQ4_XS:  w[i] = d * (scale[i / 32] - 32) * value of q[i],  256 weights to a block; in each sub-block of 32, q[i] and q[i + 16] =
-// low and high nibble of byte i
+// IQ4_XS:  w[i] = d * (scale[i / 32] - 32) * value of q[i],  256 weights to a block; in each sub-block of 32, q[i] and
+// q[i + 16] = low and high nibble of byte i
 //
 // #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 8): 16 bytes of nibbles each

@@ -1,5 +1,5 @@
-// NVFP4:  w[i] = scale[i / 16] / 2 * 2 q[i],  scale E4M3, q E2M1; 64 weights to a block; in each sub-block of 16, q[i] and
-// q[i + 8] = low and high nibble of byte i
+// NVFP4:  w[i] = scale[i / 16] / 2 * 2 q[i],  scale E4M3, q E2M1; 64 weights to a block; in each sub-block of 16, q[i]
+// and q[i + 8] = low and high nibble of byte i
 //
 // #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 2): 16 bytes of nibbles, two sub-blocks

@@ -1,5 +1,5 @@
-// Q3_K:  w[i] = d * scale[i / 16] * (q[i] - 4),  256 weights to a block; in each half of 128, the low two bits of sub-block k of 32 are
-// bits 2k, 2k + 1 of 32 bytes; the third bit of sub-block j is bit j of highs' bytes
+// Q3_K:  w[i] = d * scale[i / 16] * (q[i] - 4),  256 weights to a block; in each half of 128, the low two bits of
+// sub-block k of 32 are bits 2k, 2k + 1 of 32 bytes; the third bit of sub-block j is bit j of highs' bytes
 //
 // #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 4): 16 bytes each
@@ -7,7 +7,8 @@
 @group(1) @binding(2) var<storage, read> scales: array<u32>;        // (blocks, 3): 12 bytes
 @group(1) @binding(3) var<storage, read> supers: array<u32>;        // (blocks / 2): f16 d, of two blocks
 
-// Scale i of a block: its low four bits are nibbles of bytes 0..8, low ones first; its two high bits are in bytes 8..12.
+// Scale i of a block: its low four bits are nibbles of bytes 0..8, low ones first; its two high bits are in bytes
+// 8..12.
 fn scale_of(block: u32, i: u32) -> f32 {
     let low = byte_of(scales[block * 3u + i % 8u / 4u], i) >> (i / 8u * 4u);
     let high = byte_of(scales[block * 3u + 2u], i) >> (i / 4u * 2u);

@@ -1,12 +1,12 @@
-// Q4_K:  w[i] = d * scale[i / 32] * q[i] - dmin * min[i / 32],  256 weights to a block; sub-blocks 2j and 2j + 1 of 32 are the low and
-// high nibbles of bytes 32j .. 32j + 32
+// Q4_K:  w[i] = d * scale[i / 32] * q[i] - dmin * min[i / 32],  256 weights to a block; sub-blocks 2j and 2j + 1 of 32
+// are the low and high nibbles of bytes 32j .. 32j + 32
 //
 // #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 8): 16 bytes of nibbles each
 @group(1) @binding(1) var<storage, read> scales: array<vec4<u32>>;  // (blocks): f16 d, f16 dmin, 12 bytes of scales and minima
 
-// Scale and minimum of sub-block j, six bits each: the first four in the low bits of bytes 0..8, the others' four low bits in
-// bytes 8..12 and two high bits above those of the first four.
+// Scale and minimum of sub-block j, six bits each: the first four in the low bits of bytes 0..8, the others' four low
+// bits in bytes 8..12 and two high bits above those of the first four.
 fn scale_and_min(s: vec4<u32>, j: u32) -> vec2<f32> {
     let a = byte_of(s.y, j);
     let b = byte_of(s.z, j);

@@ -1,4 +1,5 @@
-// Q5_0:  w[i] = d * (q[i] - 16),  low four bits of q[i] and q[i + 16] = low and high nibble of byte i, fifth = bit i of highs
+// Q5_0:  w[i] = d * (q[i] - 16),  low four bits of q[i] and q[i + 16] = low and high nibble of byte i, fifth = bit i of
+// highs
 //
 // #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks): 16 bytes of nibbles

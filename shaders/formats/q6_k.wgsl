@@ -1,6 +1,6 @@
-// Q6_K:  w[i] = d * scale[i / 16] * (q[i] - 32),  256 weights to a block; in each half of 128, the low four bits of sub-blocks 0 and 2
-// (1 and 3) of 32 are the low and high nibbles of the first (second) 32 bytes, the two high bits of sub-block k are bits
-// 2k, 2k + 1 of highs' bytes
+// Q6_K:  w[i] = d * scale[i / 16] * (q[i] - 32),  256 weights to a block; in each half of 128, the low four bits of
+// sub-blocks 0 and 2 (1 and 3) of 32 are the low and high nibbles of the first (second) 32 bytes, the two high bits of
+// sub-block k are bits 2k, 2k + 1 of highs' bytes
 //
 // #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 8): 16 bytes of nibbles each

@@ -1,5 +1,5 @@
-// TQ1_0:  w[i] = d * (q[i] - 1),  256 weights to a block; digits to base 3: q[32 j + l] is digit j of byte l of quants (l < 32),
-// q[160 + 16 j + l] digit j of byte 32 + l, q[240 + 4 j + l] digit j of byte l of highs
+// TQ1_0:  w[i] = d * (q[i] - 1),  256 weights to a block; digits to base 3: q[32 j + l] is digit j of byte l of quants
+// (l < 32), q[160 + 16 j + l] digit j of byte 32 + l, q[240 + 4 j + l] digit j of byte l of highs
 //
 // #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 3): 16 bytes each, of five digits

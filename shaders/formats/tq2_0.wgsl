@@ -1,4 +1,5 @@
-// TQ2_0:  w[i] = d * (q[i] - 1),  256 weights to a block; in each half of 128, sub-block k of 32 is bits 2k, 2k + 1 of 32 bytes
+// TQ2_0:  w[i] = d * (q[i] - 1),  256 weights to a block; in each half of 128, sub-block k of 32 is bits 2k, 2k + 1 of
+// 32 bytes
 //
 // #import shared/unpack
 @group(1) @binding(0) var<storage, read> quants: array<vec4<u32>>;  // (blocks, 4): 16 bytes each

@@ -21,7 +21,8 @@ var<workgroup> best_cols: array<u32, THREADS>;
 const NOT_FINITE: u32 = 0xffffffffu;
 const MINUS_INFINITY: u32 = 0x007fffffu;  // key of -infinity
 
-// Ordered as the floats are, as an integer: no compiler may reason that NaN does not occur. NaN and infinity come highest, -0 equals 0.
+// An integer that orders as the floats do; comparing integers keeps compilers from assuming that NaN does not occur.
+// NaN and infinity are the highest, -0 equals 0.
 fn key(bits: u32) -> u32 {
     if (bits & 0x7fffffffu) > 0x7f800000u || bits == 0x7f800000u { return 0xffffffffu; }
     if bits >= 0x80000000u { return ~bits + u32(bits == 0x80000000u); }

@@ -8,7 +8,7 @@
 // #import formats/TYPE
 struct Params {
     units: u32,      // 32-element units per row
-    first_row: u32,  // token id of the chunk's first row: tokens outside the chunk are left to its neighbours
+    first_row: u32,  // token id of the chunk's first row: other chunks have tokens outside it
     n_rows: u32,     // rows of the chunk
 }
 
@@ -23,7 +23,7 @@ const COLS: u32 = 1024;  // 32 invocations: a row of 4096 is spread over 4 workg
 @compute @workgroup_size(COLS / 32)
 fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let unit = group.x * (COLS / 32u) + thread;
-    var token = now.rows[group.y].token;
+    var token = step.rows[group.y].token;
     if token == NEXT_TOKEN { token = next[group.y * 32u]; }
     let row = token - p.first_row;  // wraps above n_rows for tokens below first_row
     if unit >= p.units || row >= p.n_rows { return; }

@@ -19,5 +19,5 @@ const COLS: u32 = 256;  // 64 invocations
 fn gather(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let i = group.x * (COLS / 4u) + thread;
     if i >= p.stride { return; }
-    out[group.y * p.stride + i] = x[now.rows[group.y].output * p.stride + i];
+    out[group.y * p.stride + i] = x[step.rows[group.y].output * p.stride + i];
 }

@@ -1,8 +1,8 @@
 // RMSNorm:  out[t, g, i] = x[t, g, i] / sqrt(mean_j(x[t, g, j]^2) + eps) * w[i]
 //
 // Grid     x: one workgroup per group of a row; y: rows
-// Layout   rows of x, out and w padded with zeros to 32 elements: the padding of out stays zero. Groups of a row contiguous, each
-//          a whole number of vectors if there are several
+// Layout   rows of x, out and w padded with zeros to 32 elements: the padding of out stays zero. Groups of a row
+//          contiguous, each a whole number of vectors if there are several
 // Traffic  reads x twice (the second time from cache) and w, writes out once
 struct Params {
     n: u32,       // elements of a group

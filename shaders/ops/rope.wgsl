@@ -13,7 +13,7 @@ struct Params {
     head_pairs: u32,    // pairs per head
     rope_pairs: u32,    // pairs per head that turn
     table_stride: u32,  // pairs per row of the table, padding included
-    first_row: u32,     // position of the chunk's first row: positions outside the chunk are left to its neighbours
+    first_row: u32,     // position of the chunk's first row: other chunks have positions outside it
     n_rows: u32,        // rows of the chunk
     halves: u32,        // 0: elements 2i and 2i + 1 of a head are a pair; 1: i and i + rope_pairs
 }
@@ -28,7 +28,7 @@ const COLS: u32 = 128;  // 64 invocations
 fn rope(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let i = group.x * (COLS / 2u) + thread;
     let in_head = i % p.head_pairs;
-    let row = now.rows[group.y].position - p.first_row;  // wraps above n_rows for positions below first_row
+    let row = step.rows[group.y].position - p.first_row;  // wraps above n_rows for positions below first_row
     if i >= p.pairs || in_head >= p.rope_pairs || row >= p.n_rows { return; }
 
     let angle = table[row * p.table_stride + in_head];

@@ -1,7 +1,8 @@
-// Matrix-vector products of a few tokens:  v[t, r] = sum_c w[r, c] * x[t, c],  handed in pairs of rows to finish()
+// Matrix-vector products of a few tokens:  v[t, r] = sum_c w[r, c] * x[t, c],  whose pairs of rows finish() takes
 //
-// Grid     x: COLS pairs of rows of w; y: TOKENS rows of x. LANES invocations share a row: lane l takes units l, l + LANES, ...
-//          Each invocation has PAIRS pairs, so that a unit of x serves 2 * PAIRS rows, and a decoded unit of w TOKENS tokens.
+// Grid     x: COLS pairs of rows of w; y: TOKENS rows of x. LANES invocations share a row: lane l takes units l, l +
+//          LANES, ... Each invocation has PAIRS pairs, so that a unit of x serves 2 * PAIRS rows, and a decoded unit of
+//          w TOKENS tokens.
 // Layout   w in planes (decode of the type), 32-element units; rows of x padded with zeros to whole units
 // Traffic  reads w once per TOKENS rows of x; x once per workgroup, from cache for all but the first
 //
@@ -33,11 +34,11 @@ fn dot_unit(a: array<vec4<f32>, 8>, b: array<vec4<f32>, 8>) -> f32 {
 @compute @workgroup_size(THREADS)
 fn mat_mul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let lane = thread % LANES;
-    let n_tokens = select(now.n_tokens, now.n_outputs, p.of_outputs != 0u);
+    let n_tokens = select(step.n_tokens, step.n_outputs, p.rows_are_outputs != 0u);
     let first_token = group.y * TOKENS;
     let first_pair = group.x * COLS + thread / LANES;
 
-    // Pairs and tokens past the end are clamped to the last one, and not stored.
+    // Indices of pairs and tokens are clamped to the last one; results of clamped ones are not stored.
     var rows: array<vec2<u32>, PAIRS>;
     for (var k = 0u; k < PAIRS; k++) {
         let pair = min(first_pair + k * (COLS / PAIRS), p.n_pairs - 1u);

@@ -1,8 +1,8 @@
-// Products of a few tokens:  v[t, r] = sum_c w[r, c] * x[t, c],  handed in pairs of rows to finish()
+// Products of a few tokens:  v[t, r] = sum_c w[r, c] * x[t, c],  whose pairs of rows finish() takes
 //
-// For adapters that are CPUs, where an invocation is a vector lane: a load with an address of its own in each lane costs as much
-// as ten multiplications, an exchange between lanes as much as one. So each lane has rows of its own, the 8 lanes of a
-// subgroup load the 32 columns of x together, and every lane gets all of them by broadcast.
+// For adapters that are CPUs, where an invocation is a vector lane: a load with a different address in each lane costs
+// about as much as ten multiplications, a broadcast about as much as one (unmeasured). So each lane has its own rows of
+// w, the 8 lanes of a subgroup load the 32 columns of x together, and each lane gets all of them by broadcast.
 //
 // Grid     x: COLS pairs of rows of w; y: TOKENS rows of x. Each invocation has PAIRS pairs.
 // Layout   w in planes (decode of the type), 32-element units; rows of x padded with zeros to whole units
@@ -32,11 +32,11 @@ fn mat_mul(
     @builtin(local_invocation_index) thread: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let n_tokens = select(now.n_tokens, now.n_outputs, p.of_outputs != 0u);
+    let n_tokens = select(step.n_tokens, step.n_outputs, p.rows_are_outputs != 0u);
     let first_token = group.y * TOKENS;
     let first_pair = group.x * COLS + thread;
 
-    // Pairs and tokens past the end are clamped to the last one, and not stored.
+    // Indices of pairs and tokens are clamped to the last one; results of clamped ones are not stored.
     var rows: array<vec2<u32>, PAIRS>;
     for (var k = 0u; k < PAIRS; k++) {
         let pair = min(first_pair + k * THREADS, p.n_pairs - 1u);

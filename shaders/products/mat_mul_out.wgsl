@@ -1,10 +1,14 @@
-// How a matrix product ends (mat_mul.wgsl, mat_mul_tiled.wgsl, mat_mul_broadcast.wgsl):
-//   out[t, r] = v[t, r],  or  residual[t, r] + v[t, r]  if ADD
+// Results of a matrix product:  out[t, r] = v[t, r],  or  residual[t, r] + v[t, r]  if ADD
+//
+// Grid     that of the product: mat_mul.wgsl, mat_mul_tiled.wgsl or mat_mul_broadcast.wgsl; a pair is two neighbouring
+//          rows of w
+// Layout   rows of out and residual padded to 32 elements
+// Traffic  writes out once; reads residual once if ADD
 struct Params {
     n_pairs: u32,     // pairs of rows of w, the last one possibly of one row
     units: u32,       // 32-element units per row of w
     first_row: u32,   // row of the chunk of w that gives the first column of out
-    of_outputs: u32,  // 1: rows of x are outputs, 0: tokens
+    rows_are_outputs: u32,  // 1: rows of x are outputs, 0: tokens
     n_out: u32,       // rows of w
     stride: u32,      // elements per row of out, padding included
     first_col: u32,   // column of out that the first row of w gives

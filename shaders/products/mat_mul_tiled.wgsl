@@ -1,8 +1,9 @@
-// Matrix product of many tokens:  v[t, r] = sum_c w[r, c] * x[t, c],  handed in pairs of rows to finish()
+// Matrix product of many tokens:  v[t, r] = sum_c w[r, c] * x[t, c],  whose pairs of rows finish() takes
 //
 // Grid     x: COLS pairs of rows of w; y: TOKENS rows of x. An invocation has 4 pairs and 8 tokens in registers.
 // Layout   w in planes (decode of the type), 32-element units; rows of x padded with zeros to whole units.
-//          Tiles in workgroup memory hold one unit: column c of w at w_tile[c], transposed so that neighbours are neighbours.
+//          Tiles in workgroup memory hold one unit: column c of w at w_tile[c], transposed so that the rows of an
+//          invocation are contiguous.
 // Traffic  reads w once per TOKENS tokens and x once per COLS pairs
 //
 // #import shared/step
@@ -21,11 +22,12 @@ var<workgroup> x_tile: array<array<f32, 64>, 32>;  // (column, token)
 
 @compute @workgroup_size(THREADS)
 fn mat_mul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let n_tokens = select(now.n_tokens, now.n_outputs, p.of_outputs != 0u);
+    let n_tokens = select(step.n_tokens, step.n_outputs, p.rows_are_outputs != 0u);
     let first_token = group.y * TOKENS;
     let first_pair = group.x * COLS;
 
-    // What this invocation brings into the tiles. Rows past the end are clamped to the last one, and not stored.
+    // What this invocation loads into the tiles. Indices of rows are clamped to the last one; results of clamped ones
+    // are not stored.
     let w_pair = pair_rows(min(first_pair + thread / 2u, p.n_pairs - 1u));
     let w_row = (p.first_row + select(w_pair.x, w_pair.y, thread % 2u == 1u)) * p.units;
     let x_row = min(first_token + thread, n_tokens - 1u) * p.units * 8u;

@@ -1,12 +1,14 @@
-// How the first half of the feed-forward network ends (mat_mul.wgsl, mat_mul_tiled.wgsl, mat_mul_broadcast.wgsl):
-//   out[t, i] = g / (1 + exp(-g)) * u,  g, u = v[t, i], v[t, n_ff + i]
+// Results of gate and up:  out[t, i] = g / (1 + exp(-g)) * u,  g, u = v[t, i], v[t, n_ff + i]
 //
-// Layout   w holds the rows of gate, then those of up
+// Grid     that of the product: mat_mul.wgsl, mat_mul_tiled.wgsl or mat_mul_broadcast.wgsl; a pair is a row of gate and
+//          the same of up
+// Layout   w holds the rows of gate, then those of up; rows of out padded to 32 elements
+// Traffic  writes out once
 struct Params {
     n_pairs: u32,     // n_ff: a pair is a row of gate and a row of up
     units: u32,       // 32-element units per row of w
     first_row: u32,   // 0
-    of_outputs: u32,  // 1: rows of x are outputs, 0: tokens
+    rows_are_outputs: u32,  // 1: rows of x are outputs, 0: tokens
     stride: u32,      // elements per row of out, padding included
 }
 

@@ -1,7 +1,11 @@
-// How the first half of a layer ends (mat_mul.wgsl, mat_mul_tiled.wgsl, mat_mul_broadcast.wgsl): the products are Q, K and V of
-// the token; Q and K are rotated (rope.wgsl), K and V go to the cache (kv_store.wgsl).
+// Results of Q, K and V:  q[t, :] = rotated v[t, rows of Q],  keys[slot[t], :] = rotated v[t, rows of K],
+//   values[slot[t], :] = v[t, rows of V];  the rotation is that of neighbours in rope.wgsl
 //
-// Layout   w holds the rows of Q, then those of K, then those of V
+// Grid     that of the product: mat_mul.wgsl, mat_mul_tiled.wgsl or mat_mul_broadcast.wgsl; a pair is two neighbouring
+//          rows of w
+// Layout   w holds the rows of Q, then those of K, then those of V; rows of q padded to 32 elements; cache:
+//          kv_write.wgsl
+// Traffic  writes q and one row of each cache once per token; the table's row comes from cache for all heads but one
 //
 // #import shared/step
 // #import attention/kv_write
@@ -9,7 +13,7 @@ struct Params {
     n_pairs: u32,       // pairs of rows of w
     units: u32,         // 32-element units per row of w
     first_row: u32,     // 0
-    of_outputs: u32,    // 0: rows of x are tokens
+    rows_are_outputs: u32,    // 0: rows of x are tokens
     q_pairs: u32,       // pairs of rows of Q
     k_pairs: u32,       // pairs of rows of K, and of V
     stride: u32,        // pairs per row of q, padding included
@@ -34,7 +38,7 @@ fn cache_pair(slot: u32, i: u32) -> u32 {
 }
 
 fn finish(token: u32, i: u32, v: vec2<f32>) {
-    let row = now.rows[token];
+    let row = step.rows[token];
     if i >= p.q_pairs + p.k_pairs {
         write_value(cache_pair(row.slot, i - p.q_pairs - p.k_pairs), v);
         return;

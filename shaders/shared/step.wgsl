@@ -17,4 +17,4 @@ struct Step {
     rows: array<StepRow>,  // (n_tokens)
 }
 
-@group(0) @binding(0) var<storage, read> now: Step;
+@group(0) @binding(0) var<storage, read> step: Step;

@@ -1,4 +1,5 @@
-// Small integers inside 32-bit words. Signed: CPUs have no instruction that makes floats of unsigned ones.
+// Small integers inside 32-bit words, as signed ones: CPUs lack an instruction that converts unsigned integers to
+// floats.
 const BYTE_SHIFTS = vec4<u32>(0u, 8u, 16u, 24u);
 
 // Of each byte of `word`, the bits of `mask` from bit `shift` on.
@@ -47,7 +48,7 @@ fn four_signs(word: u32, first: u32) -> vec4<f32> {
     return vec4<f32>(vec4<i32>(1) - 2 * four_bits(word, first));
 }
 
-// The signs of eight values from the seven that a file has: the number of minuses is even.
+// The signs of eight values from the seven that a file has: the number of minus signs is even.
 fn eight_signs(seven: u32) -> u32 {
     let signs = seven & 127u;
     return signs | ((countOneBits(signs) & 1u) << 7u);
@@ -69,7 +70,8 @@ fn iq2_values(entry: u32, signs: u32, first: u32) -> vec4<f32> {
     return vec4<f32>(8 + 17 * q + (q >> vec4<u32>(1u))) * four_signs(signs, first);
 }
 
-// Of each byte of `word`, the four bits from bit `shift` on as a float E2M1, doubled: 0, 1, 2, 3, 4, 6, 8, 12, or minus that.
+// Of each byte of `word`, the four bits from bit `shift` on as a float E2M1, doubled: 0, 1, 2, 3, 4, 6, 8, 12, or minus
+// that.
 fn doubled_e2m1(word: u32, shift: u32) -> vec4<f32> {
     let q = vec4<u32>(fields(word, shift, 15u));
     let row = select(vec4<u32>(0x03020100u), vec4<u32>(0x0c080604u), (q & vec4<u32>(4u)) != vec4<u32>(0u));
@@ -77,8 +79,8 @@ fn doubled_e2m1(word: u32, shift: u32) -> vec4<f32> {
     return vec4<f32>(magnitude * (1 - 2 * vec4<i32>(q >> vec4<u32>(3u))));
 }
 
-// Of each byte of `word`, the four bits from bit `shift` on as the IQ4 types read them: -127, -104, -83, -65, -49, -35, -22, -10,
-// 1, 13, 25, 38, 53, 69, 89, 113. In words of four bytes: an array that is indexed would go through memory.
+// Of each byte of `word`, the four bits from bit `shift` on as the IQ4 types read them: -127, -104, -83, -65, -49, -35,
+// -22, -10, 1, 13, 25, 38, 53, 69, 89, 113. Packed into words, since indexing an array would go through memory.
 fn iq4_values(word: u32, shift: u32) -> vec4<f32> {
     let q = vec4<u32>(fields(word, shift, 15u));
     let odd = (q & vec4<u32>(4u)) != vec4<u32>(0u);

@@ -75,7 +75,7 @@ fn other_backends() {
 fn wgpu() {
     use pronk::backend::wgpu::{Options, Wgpu};
     let options = Options { checked: true, ..Options::default() };
-    if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None, options)) {
+    if let Some(mut device) = common::is_here("wgpu", Wgpu::open_with(None, options)) {
         assert!(run_all(&mut device) > 200);
     }
 }

@@ -182,22 +182,27 @@ fn findings_name_the_kernel_and_the_operation() {
     assert_eq!(error.lines().count(), 1);
 }
 
-/// One product of a random matrix.
-fn product(ty: GgmlType, rows: u32, cols: u32) -> (Plan, Weights) {
+/// One product with a matrix of this type.
+fn product_plan(ty: GgmlType, rows: u32, cols: u32) -> Plan {
     let mut plan = Plan::new(KvDecl { layers: 1, slots: 64, heads: 1, head_dim: 8, ty: KvType::F16 }, 16, 1);
     let x = plan.buf("x", Rows::Tokens, cols);
     let out = plan.buf("out", Rows::Tokens, rows);
     let (rows, cols) = (rows as u64, cols as u64);
     let w = plan.weight(WeightDecl { name: "blk.0.w".to_string(), ty, rows, cols });
     plan.push(MatMul { out, x, w, first_row: 0 }).expect("shapes fit");
-    let bytes = random_blocks(ty, rows * cols, &mut Random::new(1));
-    (plan, Weights(vec![bytes.into()]))
+    plan
+}
+
+/// The same, with a random matrix.
+fn product(ty: GgmlType, rows: u32, cols: u32) -> (Plan, Weights) {
+    let bytes = random_blocks(ty, u64::from(rows) * u64::from(cols), &mut Random::new(1));
+    (product_plan(ty, rows, cols), Weights(vec![bytes.into()]))
 }
 
 #[test]
 fn refusals_name_the_tensor_and_the_type() {
     let device = Cuda::sim();
-    let (plan, _) = product(GgmlType::Q1_0, 8, 256);
+    let plan = product_plan(GgmlType::Q1_0, 8, 256);
     let error = check_supported(&device, &plan).expect_err("not in the kernels").to_string();
     assert_eq!(error, "sim: mat_mul cannot read tensor blk.0.w of type Q1_0");
     let (plan, _) = product(GgmlType::F32, 8, 33);

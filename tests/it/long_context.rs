@@ -4,7 +4,7 @@ use crate::common;
 use pronk::backend::cpu::Cpu;
 use pronk::backend::cuda::{Cuda, Driver};
 #[cfg(feature = "wgpu")]
-use pronk::backend::wgpu::{Options, Wgpu};
+use pronk::backend::wgpu::Wgpu;
 use pronk::backend::{Backend, DeviceChoice};
 use pronk::generate::{LoadEvent, LoadOptions, Outputs, load, load_model};
 use pronk::gguf::Gguf;
@@ -20,7 +20,7 @@ fn on_all(mut test: impl FnMut(&mut dyn Backend)) {
     test(&mut Cpu::default());
     test(&mut Cuda::sim());
     #[cfg(feature = "wgpu")]
-    if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None, Options::default())) {
+    if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None)) {
         test(&mut device);
     }
 }
@@ -210,7 +210,7 @@ fn memory_is_what_was_said() {
         let memory = sim.driver().memory().expect("the simulator tells");
         agree("sim", said, memory.total - memory.free);
         #[cfg(feature = "wgpu")]
-        if let Some(mut wgpu) = common::is_here("wgpu", Wgpu::open(None, Options::default())) {
+        if let Some(mut wgpu) = common::is_here("wgpu", Wgpu::open(None)) {
             let said = loaded(&mut wgpu);
             agree("wgpu", said, wgpu.allocated());
         }

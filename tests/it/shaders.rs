@@ -1,17 +1,17 @@
 //! The WGSL sources: every operation has one, every permutation is valid, and Rust and shader agree on every parameter.
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use pronk::backend::wgpu::params::KV_UNIT;
-use pronk::backend::wgpu::params::LAYOUTS;
-use pronk::backend::wgpu::permutations::{Permutation, permutations};
-use pronk::backend::wgpu::shaders::{PIECES, has_type};
-use pronk::plan::{CoreKind, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, NOT_FINITE};
+use pronk::backend::wgpu::memory::KV_UNIT;
+use pronk::backend::wgpu::ops::mirror;
+use pronk::backend::wgpu::permutations::{Kernel, Permutation, permutations};
+use pronk::backend::wgpu::shaders::{Access, Binding, Bound, Constant, PIECES, Var, bindings, type_piece};
+use pronk::plan::{CoreKind, FusedKind, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, NOT_FINITE};
 use pronk::quant::{FORMATS, Format, GgmlType};
 
 /// The types that a permutation is compiled for.
 fn types(row: &Permutation) -> Vec<Option<GgmlType>> {
     match row.is_typed() {
-        true => FORMATS.iter().map(|format| format.ty).filter(|ty| has_type(*ty)).map(Some).collect(),
+        true => FORMATS.iter().map(|format| Some(format.ty)).collect(),
         false => vec![None],
     }
 }
@@ -24,11 +24,13 @@ fn parse(row: &Permutation, ty: Option<GgmlType>) -> (String, naga::Module) {
 }
 
 #[test]
-fn every_core_operation_has_a_shader_and_permutations() {
-    for stem in CoreKind::ALL.iter().map(|kind| kind.stem()) {
-        let named = |(name, _): &(&str, &str)| name.rsplit('/').next() == Some(stem);
-        assert!(PIECES.iter().any(named), "no {stem}.wgsl");
-        assert!(permutations().iter().any(|row| row.kernel == stem), "no permutation of {stem}");
+fn every_kernel_has_a_shader_and_permutations() {
+    for kernel in Kernel::all() {
+        let named = |(name, _): &(&str, &str)| name.rsplit('/').next() == Some(kernel.stem());
+        // The product with a residual has the shader of the product.
+        let shared = kernel == FusedKind::MatMulAdd.into();
+        assert!(shared || PIECES.iter().any(named), "no {kernel}.wgsl");
+        assert!(permutations().iter().any(|row| row.kernel == kernel), "no permutation of {kernel}");
     }
 }
 
@@ -50,12 +52,31 @@ fn every_file_is_a_piece_and_every_piece_is_used() {
     }
 }
 
+/// The header of a kernel: an equation, then the same three paragraphs as in `kernels/`.
+#[test]
+fn every_kernel_file_begins_with_equation_grid_layout_and_traffic() {
+    let of_kernel = |name: &str, text: &str| text.contains("@compute") || name.starts_with("products/");
+    for (name, text) in PIECES.iter().filter(|(name, text)| of_kernel(name, text)) {
+        let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//")).collect();
+        assert!(header.iter().take(3).any(|line| line.contains(" = ") || line.contains(" += ")), "{name}: no equation");
+        let mut at = 0;
+        for word in ["// Grid     ", "// Layout   ", "// Traffic  "] {
+            let found = header[at..].iter().position(|line| line.starts_with(word));
+            at += found.unwrap_or_else(|| panic!("{name}: no line {word:?} in its place"));
+        }
+    }
+    for (name, text) in PIECES.iter().filter(|(name, _)| name.starts_with("formats/")) {
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.contains(":  w[i] = "), "{name}: no equation of w[i]");
+    }
+}
+
 #[test]
 fn every_layout_has_a_decoder_with_its_planes_and_codebook() {
     for Format { layout, .. } in &FORMATS {
-        assert!(has_type(layout.ty), "no shader for {}", layout.ty.name());
-        let piece = format!("formats/{}", layout.ty.name().to_lowercase());
-        let (_, source) = PIECES.iter().find(|(name, _)| *name == piece).expect("has_type looked for it");
+        let piece = type_piece(layout.ty);
+        let found = PIECES.iter().find(|(name, _)| *name == piece);
+        let (_, source) = found.unwrap_or_else(|| panic!("no shaders/{piece}.wgsl"));
         let grid = layout.grid.map(|_| "grid");
         for (i, name) in layout.planes.iter().map(|plane| plane.kind.binding()).chain(grid).enumerate() {
             let binding = format!("@group(1) @binding({i}) var<storage, read> {name}:");
@@ -114,11 +135,11 @@ fn every_import_names_a_piece_that_is_used() {
 /// Kernels that store pairs do not compile for a cache of blocks.
 #[test]
 fn pairs_are_never_stored_in_a_q8_0_cache() {
-    for stem in ["kv_store", "norm_qkv_rope_store"] {
-        for row in permutations().iter().filter(|row| row.kernel == stem) {
-            let composed = row.compose(types(row)[0], &[("KV_Q8_0", 1)]).unwrap_or_else(|e| panic!("{e}"));
+    for kernel in [CoreKind::KvStore.into(), FusedKind::NormQkvRopeStore.into()] {
+        for row in permutations().iter().filter(|row| row.kernel == kernel) {
+            let composed = row.compose(types(row)[0], &[(Constant::KvQ8_0, 1)]).unwrap_or_else(|e| panic!("{e}"));
             let error = naga::front::wgsl::parse_str(&composed.source).expect_err("const_assert");
-            assert!(error.to_string().contains("const_assert"), "{stem}: {error}");
+            assert!(error.to_string().contains("const_assert"), "{kernel}: {error}");
         }
     }
 }
@@ -134,41 +155,63 @@ fn some_permutation_fits_every_step() {
     }
 }
 
-/// Permutations of a kernel share their bind groups: the same names at the same places.
+fn bound(row: &Permutation, ty: Option<GgmlType>) -> Vec<Binding> {
+    let mut all = bindings(&parse(row, ty).0).unwrap_or_else(|e| panic!("{} {ty:?}: {e}", row.kernel));
+    all.sort_by_key(|b| (b.group, b.binding));
+    all
+}
+
+/// Permutations of a kernel share their bind groups: the same variables at the same places.
 #[test]
 fn permutations_of_a_kernel_bind_the_same() {
     for row in permutations() {
         let first = permutations().iter().find(|p| p.kernel == row.kernel).expect("row itself");
         for ty in types(row) {
-            let bindings = |row| pronk::backend::wgpu::shaders::bindings(&parse(row, ty).0).expect("it was parsed");
-            let sorted = |row| {
-                let mut all = bindings(row);
-                all.sort_by_key(|b| (b.group, b.binding));
-                all
-            };
-            assert_eq!(sorted(row), sorted(first), "{} {ty:?}", row.kernel);
+            assert_eq!(bound(row, ty), bound(first, ty), "{} {ty:?}", row.kernel);
         }
+    }
+}
+
+/// `supports` counts a kernel's storage buffers without compiling it.
+#[test]
+fn storage_buffers_are_those_that_the_shader_binds() {
+    for row in permutations() {
+        let buffers = bound(row, types(row)[0]).into_iter().filter(|b| b.access != Access::Uniform);
+        let vars = buffers.filter(|b| matches!(b.bound, Bound::Var(_))).count();
+        assert_eq!(row.kernel.storage_buffers() as usize, vars, "{}", row.kernel);
+        assert!(vars > 0, "{}", row.kernel);
+    }
+}
+
+/// A name that no shader declares is in no enum. The other way around, `bindings` refuses a variable that is not in the enum.
+#[test]
+fn every_variable_and_constant_is_declared_by_a_shader() {
+    let declared: Vec<Bound> =
+        permutations().iter().flat_map(|row| bound(row, types(row)[0])).map(|b| b.bound).collect();
+    for var in Var::ALL {
+        assert!(declared.contains(&Bound::Var(*var)), "no shader binds {}", var.name());
+    }
+    for constant in Constant::ALL {
+        let line = format!("\nconst {}: ", constant.name());
+        assert!(PIECES.iter().any(|(_, text)| text.contains(&line)), "no shader declares {}", constant.name());
     }
 }
 
 #[test]
 fn parameters_lie_where_the_shader_expects_them() {
-    for layout in LAYOUTS {
-        let row = permutations().iter().find(|row| row.pieces(None).iter().any(|p| p == layout.piece));
-        let row = row.unwrap_or_else(|| panic!("no permutation has piece {}", layout.piece));
+    for row in permutations() {
         let (_, module) = parse(row, types(row)[0]);
         let params = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params"));
         let Some((_, naga::Type { inner: naga::TypeInner::Struct { members, span }, .. })) = params else {
-            panic!("{}: no struct Params", layout.piece);
+            panic!("{}: no struct Params", row.kernel);
         };
         let shader: Vec<(String, usize)> =
             members.iter().map(|m| (m.name.clone().unwrap_or_default(), m.offset as usize)).collect();
-        let rust: Vec<(String, usize)> = layout.fields.iter().map(|(name, at)| (name.to_string(), *at)).collect();
-        assert_eq!(rust, shader, "{}", layout.piece);
-        assert_eq!(layout.size, *span as usize, "{}", layout.piece);
+        let rust = mirror(row.kernel);
+        let fields: Vec<(String, usize)> = rust.fields.iter().map(|(name, at)| (name.to_string(), *at)).collect();
+        assert_eq!(fields, shader, "{}", row.kernel);
+        assert_eq!(rust.size, *span as usize, "{}", row.kernel);
     }
-    let declared = PIECES.iter().filter(|(_, text)| text.contains("struct Params {")).count();
-    assert_eq!(declared, LAYOUTS.len(), "each struct Params has its Rust counterpart");
 }
 
 /// Numbers that the plan owns and the shaders repeat.
@@ -189,7 +232,7 @@ fn the_plans_numbers_are_the_shaders() {
 
 #[test]
 fn step_rows_lie_where_the_shader_expects_them() {
-    let row = permutations().iter().find(|row| row.kernel == "gather").expect("gather reads the step");
+    let row = permutations().iter().find(|row| row.kernel == CoreKind::Gather.into()).expect("gather reads the step");
     let (_, module) = parse(row, None);
     let find = |wanted: &str| match module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(wanted)) {
         Some((_, naga::Type { inner: naga::TypeInner::Struct { members, span }, .. })) => (members.clone(), *span),

@@ -230,7 +230,7 @@ fn cpu() {
 fn wgpu() {
     use pronk::backend::wgpu::{Options, Wgpu};
     let options = Options { checked: true, ..Options::default() };
-    if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None, options)) {
+    if let Some(mut device) = common::is_here("wgpu", Wgpu::open_with(None, options)) {
         check(&mut device, "WGSL");
     }
 }

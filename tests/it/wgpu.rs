@@ -9,13 +9,13 @@ use pronk::quant::GgmlType;
 
 /// Runs the cases of some operations with `options`; returns how many passed, None without a device.
 fn run(options: Options, wanted: impl Fn(&Case) -> bool) -> Option<usize> {
-    let mut device = common::is_here("wgpu", Wgpu::open(None, options))?;
+    let mut device = common::is_here("wgpu", Wgpu::open_with(None, options))?;
     let mut passed = 0;
     for case in cases().iter().filter(|case| wanted(case)) {
         match case.run(&mut device) {
             Ok(Outcome::Passed(_)) => passed += 1,
             Ok(Outcome::Unsupported(why)) => println!("unsupported: {} {}: {why}", case.op, case.name),
-            // The least that can be bound, four rows, is above a limit that a test has set: `passed` tells if too many are.
+            // Four rows, the smallest part that is bound, are above a limit that a test has set. The count of passed cases bounds how many are.
             Err(Error::Memory { what, .. }) => println!("too wide: {} {}: {what}", case.op, case.name),
             other => panic!("{} {}: {other:?}", case.op, case.name),
         }
@@ -26,7 +26,7 @@ fn run(options: Options, wanted: impl Fn(&Case) -> bool) -> Option<usize> {
 /// Matrices and tables far above a binding limit are split by rows: every case of the operations that read them still passes.
 #[test]
 fn weights_above_the_binding_limit_are_split() {
-    // Less than most cases have, more than four rows of nearly all.
+    // Less than the weights of most cases, more than four rows of nearly all.
     let options = Options { checked: true, max_weight_binding: Some(48 << 10), ..Options::default() };
     if let Some(passed) = run(options, |case| ["embed", "mat_mul", "mat_mul_add", "rope"].contains(&case.op.stem())) {
         assert!(passed > 250, "{passed} cases passed");
@@ -42,7 +42,7 @@ fn few_buffers() {
     let wanted = |case: &Case| case.ty.is_some_and(|ty| types.contains(&ty)) && case.name.contains("tokens=3");
     let Some(passed) = run(options, wanted) else { return };
     assert!(passed >= 8, "{passed} cases passed");
-    let device = Wgpu::open(None, options).expect("it was opened before");
+    let device = Wgpu::open_with(None, options).expect("it was opened before");
     for format in &pronk::quant::FORMATS {
         let mut plan = Plan::new(tiny_kv(1, 2), 1, 1);
         let (x, out) = (plan.buf("x", Rows::Tokens, 256), plan.buf("out", Rows::Tokens, 8));
@@ -86,7 +86,7 @@ fn tiny_kv(slots: u32, head_dim: u32) -> KvDecl {
 
 /// The error of loading a plan of one `Add` of `cols` columns and up to `rows` rows, with the cache `kv`.
 fn refusal(kv: KvDecl, rows: u32, cols: u32) -> Option<Error> {
-    let mut device = common::is_here("wgpu", Wgpu::open(None, Options::default()))?;
+    let mut device = common::is_here("wgpu", Wgpu::open(None))?;
     let mut plan = Plan::new(kv, rows, 1);
     let x = plan.buf("x", Rows::Tokens, cols);
     plan.push(Add { out: x, x, y: x }).expect("the shapes fit");
@@ -112,7 +112,7 @@ fn a_cache_above_the_limit_is_refused_by_name() {
 
 #[test]
 fn a_step_needs_a_plan_and_stays_within_it() {
-    let Some(mut device) = common::is_here("wgpu", Wgpu::open(None, Options::default())) else { return };
+    let Some(mut device) = common::is_here("wgpu", Wgpu::open(None)) else { return };
     let step = Step::sequence(&[0], 0, &[]);
     let e = device.run(&step).expect_err("nothing is loaded");
     assert!(e.to_string().contains("no plan is loaded"), "{e}");
@@ -127,6 +127,6 @@ fn a_step_needs_a_plan_and_stays_within_it() {
 
 #[test]
 fn an_adapter_that_is_not_here_is_an_error() {
-    let Err(e) = Wgpu::open(Some(99), Options::default()) else { panic!("adapter 99") };
+    let Err(e) = Wgpu::open(Some(99)) else { panic!("adapter 99") };
     assert!(e.to_string().starts_with("wgpu:99: "), "{e}");
 }

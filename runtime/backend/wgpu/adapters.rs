@@ -1,7 +1,6 @@
 //! Finding adapters and opening devices on them.
 
 use super::super::{DeviceInfo, Error, gib, system_memory};
-use super::Options;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use wgpu::{Adapter, Backends, DeviceType};
@@ -53,20 +52,46 @@ pub fn available() -> Vec<DeviceInfo> {
     adapters().iter().enumerate().map(describe).collect()
 }
 
+/// How tests open an adapter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Compile shaders with bounds checks, and clear workgroup memory.
+    pub checked: bool,
+    /// Take the kernels for GPUs on an adapter that is a CPU, too.
+    pub plain: bool,
+    /// Bytes of a weight that one binding may hold at most, if that is less than the adapter's limit.
+    pub max_weight_binding: Option<u64>,
+    /// Storage buffers that a kernel may bind at most, if that is less than the adapter's limit.
+    pub max_buffers: Option<u32>,
+}
+
+/// What bounds a kernel's bindings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BindingLimits {
+    /// Bytes of a weight that one binding holds.
+    pub max_weight: u64,
+    /// Storage buffers that a kernel can bind.
+    pub max_buffers: u32,
+}
+
 /// A device of wgpu, with the errors that it reported.
 pub struct Gpu {
+    /// `wgpu:0`
     pub name: String,
+    /// Makes buffers and pipelines.
     pub device: wgpu::Device,
+    /// Takes commands and writes.
     pub queue: wgpu::Queue,
     /// The adapter is a CPU.
     pub software: bool,
-    /// See `permutations::Permutation::subgroup`.
+    /// The invocations of a subgroup, where the kernels for adapters that are CPUs are taken: `Permutation::subgroup`.
     pub subgroup: Option<u32>,
-    /// Bytes of a weight that one binding may hold: the adapter's limit, or a smaller one from the options.
-    pub max_weight: u64,
+    /// What bounds a kernel's bindings: the adapter's limits, or smaller ones from the options.
+    pub limits: BindingLimits,
+    /// Shaders are compiled with bounds checks, and workgroup memory is cleared.
     pub checked: bool,
-    /// Bytes of the buffers made so far.
-    pub made: AtomicU64,
+    /// Bytes of the buffers made for the loaded plan.
+    pub allocated: AtomicU64,
     /// The first error outside any scope: a lost device, a failure while running.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -86,7 +111,7 @@ impl Gpu {
         let adapter = all.swap_remove(index);
         let mut limits = adapter.limits();
         let max_buffers = &mut limits.max_storage_buffers_per_shader_stage;
-        *max_buffers = options.max_buffers.map_or(*max_buffers, |most| most.min(*max_buffers));
+        *max_buffers = options.max_buffers.map_or(*max_buffers, |limit| limit.min(*max_buffers));
         let features = adapter.features() & wgpu::Features::SUBGROUP;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("pronk"),
@@ -125,13 +150,17 @@ impl Gpu {
             queue,
             software,
             subgroup: (software && one_size && !options.plain).then_some(info.subgroup_min_size),
-            max_weight: options.max_weight_binding.map_or(max_weight, |limit| limit.min(max_weight)),
+            limits: BindingLimits {
+                max_weight: options.max_weight_binding.map_or(max_weight, |limit| limit.min(max_weight)),
+                max_buffers: limits.max_storage_buffers_per_shader_stage,
+            },
             checked: options.checked,
-            made: AtomicU64::new(0),
+            allocated: AtomicU64::new(0),
             fault,
         })
     }
 
+    /// An error that names the device.
     pub fn error(&self, what: impl Into<String>) -> Error {
         Error::Device { device: self.name.clone(), what: what.into() }
     }
@@ -178,7 +207,7 @@ impl Gpu {
         }
         let descriptor =
             wgpu::BufferDescriptor { label: Some(what), size: buffer_bytes(size), usage, mapped_at_creation: false };
-        self.made.fetch_add(descriptor.size, Ordering::Relaxed);
+        self.allocated.fetch_add(descriptor.size, Ordering::Relaxed);
         let needs = || format!("{} for {what}", gib(size));
         self.scoped(needs, || self.device.create_buffer(&descriptor))
     }

@@ -1,224 +1,101 @@
-//! Compiling kernels and binding their memory, once, at load.
+//! Compiling kernels, once, at load.
 
 use super::super::Error;
 use super::adapters::Gpu;
-use super::lower::{Call, Resource};
-use super::permutations::permutations_of;
-use super::shaders::{self, Access, Binding};
-use super::tensors::Chunk;
-use crate::plan::Rows;
+use super::permutations::{Kernel, permutations_of};
+use super::shaders::{self, Access, Binding, Constant};
 use crate::quant::GgmlType;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Everything that kernels can be bound to.
-pub struct Memory<'a> {
-    pub bufs: &'a [wgpu::Buffer],
-    pub keys: Vec<wgpu::Buffer>,
-    pub values: Vec<wgpu::Buffer>,
-    /// Empty where the cache has no scales.
-    pub kv_scales: Vec<wgpu::Buffer>,
-    pub step: wgpu::Buffer,
-    /// By tensor.
-    pub chunks: Vec<Vec<Chunk>>,
-    pub nothing: wgpu::Buffer,
-}
-
 /// A compiled permutation.
-struct Kernel {
-    up_to: u32,
-    pipeline: wgpu::ComputePipeline,
-    /// Columns and rows per workgroup.
-    cols: u32,
-    tokens: u32,
+pub struct Variant {
+    /// The largest number of grid rows that it is for.
+    pub up_to: u32,
+    /// What the device runs.
+    pub pipeline: wgpu::ComputePipeline,
+    /// Columns per workgroup.
+    pub cols: u32,
+    /// Rows per workgroup.
+    pub rows: u32,
 }
 
 /// The permutations of one kernel, by the rows that they are for, and what all of them bind.
-pub struct Kernels {
-    permutations: Vec<Kernel>,
-    bindings: Vec<Binding>,
-    layouts: Vec<wgpu::BindGroupLayout>,
+pub struct CompiledKernel {
+    /// In the order of `up_to`.
+    pub variants: Vec<Variant>,
+    /// The variables of its shaders.
+    pub bindings: Vec<Binding>,
+    /// One per group of `bindings`.
+    pub layouts: Vec<wgpu::BindGroupLayout>,
 }
 
-/// A kernel call, ready to be encoded.
-pub struct Dispatch {
-    /// Index of the operation in its list.
-    pub op: usize,
-    /// What `rows` of [`Dispatch::encode`] counts.
-    pub rows: Rows,
-    per_row: u32,
-    cols: u32,
-    kernels: Arc<Kernels>,
-    groups: Vec<wgpu::BindGroup>,
+/// What decides how a kernel is compiled.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct KernelKey {
+    /// Which kernel.
+    pub kernel: Kernel,
+    /// The type of the weights that it decodes.
+    pub ty: Option<GgmlType>,
+    /// Constants of its shader.
+    pub constants: Vec<(Constant, u32)>,
+    /// Grid rows for each row of a step.
+    pub per_row: u32,
 }
 
-impl Dispatch {
-    /// Encodes the call for `rows` rows.
-    pub fn encode(&self, pass: &mut wgpu::ComputePass, rows: u32) {
-        let rows = rows * self.per_row;
-        let fits = |k: &&Kernel| rows <= k.up_to;
-        let Some(kernel) = self.kernels.permutations.iter().find(fits) else { return };
-        if rows == 0 {
-            return;
-        }
-        pass.set_pipeline(&kernel.pipeline);
-        for (i, group) in self.groups.iter().enumerate() {
-            pass.set_bind_group(i as u32, group, &[]);
-        }
-        pass.dispatch_workgroups(self.cols.div_ceil(kernel.cols), rows.div_ceil(kernel.tokens), 1);
-    }
-}
-
-fn params_align(gpu: &Gpu) -> usize {
-    gpu.device.limits().min_uniform_buffer_offset_alignment as usize
-}
-
-/// Bytes of the calls' parameters in device memory.
-pub fn params_bytes(gpu: &Gpu, calls: &[Call]) -> u64 {
-    calls.iter().map(|call| call.params.len().next_multiple_of(params_align(gpu)) as u64).sum()
-}
-
-type Key = (&'static str, Option<GgmlType>, Vec<(&'static str, u32)>, u32);
-
-/// Compiles each permutation once.
+/// Compiles each kernel once.
 pub struct Compiler<'a> {
     gpu: &'a Gpu,
-    /// The most rows of a step: permutations that only larger steps need are left out.
+    /// The largest number of rows of a step: permutations that only larger steps need are left out.
     max_rows: u32,
-    done: HashMap<Key, Arc<Kernels>>,
+    done: HashMap<KernelKey, Arc<CompiledKernel>>,
 }
 
 impl<'a> Compiler<'a> {
+    /// `max_rows`: the largest number of rows of a step.
     pub fn new(gpu: &'a Gpu, max_rows: u32) -> Compiler<'a> {
         Compiler { gpu, max_rows, done: HashMap::new() }
     }
 
-    /// Compiles what the calls need and binds their memory.
-    pub fn dispatches(&mut self, calls: &[Call], memory: &Memory) -> Result<Vec<Dispatch>, Error> {
-        if calls.is_empty() {
-            return Ok(vec![]);
+    /// The compiled kernel.
+    ///
+    /// Errors: the device does not compile a shader; the message names the kernel and the type.
+    pub fn kernel(&mut self, key: KernelKey) -> Result<Arc<CompiledKernel>, Error> {
+        if let Some(kernel) = self.done.get(&key) {
+            return Ok(kernel.clone());
         }
-        // All parameters share a buffer.
-        let align = params_align(self.gpu);
-        let mut bytes = vec![];
-        let mut params = vec![];
-        for call in calls {
-            params.push((bytes.len() as u64, (call.params.len() as u64).next_multiple_of(16))); // GL counts in vectors of 4
-            bytes.extend_from_slice(&call.params);
-            bytes.resize(bytes.len().next_multiple_of(align), 0);
-        }
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let buffer = self.gpu.buffer("parameters", bytes.len() as u64, usage)?;
-        self.gpu.queue.write_buffer(&buffer, 0, &bytes);
-
-        let mut dispatches = vec![];
-        for (call, (offset, size)) in calls.iter().zip(params) {
-            let kernels = self.kernels(call)?;
-            let params = binding(&buffer, offset, size);
-            let groups = self.bind(call, &kernels, params, memory)?;
-            dispatches.push(Dispatch {
-                op: call.op,
-                rows: call.rows,
-                per_row: call.per_row,
-                cols: call.cols,
-                kernels,
-                groups,
-            });
-        }
-        Ok(dispatches)
+        let kernel = Arc::new(self.compile(&key)?);
+        self.done.insert(key, kernel.clone());
+        Ok(kernel)
     }
 
-    fn kernels(&mut self, call: &Call) -> Result<Arc<Kernels>, Error> {
-        let key = (call.kernel, call.ty, call.constants.clone(), call.per_row);
-        if let Some(kernels) = self.done.get(&key) {
-            return Ok(kernels.clone());
-        }
-        let kernels = Arc::new(self.compile(call)?);
-        self.done.insert(key, kernels.clone());
-        Ok(kernels)
-    }
-
-    fn compile(&self, call: &Call) -> Result<Kernels, Error> {
+    fn compile(&self, key: &KernelKey) -> Result<CompiledKernel, Error> {
         let gpu = self.gpu;
-        let label = match call.ty {
-            Some(ty) => format!("{} {}", call.kernel, ty.name()),
-            None => call.kernel.to_string(),
+        let label = match key.ty {
+            Some(ty) => format!("{} {}", key.kernel, ty.name()),
+            None => key.kernel.to_string(),
         };
         let failed = |what: String| gpu.error(format!("kernel {label}: {what}"));
-        let mut made: Option<Kernels> = None;
+        let mut compiled: Option<CompiledKernel> = None;
         let mut below = 0;
-        for row in permutations_of(call.kernel, gpu.subgroup) {
-            if below >= self.max_rows * call.per_row {
+        for row in permutations_of(key.kernel, gpu.subgroup) {
+            if below >= self.max_rows * key.per_row {
                 break;
             }
             below = row.up_to.unwrap_or(u32::MAX);
-            let ty = call.ty.filter(|_| row.is_typed());
-            let composed = row.compose(ty, &call.constants).map_err(failed)?;
-            if made.is_none() {
+            let composed = row.compose(key.ty, &key.constants).map_err(failed)?;
+            if compiled.is_none() {
                 let bindings = shaders::bindings(&composed.source).map_err(failed)?;
                 let layouts = layouts(gpu, &label, &bindings)?;
-                made = Some(Kernels { permutations: vec![], bindings, layouts });
+                compiled = Some(CompiledKernel { variants: vec![], bindings, layouts });
             }
-            let Some(kernels) = &mut made else { continue };
+            let Some(kernel) = &mut compiled else { continue };
             let pipeline =
-                gpu.scoped(|| format!("kernel {label}"), || pipeline(gpu, &label, &composed.source, &kernels.layouts))?;
-            let (cols, tokens) = (composed.cols, composed.tokens);
-            kernels.permutations.push(Kernel { up_to: below, pipeline, cols, tokens });
+                gpu.scoped(|| format!("kernel {label}"), || pipeline(gpu, &label, &composed.source, &kernel.layouts))?;
+            kernel.variants.push(Variant { up_to: below, pipeline, cols: composed.cols, rows: composed.rows });
         }
-        made.ok_or_else(|| failed("has no permutation".to_string()))
+        compiled.ok_or_else(|| failed("has no permutation".to_string()))
     }
-
-    fn bind(
-        &self,
-        call: &Call,
-        kernels: &Kernels,
-        params: wgpu::BindingResource,
-        memory: &Memory,
-    ) -> Result<Vec<wgpu::BindGroup>, Error> {
-        let mut groups = vec![];
-        for (group, layout) in kernels.layouts.iter().enumerate() {
-            let mut entries = vec![];
-            for b in kernels.bindings.iter().filter(|b| b.group as usize == group) {
-                let resource = match b.name.as_str() {
-                    "now" => memory.step.as_entire_binding(),
-                    "p" => params.clone(),
-                    name => {
-                        let bound = call.bound.iter().find(|(n, _)| *n == name);
-                        let missing = || self.gpu.error(format!("kernel {}: nothing to bind to {name}", call.kernel));
-                        memory.resource(bound.ok_or_else(missing)?.1)
-                    }
-                };
-                entries.push(wgpu::BindGroupEntry { binding: b.binding, resource });
-            }
-            let descriptor = wgpu::BindGroupDescriptor { label: Some(call.kernel), layout, entries: &entries };
-            let what = || format!("binding the memory of operation {} ({})", call.op, call.kernel);
-            groups.push(self.gpu.scoped(what, || self.gpu.device.create_bind_group(&descriptor))?);
-        }
-        Ok(groups)
-    }
-}
-
-impl Memory<'_> {
-    fn resource(&self, resource: Resource) -> wgpu::BindingResource<'_> {
-        match resource {
-            Resource::Buf(b) => self.bufs[b.0 as usize].as_entire_binding(),
-            Resource::Keys(layer) => self.keys[layer as usize].as_entire_binding(),
-            Resource::Values(layer) => self.values[layer as usize].as_entire_binding(),
-            Resource::KvScales(layer) => {
-                self.kv_scales.get(layer as usize).unwrap_or(&self.nothing).as_entire_binding()
-            }
-            Resource::Nothing => self.nothing.as_entire_binding(),
-            Resource::Plane { tensor, chunk, plane } => {
-                let chunk = &self.chunks[tensor][chunk];
-                let bytes = &chunk.planes[plane];
-                binding(&chunk.buffer, bytes.start, bytes.end - bytes.start)
-            }
-        }
-    }
-}
-
-fn binding(buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindingResource<'_> {
-    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: std::num::NonZero::new(size) })
 }
 
 /// One layout per group of the shader's bindings.

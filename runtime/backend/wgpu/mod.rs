@@ -1,47 +1,47 @@
 //! The WGSL backend: the kernels of `shaders/`, run by wgpu on Vulkan, Metal, DX12 or GL.
 //!
-//! [`lower`] turns the plan into kernel calls, [`tensors`] brings weights into planes, [`kernels`] compiles; [`Wgpu::run`] then
-//! replays the calls in one compute pass. Activations have rows padded with zeros to [`crate::quant::pack::UNIT`] elements,
-//! which no kernel changes, so that kernels meet whole vectors only.
+//! `ops` and `products` turn the plan into launches, `weights` brings weights into planes, `kernels` compiles, `launch` binds memory;
+//! [`Wgpu::run`](Backend::run) then replays the launches in one compute pass. Activations have rows padded with zeros to
+//! [`crate::quant::pack::UNIT`] elements, which no kernel changes, so that kernels meet whole vectors only.
+
+#![warn(missing_docs)]
 
 mod adapters;
 mod kernels;
-mod lower;
-// Public for the tests that compare them with the shaders.
+mod launch;
+mod lowering;
+// The tests compare these with the shaders.
+#[doc(hidden)]
+pub mod memory;
+#[doc(hidden)]
+pub mod ops;
 #[doc(hidden)]
 pub mod params;
 #[doc(hidden)]
 pub mod permutations;
+mod products;
 #[doc(hidden)]
 pub mod shaders;
-mod tensors;
+mod weights;
+
+#[doc(hidden)]
+pub use adapters::Options;
 
 use super::{Backend, Error, Footprint, Memory, Registered, Unsupported, system_memory};
-use crate::plan::{Buf, Elem, Op, Phase, Plan, Rows, Step, StepRow, Weights};
-use adapters::{Gpu, buffer_bytes};
-use kernels::Dispatch;
+use crate::plan::{Buf, Elem, Op, Phase, Plan, Rows, Step, Weights};
+use adapters::Gpu;
+use launch::Dispatch;
+use memory::{Buffers, STEP_HEADER};
 use std::sync::atomic::Ordering;
+use weights::WeightStacks;
 use wgpu::BufferUsages;
-
-/// How to open an adapter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Options {
-    /// Compile shaders with bounds checks, and clear workgroup memory: for tests.
-    pub checked: bool,
-    /// Take the kernels for GPUs on an adapter that is a CPU, too: for tests.
-    pub plain: bool,
-    /// Bytes of a weight that one binding may hold at most, if that is less than the adapter's limit: for tests.
-    pub max_weight_binding: Option<u64>,
-    /// Storage buffers that a kernel may bind at most, if that is less than the adapter's limit: for tests.
-    pub max_buffers: Option<u32>,
-}
 
 /// Adapters, among the other backends.
 pub static REGISTERED: Registered = Registered {
     name: "wgpu",
     has_index: true,
     devices: adapters::available,
-    open: |index| Ok(Box::new(Wgpu::open(index, Options::default())?)),
+    open: |index| Ok(Box::new(Wgpu::open(index)?)),
 };
 
 /// A device that runs the WGSL kernels.
@@ -52,10 +52,8 @@ pub struct Wgpu {
 
 struct Loaded {
     plan: Plan,
-    /// One per buffer of the plan.
-    bufs: Vec<wgpu::Buffer>,
-    /// The step: a header, then one row per token.
-    step: wgpu::Buffer,
+    buffers: Buffers,
+    /// The step as kernels read it, on its way to the device.
     step_bytes: Vec<u8>,
     decode: Vec<Dispatch>,
     prefill: Vec<Dispatch>,
@@ -65,20 +63,25 @@ struct Loaded {
 
 /// Bytes of results that are mapped at once, until more are asked for.
 const STAGING: u64 = 4 << 10;
-/// Bytes of the buffer that stands for those never read.
-const NOTHING: u64 = 16;
-/// Bytes before the rows of the step buffer.
-const STEP_HEADER: usize = size_of::<StepRow>();
 
 impl Wgpu {
     /// Opens the adapter with this index in the list of devices, the first without one.
-    pub fn open(index: Option<usize>, options: Options) -> Result<Wgpu, Error> {
+    ///
+    /// Errors: no such adapter, or its driver refuses.
+    pub fn open(index: Option<usize>) -> Result<Wgpu, Error> {
+        Wgpu::open_with(index, Options::default())
+    }
+
+    /// [`Wgpu::open`] for tests.
+    #[doc(hidden)]
+    pub fn open_with(index: Option<usize>, options: Options) -> Result<Wgpu, Error> {
         Ok(Wgpu { gpu: Gpu::open(index, options)?, loaded: None })
     }
 
-    /// Bytes of the buffers made for the loaded plan.
+    /// Bytes of the buffers made for the loaded plan: tests compare them with the footprint.
+    #[doc(hidden)]
     pub fn allocated(&self) -> u64 {
-        self.gpu.made.load(Ordering::Relaxed)
+        self.gpu.allocated.load(Ordering::Relaxed)
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded, Error> {
@@ -92,17 +95,13 @@ impl Backend for Wgpu {
         self.gpu.name.clone()
     }
 
-    /// wgpu does not tell; adapters that are CPUs have the system's.
+    /// wgpu does not report it; adapters that are CPUs have the system's.
     fn memory(&self) -> Option<Memory> {
         self.gpu.software.then(system_memory)?
     }
 
     fn supports(&self, plan: &Plan, op: &Op, _: Phase) -> Result<(), Unsupported> {
-        let limits = lower::Limits {
-            max_weight: self.gpu.max_weight,
-            max_buffers: self.gpu.device.limits().max_storage_buffers_per_shader_stage,
-        };
-        lower::supports(plan, op, limits)
+        ops::supports(plan, op, self.gpu.limits)
     }
 
     fn reads_mapped_weights(&self) -> bool {
@@ -111,24 +110,20 @@ impl Backend for Wgpu {
 
     fn footprint(&self, plan: &Plan) -> Footprint {
         let gpu = &self.gpu;
-        let (plane, scales) = lower::kv_bytes(&plan.kv);
-        let layers = plan.kv.layers as u64;
-        let kv = plane.saturating_mul(2).saturating_add(scales).saturating_mul(layers);
-        let bufs = plan.buf_ids().map(|b| buffer_bytes(buf_bytes(plan, b))).sum::<u64>();
-        let buffers = bufs + step_bytes(plan) + NOTHING + STAGING;
+        let kv = memory::kv_bytes(&plan.kv);
+        let buffers = memory::activation_bytes(plan) + STAGING;
         // Loading says what is wrong with a plan that the kernels cannot run.
-        let tensors = super::check_supported(self, plan).and_then(|()| tensors::Tensors::new(plan, gpu));
-        let Ok(tensors) = tensors else {
+        let stacks = super::check_supported(self, plan).and_then(|()| stacks(plan, gpu));
+        let Ok(stacks) = stacks else {
             return Footprint { weights: plan.weight_bytes(), kv, buffers };
         };
-        let params = lists(plan).map(|ops| kernels::params_bytes(gpu, &calls(plan, &tensors, ops)));
-        let weights = tensors.all.iter().map(|tensor| tensor.bytes(gpu)).sum();
-        Footprint { weights, kv, buffers: buffers + params.iter().sum::<u64>() }
+        let params = lists(plan).map(|ops| launch::params_bytes(gpu, &ops::lower(plan, &stacks, ops)));
+        Footprint { weights: stacks.bytes(gpu), kv, buffers: buffers + params.iter().sum::<u64>() }
     }
 
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
         super::check_supported(self, plan)?;
-        self.gpu.made.store(0, Ordering::Relaxed);
+        self.gpu.allocated.store(0, Ordering::Relaxed);
         self.loaded = None; // frees what it holds before more is taken
         self.loaded = Some(Loaded::new(&self.gpu, plan, weights, progress)?);
         Ok(())
@@ -137,22 +132,22 @@ impl Backend for Wgpu {
     fn run(&mut self, step: &Step) -> Result<(), Error> {
         self.loaded()?.write_step(step)?;
         let Wgpu { gpu, loaded: Some(loaded) } = self else { return Ok(()) };
-        gpu.queue.write_buffer(&loaded.step, 0, &loaded.step_bytes);
+        gpu.queue.write_buffer(&loaded.buffers.step, 0, &loaded.step_bytes);
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             let (first, ops) = step.ops(&loaded.plan);
             let wanted = first..first + ops.len();
-            let calls = match step.phase() {
+            let dispatches = match step.phase() {
                 Phase::Decode => &loaded.decode,
                 Phase::Prefill => &loaded.prefill,
             };
-            for call in calls.iter().filter(|call| wanted.contains(&call.op)) {
-                let rows = match call.rows {
+            for dispatch in dispatches.iter().filter(|dispatch| wanted.contains(&dispatch.op)) {
+                let rows = match dispatch.rows {
                     Rows::Tokens => step.n_tokens(),
                     Rows::Outputs => step.n_outputs,
                 };
-                call.encode(&mut pass, rows);
+                dispatch.encode(&mut pass, rows);
             }
         }
         gpu.queue.submit([encoder.finish()]);
@@ -162,7 +157,7 @@ impl Backend for Wgpu {
     fn write(&mut self, b: Buf, v: &[f32]) -> Result<(), Error> {
         let loaded = self.loaded()?;
         let decl = loaded.plan[b].clone();
-        let stride = lower::stride(&loaded.plan, b) as u64;
+        let stride = memory::stride(&loaded.plan, b) as u64;
         let ids: Vec<u32>;
         let words: &[u32] = match decl.elem {
             Elem::F32 => bytemuck::cast_slice(v),
@@ -171,7 +166,7 @@ impl Backend for Wgpu {
                 &ids
             }
         };
-        let buffer = loaded.bufs[b.0 as usize].clone();
+        let buffer = loaded.buffers.bufs[b.0 as usize].clone();
         for (row, words) in words.chunks(decl.cols as usize).enumerate() {
             self.gpu.queue.write_buffer(&buffer, 4 * stride * row as u64, bytemuck::cast_slice(words));
         }
@@ -183,7 +178,7 @@ impl Backend for Wgpu {
         self.loaded()?;
         let Wgpu { gpu, loaded: Some(loaded) } = self else { return Ok(()) };
         let decl = &loaded.plan[b];
-        let (cols, stride) = (decl.cols as usize, lower::stride(&loaded.plan, b) as usize);
+        let (cols, stride) = (decl.cols as usize, memory::stride(&loaded.plan, b) as usize);
         let bytes = 4 * (v.len().div_ceil(cols) * stride) as u64;
         if bytes == 0 {
             return Ok(());
@@ -192,7 +187,7 @@ impl Backend for Wgpu {
             loaded.staging = gpu.buffer("results", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
         }
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&loaded.bufs[b.0 as usize], 0, &loaded.staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(&loaded.buffers.bufs[b.0 as usize], 0, &loaded.staging, 0, bytes);
         gpu.queue.submit([encoder.finish()]);
         let mapped = loaded.staging.slice(..bytes);
         mapped.map_async(wgpu::MapMode::Read, |_| {}); // get_mapped_range reports its failure
@@ -212,79 +207,33 @@ impl Backend for Wgpu {
     }
 }
 
-/// Bytes of a buffer of the plan, rows padded.
-fn buf_bytes(plan: &Plan, b: Buf) -> u64 {
-    4 * plan.max_rows(plan[b].rows) as u64 * lower::stride(plan, b) as u64
-}
-
-fn step_bytes(plan: &Plan) -> u64 {
-    (STEP_HEADER + plan.max_tokens as usize * size_of::<StepRow>()) as u64
-}
-
 /// The operations of decode, and of prefill if a step can be so large.
 fn lists(plan: &Plan) -> [&[Op]; 2] {
     [&plan.decode, if plan.max_tokens > crate::plan::DECODE_TOKENS { &plan.prefill } else { &[] }]
 }
 
-/// The kernel calls of a list.
-fn calls(plan: &Plan, tensors: &tensors::Tensors, ops: &[Op]) -> Vec<lower::Call> {
-    ops.iter().enumerate().flat_map(|(i, op)| lower::lower(plan, tensors, i, op)).collect()
+/// Where the weights lie that the plan's operations read.
+fn stacks(plan: &Plan, gpu: &Gpu) -> Result<WeightStacks, Error> {
+    WeightStacks::new(plan, &ops::weight_reads(plan.decode.iter().chain(&plan.prefill)), gpu)
 }
 
 impl Loaded {
     fn new(gpu: &Gpu, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<Loaded, Error> {
-        let most_rows = gpu.device.limits().max_compute_workgroups_per_dimension;
-        if plan.max_tokens > most_rows {
-            return Err(gpu.error(format!("steps of {} tokens, at most {most_rows}", plan.max_tokens)));
+        let max_rows = gpu.device.limits().max_compute_workgroups_per_dimension;
+        if plan.max_tokens > max_rows {
+            return Err(gpu.error(format!("steps of {} tokens, at most {max_rows}", plan.max_tokens)));
         }
-        let mut bufs = vec![];
-        for b in plan.buf_ids() {
-            bufs.push(gpu.bound_buffer(&format!("buffer {}", plan[b].name), buf_bytes(plan, b))?);
-        }
-        let kv = plan.kv;
-        let cache = |what: &str, bytes: u64| -> Result<Vec<wgpu::Buffer>, Error> {
-            let layers = if bytes == 0 { 0 } else { kv.layers };
-            (0..layers).map(|layer| gpu.bound_buffer(&format!("{what} of layer {layer}"), bytes)).collect()
-        };
-        let (plane, scales) = lower::kv_bytes(&kv);
-        let (keys, values) = (cache("keys", plane)?, cache("values", plane)?);
-        let kv_scales = cache("scales of keys and values", scales)?;
-
-        let tensors = tensors::Tensors::new(plan, gpu)?;
-        let mut done = 0;
-        let mut progress = |bytes: u64| {
-            done += bytes;
-            progress(done);
-        };
-        let mut chunks = vec![];
-        for tensor in &tensors.all {
-            chunks.push(tensor.upload(plan, weights, gpu, &mut progress)?);
-        }
-
-        let memory = kernels::Memory {
-            bufs: &bufs,
-            keys,
-            values,
-            kv_scales,
-            step: gpu.bound_buffer("step", step_bytes(plan))?,
-            chunks,
-            nothing: gpu.bound_buffer("nothing", NOTHING)?,
-        };
+        let stacks = stacks(plan, gpu)?;
+        let buffers = Buffers::new(gpu, plan, &stacks, weights, progress)?;
         let mut compiler = kernels::Compiler::new(gpu, plan.max_tokens);
-        let [decode, prefill] = lists(plan).map(|ops| compiler.dispatches(&calls(plan, &tensors, ops), &memory));
+        let [decode, prefill] = lists(plan).map(|ops| {
+            let launches = ops::lower(plan, &stacks, ops);
+            launch::dispatches(gpu, &mut compiler, &launches, &buffers)
+        });
         let (decode, prefill) = (decode?, prefill?);
-        let step = memory.step.clone();
         let staging = gpu.buffer("results", STAGING, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
         gpu.wait()?;
-        Ok(Loaded {
-            plan: plan.clone(),
-            bufs,
-            step,
-            step_bytes: Vec::with_capacity(step_bytes(plan) as usize),
-            decode,
-            prefill,
-            staging,
-        })
+        Ok(Loaded { plan: plan.clone(), buffers, step_bytes: vec![], decode, prefill, staging })
     }
 
     /// Checks the step and lays it out as kernels read it.
