@@ -98,11 +98,21 @@ pub enum Entry {
     /// A matrix product.
     Product(Product, Form),
     /// Attention of few tokens.
-    AttentionSplit { kv: KvType, heads: u32 },
+    AttentionSplit {
+        /// The cache that it reads.
+        kv: KvType,
+        /// Query heads of a block: one of `SPLIT_HEADS`.
+        heads: u32,
+    },
     /// Adds up what the blocks of attention_split have found.
     AttentionCombine,
     /// Attention of many tokens, on tensor cores.
-    AttentionFlash { kv: KvType, head_dim: u32 },
+    AttentionFlash {
+        /// The cache that it reads.
+        kv: KvType,
+        /// Elements of a head: one of `FLASH_HEAD_DIMS`.
+        head_dim: u32,
+    },
     /// Prepares rows of x for tensor cores.
     Stage(Staging),
     /// Brings blocks of a file into planes.

@@ -1,7 +1,7 @@
 //! The CUDA backend: the kernels of `kernels/`, on a GPU through the CUDA driver or on the simulator.
 //!
-//! [`entry`] names the kernels and [`kernels`] loads them; [`ops`] turns operations into launches; [`weights`] brings weights into
-//! planes, [`memory`] has the rest of a plan. Decode is recorded at load, once for one token and once for up to [`DECODE_TOKENS`];
+//! `entry` names the kernels and `kernels` loads them; `ops` turns operations into launches; `weights` brings weights into
+//! planes, `memory` has the rest of a plan. Decode is recorded at load, once for one token and once for up to [`DECODE_TOKENS`];
 //! [`Cuda::run`] uploads the step and replays. Prefill is launched for as many rows as the step has. All of it runs on any
 //! [`Driver`].
 
