@@ -99,18 +99,18 @@ pub enum Entry {
     Product(Product, Form),
     /// Attention of few tokens.
     AttentionSplit {
-        /// The cache that it reads.
+        /// Format of the KV cache.
         kv: KvType,
-        /// Query heads of a block: one of `SPLIT_HEADS`.
+        /// Query heads that one block takes.
         heads: u32,
     },
     /// Adds up what the blocks of attention_split have found.
     AttentionCombine,
     /// Attention of many tokens, on tensor cores.
     AttentionFlash {
-        /// The cache that it reads.
+        /// Format of the KV cache.
         kv: KvType,
-        /// Elements of a head: one of `FLASH_HEAD_DIMS`.
+        /// Elements of a head.
         head_dim: u32,
     },
     /// Prepares rows of x for tensor cores.
