@@ -1,7 +1,7 @@
 //! The CUDA backend: the kernels of `kernels/`, on a GPU through the CUDA driver or on the simulator.
 //!
-//! [`entry`] names the kernels and [`kernels`] loads them; [`ops`] turns operations into launches; [`weights`] brings weights into
-//! planes, [`memory`] has the rest of a plan. Decode is recorded at load, once for one token and once for up to [`DECODE_TOKENS`];
+//! `entry` names the kernels and `kernels` loads them; `ops` turns operations into launches; `weights` brings weights into
+//! planes, `memory` has the rest of a plan. Decode is recorded at load, once for one token and once for up to [`DECODE_TOKENS`];
 //! [`Cuda::run`] uploads the step and replays. Prefill is launched for as many rows as the step has. All of it runs on any
 //! [`Driver`].
 
@@ -28,7 +28,7 @@ pub use ops::layouts;
 #[cfg(feature = "sim")]
 pub use ptx_sim::Gpu as GpuModel;
 
-use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, check_supported};
+use super::{Backend, Error, Footprint, Memory, Precision, Registered, Unsupported, check_supported};
 use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, Phase, Plan, Step, Weights};
 use driver::{Allocations, Graph, Launch, Purpose};
 use kernels::Kernels;
@@ -76,9 +76,9 @@ pub static SIMULATOR: Registered =
 
 /// What the simulator is, for lists.
 #[cfg(feature = "sim")]
-fn simulator() -> DeviceInfo {
+fn simulator() -> super::DeviceInfo {
     let sim = Sim::new(kernels::SM_90);
-    DeviceInfo {
+    super::DeviceInfo {
         id: "sim".to_string(),
         name: "the CUDA kernels on the CPU, every access checked".to_string(),
         kind: "simulator".to_string(),
