@@ -1,6 +1,6 @@
 // What the parameters of several kernels are made of. The struct of an operation, `<Op>Params`, is passed by value and lies in the
-// operation's own file. runtime/backend/cuda/params.rs mirrors every struct of this file and every `<Op>Params`; tests/it/ptx.rs
-// compares names, types and offsets, so keep one field a line.
+// operation's own file. runtime/backend/cuda/params.rs mirrors the structs of this file, runtime/backend/cuda/ops every `<Op>Params`;
+// tests/it/ptx.rs compares names, types and offsets, so keep one field a line.
 //
 // Shapes are row-major, the last index contiguous. Every pointer is 16-byte aligned.
 #pragma once

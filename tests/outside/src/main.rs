@@ -1,32 +1,20 @@
 //! `outside MODEL.gguf TEXT`: the model's reply to a message, on the CPU, as it comes.
 
-use pronk::generate::{LoadOptions, Outputs, load};
-use pronk::text::{ChatTemplate, Detokenizer, EncodeOptions, Message, Tokenizer, Vocab};
+use pronk::{GenerateOptions, LanguageModel, LoadOptions, SamplerOptions};
 use std::io::{Write, stdout};
-use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [path, text] = args.as_slice() else { return Err("usage: outside MODEL.gguf TEXT".into()) };
     let options = LoadOptions { n_ctx: Some(512), ..LoadOptions::default() };
-    let mut loaded = load(Path::new(path), &options, &mut |_, _| {})?;
-    let file = loaded.model.gguf().ok_or("a model without a file")?;
-    let template = ChatTemplate::from_vocab(&Vocab::from_gguf(file)?)?;
-    let tokenizer = Tokenizer::from_gguf(file)?;
-
-    let prompt = template.render(&[Message::new("user", text)], true, &serde_json::Map::new())?;
-    let tokens = tokenizer.encode(&prompt, EncodeOptions { add_bos: false, parse_special: true })?;
-    loaded.session.feed(&tokens, Outputs::Last, |_, _| true)?;
-    let mut detokenizer = Detokenizer::new();
-    while loaded.session.room() > 0 {
-        let token = loaded.session.argmax()?;
-        if tokenizer.is_end(token) {
-            break;
-        }
-        print!("{}", detokenizer.push(tokenizer.token_bytes(token, false)));
+    let mut model = LanguageModel::load(path, &options, &mut |_| {})?;
+    let mut chat = model.chat()?;
+    let sampler = SamplerOptions { temperature: 0.0, ..SamplerOptions::default() };
+    chat.options = GenerateOptions { sampler, ..GenerateOptions::default() };
+    for piece in chat.say(text)? {
+        print!("{}", piece?.text);
         stdout().flush()?;
-        loaded.session.decode(token)?;
     }
-    println!("{}", detokenizer.finish());
+    println!();
     Ok(())
 }
