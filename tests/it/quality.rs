@@ -159,7 +159,7 @@ fn a_base_of_something_else_is_refused() {
     run(args(&tiny(), TEXT, &["--kl-base-out", &base, "--override-kv", "tokenizer.ggml.add_bos_token=bool:false"]));
     refused(args(&tiny(), TEXT, &[]), &["is of the beginning-of-text token none, this is 504"]);
     run(args(&tiny(), TEXT, &["--kl-base-out", &base, "-c", "16"]));
-    refused(args(&tiny(), TEXT, &["-c", "8"]), &["windows (-c) of 16, this is 8"]);
+    refused(args(&tiny(), TEXT, &["-c", "8"]), &["windows (-c) of 16, this run has 8"]);
     refused(args(&tiny(), "short", &["-c", "16"]), &["another text"]);
     refused(args(&tiny(), &TEXT.replace("seen", "been"), &["-c", "16"]), &["another text: token"]);
     let other = folder.path().join("other.gguf").display().to_string();
