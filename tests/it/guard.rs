@@ -198,7 +198,7 @@ fn another_answer_is_an_error() {
     fails(&["guard", "-m", &path, "--device", "cpu", "-p", "x"], &["guard.gguf: ", what]);
     fails(
         &["guard", "-m", &path, "--device", "cpu", "-c", "64", "-p", "x"],
-        &["the context holds 64 with the answer (-c)"],
+        &["the context holds 64, the answer included (-c)"],
     );
     usage_error(&["guard", "-m", &path], "one of --prompt, --file and --user is required");
     usage_error(&["guard", "-m", &path, "-p", "x", "--user", "y"], "cannot be used with");
