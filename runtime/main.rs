@@ -1,3 +1,5 @@
+//! The program `pronk`.
+
 mod cli;
 mod platform;
 

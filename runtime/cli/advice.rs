@@ -1,11 +1,11 @@
-//! Errors of the library as a user reads them: with the flag that helps.
+//! Adds to the library's errors the flag that helps.
 
 use anyhow::Error;
 use pronk::backend;
 use pronk::generate::score::GuardError;
 use pronk::generate::{self, LoadError, NotFinite};
 
-/// The one line that an error is.
+/// The error on one line, with the flag that helps.
 pub fn line(error: &Error) -> String {
     let advised = if let Some(e) = error.downcast_ref() {
         of_generate(e)
@@ -62,6 +62,6 @@ fn not_finite(e: &NotFinite) -> String {
     format!("{e} {CHECK_TENSORS}")
 }
 
-/// Where values come from that are not finite.
+/// The flags that help where values are not finite.
 pub const CHECK_TENSORS: &str =
     "(--check-tensors looks for the cause; --kv f32 helps where keys or values overflow the cache)";

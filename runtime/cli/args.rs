@@ -25,12 +25,12 @@ pub struct FileArgs {
 }
 
 impl FileArgs {
-    /// The file, with the values that the command line gives in place of its own.
+    /// Opens the file, with the overrides of the command line in place.
     pub fn gguf(&self) -> Result<Gguf> {
         Ok(self.overrides.open(&self.model)?)
     }
 
-    /// The file, and the model in it.
+    /// Opens the file and reads its model.
     pub fn model(&self) -> Result<(Gguf, Model)> {
         let gguf = self.gguf()?;
         let model = Model::new(gguf.clone())?;
@@ -47,32 +47,32 @@ pub struct ModelArgs {
     pub on: DeviceArgs,
 }
 
-/// What a model runs on.
+/// The device, and how a model is loaded onto it.
 #[derive(Args)]
 pub struct DeviceArgs {
-    /// auto (the first GPU that can run the model, else the CPU), or what `pronk devices` lists: cpu, cuda, cuda:1, wgpu, sim, ...
+    /// Device to run on: auto (the first GPU that can run the model, else the CPU) or an id from `pronk devices`, such as cuda:1
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Context; 0: the model's own, lowered to what fits in memory (so do run and chat without it)
+    /// Context length; 0: the model's own, or the largest that fits [default: 0 for run and chat, else what is needed]
     #[arg(short = 'c', long, value_name = "TOKENS")]
     ctx_size: Option<u32>,
     /// Number format of the KV cache
     #[arg(long, alias = "kv-type", value_name = "TYPE", default_value = "f16", value_parser = kv_type())]
     kv: KvType,
-    /// CPU threads; without it one per core
+    /// Number of CPU threads [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
-    /// Look for NaN and infinity in every tensor first
+    /// Check every tensor for NaN and infinity before the start
     #[arg(long)]
     check_tensors: bool,
-    /// Print no timings, and no notices but what a reply was cut for
+    /// Print no timings and no notices, except that the context is full
     #[arg(short, long)]
     pub quiet: bool,
 }
 
-/// More threads than any machine has cores.
+/// The limit of `-t`: more threads than any machine has cores.
 const MAX_THREADS: i64 = 1024;
-/// Threads per core beyond which a slip of the fingers is likely.
+/// Threads per core above which `-t` gets a notice: more is probably a typing error.
 const USEFUL_THREADS: usize = 4;
 
 fn kv_type() -> impl TypedValueParser<Value = KvType> {
@@ -81,7 +81,7 @@ fn kv_type() -> impl TypedValueParser<Value = KvType> {
 }
 
 impl DeviceArgs {
-    /// How the command line wants the model loaded. `n_ctx` is the context without -c; none is the model's own.
+    /// The options of the load. `n_ctx` is the context where -c is not given; None: the model's own.
     pub fn options(&self, n_ctx: Option<u32>) -> LoadOptions {
         let n_ctx = match self.ctx_size {
             None => n_ctx,
@@ -91,8 +91,8 @@ impl DeviceArgs {
         LoadOptions { device: self.device, n_ctx, kv: self.kv, ..LoadOptions::default() }
     }
 
-    /// Loads a model, with a progress bar on a terminal, and prints what the user should know. Whatever else the command reads of
-    /// the file's metadata, it has read.
+    /// Loads a model, with a progress bar on a terminal, and prints the notices. Call it after everything else that
+    /// reads the file's metadata: it reports the overrides that nothing has read.
     pub fn load(&self, model: Model, options: &LoadOptions) -> Result<Loaded> {
         if let (false, Some(gguf)) = (self.quiet, model.gguf()) {
             notice_unread(gguf);
@@ -101,7 +101,7 @@ impl DeviceArgs {
             let cores = thread::available_parallelism().map_or(1, usize::from);
             if !self.quiet && usize::from(threads) > USEFUL_THREADS * cores {
                 notice(format!(
-                    "-t {threads}: there are only {}, more threads slow each other down",
+                    "-t {threads}: this machine has {}; more threads than cores are slower",
                     count(cores, "core")
                 ));
             }
@@ -109,7 +109,7 @@ impl DeviceArgs {
             pool.build_global().with_context(|| format!("-t {threads}"))?;
         }
         if let (true, Some(gguf)) = (self.check_tensors, model.gguf()) {
-            // Refuses tensors that are not the model's, of whatever size.
+            // Refuses tensors that do not belong to the model before their values are read.
             model.plan(&PlanOptions { n_ctx: 1, max_tokens: 1, max_outputs: 1, kv: options.kv })?;
             check_tensors(gguf)?;
         }

@@ -1,17 +1,17 @@
-//! What the CPU's memory can deliver at most.
+//! The read bandwidth of the CPU's memory, measured.
 
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Far larger than any cache, in bytes; half a second to fill and read on two slow cores.
+/// Size of the array in bytes: far larger than any cache; filled and read in half a second on two slow cores.
 const BYTES: usize = 512 << 20;
 /// Bytes that one task reads at a time.
 const CHUNK: usize = 1 << 20;
 const PASSES: usize = 9;
 
-/// Bytes per second that all threads read together: the median of several passes over a large array. None where memory is
-/// too scarce to tell.
+/// Bytes per second that all threads read together: the median of several passes over a large array. None if the array
+/// does not fit into memory.
 pub fn read_bandwidth() -> Option<f64> {
     let mut words: Vec<u64> = vec![];
     words.try_reserve_exact(BYTES / 8).ok()?;

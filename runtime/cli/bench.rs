@@ -1,3 +1,5 @@
+//! `pronk bench`: the speed of prefill and decode.
+
 use super::args::DeviceArgs;
 use super::bandwidth;
 use super::output::{notice, stdout};
@@ -18,40 +20,40 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Measure the speed of prompts (pp) and of generated text (tg), with llama-bench's columns
+/// Measure the speed of prefill (pp) and decode (tg), with llama-bench's columns
 ///
-/// GB/s are the bytes of weights, keys and values that the steps of a test must read, over its time (1e9 bytes a second). "% of
-/// memory" is that as a share of what plain reads by all threads get from the memory, measured in the same run (CPU only).
+/// GB/s: the weights, keys and values that a test must read, in 1e9 bytes per second. % of memory: GB/s as a share of
+/// the memory's bandwidth, which plain reads by all threads measure in the same run (CPU only).
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file
     #[arg(short, long, value_name = "FILE", required_unless_present = "synth")]
     model: Option<PathBuf>,
-    /// Instead of a file, a well-known shape with random weights of a type: llama3-8b:Q4_0
+    /// Random weights instead of a file, in a well-known shape and a tensor type, for example llama3-8b:Q4_0
     #[arg(long, value_name = "SHAPE:TYPE", conflicts_with_all = ["model", "OverrideArgs"],
           value_parser = synthetic)]
     synth: Option<(Shape, GgmlType)>,
-    /// Layers of the --synth model, if not all
+    /// Number of layers of the --synth model [default: all]
     #[arg(long, value_name = "N", requires = "synth", value_parser = clap::value_parser!(u32).range(1..))]
     layers: Option<u32>,
     #[command(flatten)]
     overrides: OverrideArgs,
     #[command(flatten)]
     on: DeviceArgs,
-    /// Lengths of prompts, separated by commas; 0: none
+    /// Prompt lengths in tokens, separated by commas; 0: no prefill test
     #[arg(short = 'p', long, value_name = "N", value_delimiter = ',', default_value = "512")]
     n_prompt: Vec<u32>,
-    /// Lengths of generated texts, separated by commas; 0: none
+    /// Numbers of tokens to generate, separated by commas; 0: no decode test
     #[arg(short, long, value_name = "N", value_delimiter = ',', default_value = "128")]
     n_gen: Vec<u32>,
-    /// Tokens that the KV cache holds before, separated by commas
+    /// Numbers of tokens in the KV cache before a test, separated by commas
     #[arg(short = 'd', long, value_name = "N", value_delimiter = ',', default_value = "0")]
     n_depth: Vec<u32>,
-    /// Times each test is repeated
+    /// Number of measured runs of each test
     #[arg(short, long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
-    /// Form of the results
-    #[arg(short, long, value_name = "FORM", default_value = "md")]
+    /// Format of the results
+    #[arg(short, long, value_name = "FORMAT", default_value = "md")]
     output: Form,
 }
 
@@ -63,7 +65,7 @@ enum Form {
     Jsonl,
 }
 
-/// One thing to measure: `n_prompt` tokens in one go, or `n_gen` tokens one by one, after `n_depth` tokens.
+/// A test: prefill of `n_prompt` tokens, or decode of `n_gen` tokens one by one, after `n_depth` tokens.
 #[derive(Clone, Copy)]
 struct Test {
     n_prompt: u32,
@@ -71,7 +73,7 @@ struct Test {
     n_depth: u32,
 }
 
-/// A result, under llama-bench's names where it has one.
+/// A result. Fields have llama-bench's names where it has them.
 #[derive(Serialize)]
 struct Row {
     build_version: &'static str,
@@ -82,7 +84,7 @@ struct Row {
     model_size: u64,
     model_n_params: u64,
     backends: String,
-    /// None where the CPU's threads do not matter.
+    /// None for devices other than the CPU.
     n_threads: Option<usize>,
     type_k: String,
     type_v: String,
@@ -94,11 +96,11 @@ struct Row {
     /// Tokens per second.
     avg_ts: f64,
     stddev_ts: f64,
-    /// Bytes of weights, keys and values that the plan must read, all steps together.
+    /// Bytes of weights, keys and values that all steps together must read.
     bytes: u64,
-    /// 1e9 bytes per second: `bytes` at the mean speed.
+    /// `bytes` over the mean time, in 1e9 bytes per second.
     avg_gbs: f64,
-    /// What the device's memory delivers, measured in this run; none where it is not measured.
+    /// Bandwidth of the device's memory, measured in this run; None where it is not measured.
     stream_gbs: Option<f64>,
     /// `avg_gbs / stream_gbs`.
     stream_share: Option<f64>,
@@ -113,7 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let model = model(args)?;
     let needs = longest.n_slots();
-    // More than u32 can count is refused below, by any context.
+    // A need above u32::MAX exceeds every context: it is refused below.
     let options = args.on.options(Some(u32::try_from(needs).unwrap_or(u32::MAX)));
     let n_ctx = options.n_ctx.unwrap_or(model.config.n_ctx_train);
     if needs > n_ctx as u64 {
@@ -141,7 +143,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// `SHAPE:TYPE`, both of those that are known.
+/// Parses `SHAPE:TYPE`.
 fn synthetic(text: &str) -> Result<(Shape, GgmlType), String> {
     let (name, ty) = text.split_once(':').ok_or("expected SHAPE:TYPE, for example llama3-8b:Q4_0")?;
     Ok((super::ops::shape(name)?, super::ops::tensor_type(ty)?))
@@ -190,7 +192,7 @@ impl Test {
         self.n_depth as u64 + self.n_prompt as u64 + self.n_gen as u64
     }
 
-    /// Runs it once from an empty cache. Returns seconds, those for the depth left out.
+    /// Runs the test once from an empty cache. Returns the seconds, without those of the first `n_depth` tokens.
     fn run(&self, session: &mut Session) -> Result<f64> {
         let n_vocab = session.n_vocab();
         let random = |n: u32| (0..n).map(|_| rand::random_range(0..n_vocab)).collect::<Vec<u32>>();
@@ -228,7 +230,7 @@ impl Test {
     }
 }
 
-/// One run to warm up, then `n` that count.
+/// Runs the test once to warm up, then measures `n` runs.
 fn measure(test: Test, n: u32, session: &mut Session, model: &Model, stream: Option<f64>) -> Result<Row> {
     test.run(session)?;
     let seconds = (0..n).map(|_| test.run(session)).collect::<Result<Vec<f64>>>()?;
@@ -268,7 +270,7 @@ fn measure(test: Test, n: u32, session: &mut Session, model: &Model, stream: Opt
     })
 }
 
-/// The mean, and the deviation of the sample from it (0 for a single value).
+/// The mean and the sample standard deviation (0 for a single value).
 fn mean_and_deviation(samples: &[f64]) -> (f64, f64) {
     let n = samples.len() as f64;
     let mean = samples.iter().sum::<f64>() / n;
@@ -276,7 +278,7 @@ fn mean_and_deviation(samples: &[f64]) -> (f64, f64) {
     (mean, (squares / (n - 1.0).max(1.0)).sqrt())
 }
 
-/// `llama 135M Q4_1`, with the type that most bytes are in; bytes and elements of all tensors.
+/// `llama 135M Q4_1`, with the type that has the most bytes; bytes and elements of all tensors.
 fn describe(model: &Model) -> (String, u64, u64) {
     let mut types: BTreeMap<GgmlType, u64> = BTreeMap::new();
     let mut elements = 0;
@@ -321,7 +323,7 @@ fn write_table(rows: &[Row]) -> Result<()> {
     Ok(())
 }
 
-/// The columns of the other forms, without the lists of samples.
+/// The fields of the JSON formats, without the lists of samples.
 fn write_csv(rows: &[Row]) -> Result<()> {
     let mut csv = csv::Writer::from_writer(stdout());
     for (i, row) in rows.iter().enumerate() {

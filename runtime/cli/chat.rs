@@ -1,3 +1,5 @@
+//! `pronk chat`: a conversation on a terminal, on a pipe, or of a single message.
+
 use super::advice;
 use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
@@ -15,16 +17,16 @@ use rustyline::{Config, Editor};
 use std::io::{self, BufRead, IsTerminal};
 use std::time::Instant;
 
-/// Talk with a model: one reply to -p or -f, else line by line until the end of input
+/// Chat with a model: one reply to -p or -f, else a reply to each line of stdin
 ///
-/// A line /clear forgets the conversation, a line /exit ends it.
+/// The line /clear forgets the conversation, the line /exit ends it.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     text: TextArgs,
-    /// What the model is told before the conversation; without it what its template says
+    /// System message [default: that of the chat template]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
     #[command(flatten)]
@@ -62,13 +64,13 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// What a line of input was.
+/// The outcome of a line of input.
 enum Line {
     Command,
     Exit,
-    /// A message, and why the reply to it ended.
+    /// A message that got a reply, and why the reply ended.
     Message(End),
-    /// A message for which there was no room.
+    /// A message that did not fit into the context.
     Unanswered,
 }
 
@@ -78,7 +80,7 @@ struct Talk<'m> {
 }
 
 impl Talk<'_> {
-    /// One message and its reply. If there is an error, the message is as if it had not been said.
+    /// Sends a message and writes the reply. After an error the conversation does not have the message.
     fn turn(&mut self, text: &str) -> Result<End> {
         let _work = Work::begin()?;
         let mut progress = Progress::new(self.chat.model(), self.quiet)?;
@@ -96,7 +98,7 @@ impl Talk<'_> {
         Ok(end)
     }
 
-    /// A line of a conversation of many. That the context is full does not end it.
+    /// Handles a line of a conversation, which goes on if the context is full.
     fn line(&mut self, line: &str) -> Result<Line> {
         match line.trim() {
             "" => return Ok(Line::Command),
@@ -108,7 +110,7 @@ impl Talk<'_> {
             _ => {}
         }
         let line = match self.turn(line) {
-            // A first message has no conversation to blame.
+            // If the first message is too long, /clear does not help: that is an error.
             Err(e) if is_too_long(&e) && !self.chat.turns().is_empty() => Line::Unanswered,
             end => Line::Message(end?),
         };
@@ -119,9 +121,9 @@ impl Talk<'_> {
         Ok(line)
     }
 
-    /// Reads lines from a terminal, with editing and history. Ctrl-D ends it, so does Ctrl-C outside of a reply.
+    /// Reads lines from a terminal, with editing and history, until Ctrl-D, or Ctrl-C outside of a reply.
     fn on_terminal(&mut self) -> Result<()> {
-        // The terminal itself shows the prompt: stdout is for replies.
+        // The prompt goes to the terminal itself: stdout is for replies.
         let config = Config::builder().behavior(Behavior::PreferTerm).auto_add_history(true).build();
         let history = MemHistory::with_config(&config);
         let mut editor = Editor::<(), MemHistory>::with_history(config, history)?;
@@ -134,9 +136,9 @@ impl Talk<'_> {
                     Ok(Line::Exit) => return Ok(()),
                     Ok(Line::Message(End::Cancelled)) => notice(Interrupted),
                     Ok(_) => {}
-                    // The reader of what follows is gone.
+                    // Nothing reads stdout any more.
                     Err(e) if super::is_closed_pipe(&e) => return Err(e),
-                    // What goes wrong in a turn does not end the conversation: the next message may fit.
+                    // Other errors do not end the conversation: the next message may fit.
                     Err(e) => notice(advice::line(&e)),
                 },
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
@@ -145,7 +147,7 @@ impl Talk<'_> {
         }
     }
 
-    /// One message per line. Errors: there was no room for a reply to one of them; the others have theirs.
+    /// Answers each line of a pipe. Errors: some messages did not fit; the others have their replies.
     fn on_pipe(&mut self) -> Result<()> {
         let mut unanswered = 0;
         for line in io::stdin().lock().lines() {

@@ -1,3 +1,5 @@
+//! `pronk compare`: the results of two devices, bit by bit.
+
 use super::ops::tensor_type;
 use super::output::{notice, plain_table, print};
 use anyhow::Result;
@@ -11,19 +13,19 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// Compare the results of two devices bit by bit, over all conformance cases: a GPU with the simulator, for example
+/// Compare two devices bit by bit over all conformance cases, for example a GPU and the simulator
 #[derive(clap::Args)]
 pub struct Args {
-    /// What `pronk devices` lists: cuda, cuda:1, wgpu, ...
+    /// Device to compare: an id from `pronk devices`
     #[arg(long, default_value = "cuda")]
     device: DeviceChoice,
-    /// The device to compare with
+    /// Device to compare it with
     #[arg(long, value_name = "DEVICE", default_value = "sim")]
     with: DeviceChoice,
-    /// Only this operation: mat_mul, attention, ...
+    /// Only this operation, for example mat_mul
     #[arg(short, long, value_name = "OP")]
     op: Option<OpKind>,
-    /// Only weights of this type: Q4_0, ...
+    /// Only weights of this type, for example Q4_0
     #[arg(long = "type", value_name = "TYPE", value_parser = tensor_type)]
     ty: Option<GgmlType>,
     /// Print JSON instead of a table
@@ -31,15 +33,15 @@ pub struct Args {
     json: bool,
 }
 
-/// How far an operation's results agree.
+/// Agreement of the results of one operation.
 #[derive(Serialize, Default)]
 struct Row {
     op: &'static str,
     cases: u64,
     elements: u64,
-    /// Elements with the same bits.
+    /// Number of elements with equal bits.
     equal: u64,
-    /// The largest distance in units in the last place, of numbers of the same sign.
+    /// The largest distance of two numbers of the same sign, in units in the last place.
     max_ulps: u32,
     /// The largest normalized squared error of a case.
     error: f64,
@@ -69,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
         let rows: Vec<&Row> = rows.values().collect();
         writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&rows)?)?;
     } else {
-        let mut table = plain_table(&["op", "cases", "elements", "equal", "most ulps apart", "worst error"]);
+        let mut table = plain_table(&["op", "cases", "elements", "equal", "max ulps apart", "worst error"]);
         for row in rows.values() {
             let numbers = [row.cases, row.elements, row.equal, row.max_ulps as u64].map(|n| n.to_string());
             table.add_row([row.op.to_string()].into_iter().chain(numbers).chain([format!("{:.1e}", row.error)]));
@@ -77,6 +79,6 @@ pub fn run(args: &Args) -> Result<()> {
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         print(&table)?;
     }
-    notice(format!("{} and {}: {lacking} cases that one of them cannot run", a.name(), b.name()));
+    notice(format!("{} and {}: {lacking} cases left out, which one of them cannot run", a.name(), b.name()));
     Ok(())
 }

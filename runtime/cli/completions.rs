@@ -1,18 +1,20 @@
+//! `pronk completions`: completion scripts for shells.
+
 use super::{Cli, output};
 use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use std::io::Write;
 
-/// Write a script that completes the command line in a shell
+/// Print a script that completes pronk's arguments in a shell
 #[derive(clap::Args)]
 pub struct Args {
-    /// The shell
+    /// Shell of the script
     shell: Shell,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut script = vec![]; // in memory first: `generate` panics where a write fails
+    let mut script = vec![]; // in memory first: `generate` panics if a write fails
     clap_complete::generate(args.shell, &mut Cli::command(), super::NAME, &mut script);
     let mut out = output::stdout();
     out.write_all(&script)?;

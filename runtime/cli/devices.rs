@@ -1,8 +1,10 @@
+//! `pronk devices`: the devices of this machine.
+
 use super::output::{plain_table, print};
 use anyhow::Result;
 use pronk::backend::{available, gib};
 
-/// List what a model can run on
+/// List the devices that a model can run on
 #[derive(clap::Args)]
 pub struct Args {}
 

@@ -1,5 +1,5 @@
-//! Everything that only a GPU can tell, in one command: each step is this program run once more, so that one that fails or hangs
-//! leaves the others alone.
+//! `pronk gpu-report`: all checks and measurements that need a GPU. Each step runs this program once more, so that a
+//! step that fails or hangs does not affect the others.
 
 use super::output::{WholeFile, notice};
 use anyhow::{Context, Result, bail};
@@ -13,56 +13,58 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-/// Check and measure a GPU: conformance, agreement with the simulator, speed; writes JSON, a page and a chart
+/// Check and measure a GPU: conformance, agreement with the simulator, speed
+///
+/// Writes report.md, report.json, a chart, and the output of each step.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder for the results; made if it is not there
+    /// Folder for the results, created if it is missing
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The device to report on
+    /// Device to report on
     #[arg(long, default_value = "cuda", value_parser = device_name)]
     device: String,
-    /// Also measure this model
+    /// Measure this model too
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Steps that would begin later than this are left out, and said so
+    /// Time limit; the report lists the steps that were left out
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=600))]
     minutes: u64,
 }
 
-/// A name that the steps can be given.
+/// Checks the name of a device, and keeps it as text for the arguments of the steps.
 fn device_name(name: &str) -> Result<String, <DeviceChoice as FromStr>::Err> {
     name.parse::<DeviceChoice>().map(|_| name.to_string())
 }
 
 /// One program to run.
 struct Step {
-    /// The file of its output, without the ending.
+    /// The name of its output file, without the extension.
     name: String,
     program: PathBuf,
     args: Vec<String>,
-    /// It is stopped after this time.
+    /// The step is stopped after this time.
     most: Duration,
-    /// Its output is JSON.
+    /// Whether its output is JSON.
     json: bool,
 }
 
-/// How a step went.
+/// The result of a step.
 struct Done {
     step: Step,
     /// `passed`, `failed (exit code 1)`, `stopped after 60 s`, `left out`.
     outcome: String,
     seconds: f64,
-    /// Its output, where that is JSON.
+    /// Its output, if that is JSON; else null.
     result: Value,
     /// The last line that it wrote to stderr.
     last_line: String,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    // An early error beats a report of nothing but failures.
+    // A device that cannot be opened is one error, not a failure of every step.
     backend::open(args.device.parse()?)?;
-    fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot make this folder", args.out.display()))?;
+    fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create this folder", args.out.display()))?;
     let begin = Instant::now();
     let steps = steps(args)?;
     let n = steps.len();
@@ -137,7 +139,7 @@ fn steps(args: &Args) -> Result<Vec<Step>> {
 }
 
 impl Step {
-    /// Runs the step for at most `left`, its output into files of its name in `out`.
+    /// Runs the step for at most `left`. Its output goes to files of its name in `out`.
     fn run(self, out: &Path, left: Duration) -> Result<Done> {
         let path = out.join(format!("{}.{}", self.name, if self.json { "json" } else { "txt" }));
         let log = out.join(format!("{}.log", self.name));
@@ -230,7 +232,7 @@ fn page(args: &Args, done: &[Done]) -> Result<String> {
     Ok(page)
 }
 
-/// Bars of the share of the stream that each operation of the first `ops perf` reaches.
+/// Draws a bar for each operation of the first `ops perf`: its share of the measured bandwidth.
 fn chart(path: &Path, done: &[Done]) -> Result<()> {
     use plotters::prelude::*;
     let perf = done.iter().find(|d| d.step.name.starts_with("ops-perf"));

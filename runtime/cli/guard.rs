@@ -1,3 +1,5 @@
+//! `pronk guard`: whether a message is safe, by Llama Guard 2.
+
 use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
 use super::output::{notice, stdout};
@@ -14,8 +16,8 @@ use std::time::Instant;
 
 /// Ask Llama Guard 2 whether the last message of a conversation is safe
 ///
-/// Prints safe or unsafe, the categories of unsafe content, and the unsafe score: the probability that the answer begins with
-/// "unsafe". Exit code 0 either way.
+/// Prints safe or unsafe, the categories of the unsafe content, and the unsafe score: the probability that the answer
+/// begins with "unsafe". The exit code is 0 in both cases, unless --fail-unsafe is given.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -23,27 +25,27 @@ pub struct Args {
     /// The one message, the user's
     #[command(flatten)]
     text: TextArgs,
-    /// A message of the user; may be given several times, the agent answers in between
+    /// Message of the user; may be given several times, with an --agent message between two of them
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "TextArgs")]
     user: Vec<String>,
-    /// An answer of the agent; may be given several times
+    /// Message of the agent; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "TextArgs")]
     agent: Vec<String>,
     /// Print the verdict as JSON
     #[arg(long)]
     json: bool,
-    /// Exit code 3 if the message is unsafe
+    /// End with exit code 3 if the message is unsafe
     #[arg(long)]
     pub fail_unsafe: bool,
 }
 
-/// Exit code of an unsafe message with `--fail-unsafe`.
+/// Exit code for an unsafe message with `--fail-unsafe`.
 pub const EXIT_CODE: u8 = 3;
 
 #[derive(Serialize)]
 struct Report {
     model: String,
-    /// Whose message it is: User or Agent.
+    /// The speaker of the message: User or Agent.
     role: String,
     verdict: &'static str,
     /// The probability that the answer begins with `unsafe`.
@@ -54,11 +56,11 @@ struct Report {
 #[derive(Serialize)]
 struct Category {
     code: String,
-    /// None: the model made it up.
+    /// None: Llama Guard 2 has no category of this code.
     name: Option<&'static str>,
 }
 
-/// Whether the message is safe.
+/// Returns whether the message is safe.
 pub fn run(args: &Args) -> Result<bool> {
     let begin = Instant::now();
     let turns = turns(args)?;
@@ -94,7 +96,7 @@ pub fn run(args: &Args) -> Result<bool> {
     Ok(verdict.is_safe)
 }
 
-/// The messages of the conversation, the user's first.
+/// The messages of the conversation in order. The user speaks first.
 fn turns(args: &Args) -> Result<Vec<String>> {
     if let Some(text) = args.text.prompt()? {
         return Ok(vec![text]);
@@ -105,7 +107,7 @@ fn turns(args: &Args) -> Result<Vec<String>> {
         super::usage_error("guard", ErrorKind::MissingRequiredArgument, what);
     }
     if users != agents && users != agents + 1 {
-        let what = format!("{users} of --user and {agents} of --agent: they take turns, the user begins");
+        let what = format!("{users} --user and {agents} --agent messages: expected turns, the user's first");
         super::usage_error("guard", ErrorKind::WrongNumberOfValues, &what);
     }
     let agents = args.agent.iter().map(Some).chain([None]);

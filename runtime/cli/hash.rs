@@ -1,3 +1,5 @@
+//! `pronk hash`: SHA-256 of tensors and files.
+
 use super::output::{bytes_bar, stdout};
 use anyhow::Result;
 use indicatif::ProgressBar;
@@ -10,8 +12,8 @@ use std::path::PathBuf;
 
 /// Print the SHA-256 of each tensor's data and of the file
 ///
-/// One line each, as sha256sum prints them: equal tensors have equal hashes wherever they lie in a file. Of a split file each part
-/// has its line.
+/// The lines have the form of sha256sum's. Equal tensors have equal hashes, wherever they are in a file. Each part of a
+/// split file has a line.
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file
@@ -24,7 +26,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Hashes<'a> {
-    /// The file, or the parts of one that is split.
+    /// The file, or the parts of a split file.
     files: Vec<FileHash<'a>>,
     tensors: Vec<TensorHash<'a>>,
 }
@@ -46,7 +48,7 @@ struct TensorHash<'a> {
     sha256: String,
 }
 
-/// Bytes hashed between two movements of the progress bar.
+/// Bytes hashed between two updates of the progress bar.
 const PIECE: usize = 1 << 20;
 
 pub fn run(args: &Args) -> Result<()> {
@@ -58,7 +60,7 @@ pub fn run(args: &Args) -> Result<()> {
         || gguf.tensors().par_iter().map(|tensor| hash_tensor(tensor, &bar)).collect(),
     );
     bar.finish_and_clear();
-    gguf.watch().check()?; // what was hashed may not be what was opened
+    gguf.watch().check()?; // refuses files that changed while they were hashed
     let hashes = Hashes { files, tensors };
     let mut out = stdout();
     if args.json {

@@ -1,5 +1,5 @@
-//! Ctrl-C and termination signals: during work that can end cleanly the first asks it to, the second ends the program. At other
-//! times the first does. A file that is being written is removed in any case.
+//! Ctrl-C and termination signals. During a [`Work`] the first signal asks it to end, and the second ends the program;
+//! at other times the first signal ends the program. A file that is being written is removed.
 
 use anyhow::Result;
 use std::fmt;
@@ -13,10 +13,10 @@ static WORKING: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Exit code of a program that Ctrl-C ended: 128 and the signal's number.
+/// Exit code after Ctrl-C: 128 plus the number of the signal.
 pub const EXIT_CODE: u8 = 130;
 
-/// The error of a command whose work Ctrl-C cut short: the program ends with [`EXIT_CODE`].
+/// The error of a command that Ctrl-C ended. The program ends with [`EXIT_CODE`].
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -28,7 +28,7 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Work that ends cleanly when [`asked`]. It lasts until this is dropped.
+/// Work that ends cleanly when [`asked`] is true. It lasts until this is dropped.
 pub struct Work(());
 
 impl Work {
@@ -39,7 +39,7 @@ impl Work {
             listening = ctrlc::set_handler(|| {
                 if !WORKING.load(Ordering::SeqCst) || ASKED.swap(true, Ordering::SeqCst) {
                     if let Some(path) = unfinished().take() {
-                        let _ = fs::remove_file(path); // the program ends, whatever is left
+                        let _ = fs::remove_file(path); // the program ends even if this fails
                     }
                     process::exit(EXIT_CODE.into());
                 }
@@ -52,7 +52,7 @@ impl Work {
     }
 }
 
-/// The file to remove if a signal ends the program; no code panics while it holds the lock.
+/// The file to remove if a signal ends the program. No code panics while it holds the lock.
 pub fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }

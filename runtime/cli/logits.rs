@@ -1,3 +1,5 @@
+//! `pronk logits`: logits as a NumPy array.
+
 use super::advice::CHECK_TENSORS;
 use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
@@ -10,24 +12,24 @@ use pronk::generate::{LoadOptions, Outputs, tokenizer};
 use pronk::text::EncodeOptions;
 use std::path::{Path, PathBuf};
 
-/// Write the logits after each token of a text to a NumPy file: float32 (tokens, vocabulary)
+/// Write the logits after each token of a text to a NumPy file, float32 (tokens, vocabulary)
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("input").required(true).args(["tokens", "prompt", "file"]))]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Token ids, separated by commas or white space, in place of a text
+    /// Token ids instead of a text, separated by commas or white space
     #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
     tokens: Option<Ids>,
     #[command(flatten)]
     text: TextArgs,
-    /// Recognize control tokens such as <|eot_id|> in the text
+    /// Parse control tokens such as <|eot_id|> in the text
     #[arg(long)]
     special: bool,
-    /// Only those after the last token: (1, vocabulary)
+    /// Only the logits after the last token: (1, vocabulary)
     #[arg(long)]
     last: bool,
-    /// The .npy file to write
+    /// .npy file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -43,12 +45,12 @@ fn ids(text: &str) -> Result<Ids, String> {
     }
 }
 
-/// Rows of logits of one step: with Llama 3's vocabulary 64 take 31 MiB.
+/// Rows of logits per step. With Llama 3's vocabulary they take 31 MiB.
 pub const ROWS_PER_STEP: u32 = 64;
 
 pub fn run(args: &Args) -> Result<()> {
     let (gguf, model) = args.model.file.model()?;
-    // Finds out before the work whether it can be written.
+    // An output that cannot be written is an error before the work.
     WholeFile::create(&args.out)?.refuse_inputs(gguf.files().iter().map(Path::new).chain(args.text.path()))?;
     let n_vocab = model.config.n_vocab;
     let tokens = match (&args.tokens, args.text.prompt()?) {
@@ -76,7 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
     let options = LoadOptions { max_outputs: ROWS_PER_STEP.min(n_rows as u32), ..options };
     let mut session = args.model.on.load(model, &options)?.session;
 
-    let _work = Work::begin()?; // an interrupted run removes what it has written
+    let _work = Work::begin()?; // an interrupted run removes its unfinished file
     let mut out = WholeFile::create(&args.out)?;
     let shape = [n_rows as u64, n_vocab as u64];
     let npy = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(&mut out).begin_nd();

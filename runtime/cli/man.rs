@@ -1,3 +1,5 @@
+//! `pronk man`: the manual pages.
+
 use super::Cli;
 use super::output::{WholeFile, notice};
 use anyhow::{Context, Result};
@@ -6,17 +8,17 @@ use clap_mangen::Man;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Write the manual pages: one for the program and one for each command
+/// Write the manual pages, one for the program and one for each command
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder to write to, made if it is missing
+    /// Folder for the pages, created if it is missing
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let folder = &args.out;
-    fs::create_dir_all(folder).with_context(|| format!("{}: cannot make this folder", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("{}: cannot create this folder", folder.display()))?;
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build(); // names the pages of subcommands `pronk-run`, `pronk-ops-test`
     let version = format!("{} {}", super::NAME, command.get_version().unwrap_or_default());
@@ -25,7 +27,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Writes the page of `command` and of each of its subcommands to `folder`, with `version` in their footer. Returns the number
+/// Writes the pages of `command` and its subcommands to `folder`, with `version` in their footers. Returns the number
 /// of pages.
 fn write_pages(command: Command, version: &str, folder: &Path) -> Result<usize> {
     let mut n_pages = 1;

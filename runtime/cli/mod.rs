@@ -1,7 +1,7 @@
-//! The command line: one file per subcommand, each with its arguments and what it does with them.
+//! The command line: one file per subcommand, each with its arguments and its code.
 //!
-//! Results go to stdout, everything else to stderr. Exit codes: 0, 1 for an error (one line), 2 for a wrong command line,
-//! 3 for an unsafe message if that is asked for, 130 after Ctrl-C.
+//! Results go to stdout, everything else to stderr. Exit codes: 0; 1 for an error (one line); 2 for a wrong command
+//! line; 3 for an unsafe message with `guard --fail-unsafe`; 130 after Ctrl-C.
 
 mod advice;
 mod args;
@@ -103,15 +103,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Ends the program as the command line's own checks do, with the usage of the subcommand.
+/// Ends the program as clap does for a wrong argument: prints `what` and the subcommand's usage, exit code 2.
 fn usage_error(subcommand: &str, kind: ErrorKind, what: &str) -> ! {
     let mut command = Cli::command();
-    command.build(); // else the usage does not begin with `pronk`
+    command.build(); // so that the usage begins with `pronk`
     let command = command.find_subcommand_mut(subcommand).expect("a subcommand of this program");
     command.error(kind, what).exit()
 }
 
-/// Whether the reader of our output went away, as `head` does: nothing went wrong.
+/// Whether the reader of our output has closed its pipe, as `head` does. That is no error.
 fn is_closed_pipe(e: &anyhow::Error) -> bool {
     let kinds = e.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
     kinds.into_iter().any(|e| e.kind() == io::ErrorKind::BrokenPipe)

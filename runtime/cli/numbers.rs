@@ -1,4 +1,4 @@
-//! Numbers on the command line, for clap: within their limits, or an error that names those.
+//! Parsers of numbers for clap. Each checks its limits, and its error names them.
 
 use std::str::FromStr;
 

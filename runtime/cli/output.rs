@@ -1,4 +1,4 @@
-//! Where things are written: results to stdout, notices to stderr, files all at once.
+//! Output: results to stdout, notices to stderr, and files that appear only when they are complete.
 
 use super::interrupt;
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Writes one line to stderr. That stderr is closed is no error.
+/// Writes one line to stderr. A closed stderr is not an error.
 pub fn notice(text: impl Display) {
     let line = text.to_string().replace(['\n', '\r'], " ");
     let _ = writeln!(io::stderr(), "pronk: {line}");
@@ -22,7 +22,7 @@ pub fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// Stdout, whose errors name it.
+/// Stdout, with errors that name it.
 pub struct Stdout(StdoutLock<'static>);
 
 pub fn stdout() -> Stdout {
@@ -39,24 +39,24 @@ impl Write for Stdout {
     }
 }
 
-/// The error of writing to `what`, naming it.
+/// A write error that names `what`.
 fn cannot_write(what: impl Display, e: io::Error) -> io::Error {
     io::Error::new(e.kind(), format!("{what}: cannot write: {e}"))
 }
 
-/// Shows on a terminal how many of `total` bytes are done.
+/// A progress bar over `total` bytes, shown on a terminal only.
 pub fn bytes_bar(total: u64) -> Result<ProgressBar> {
     let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left")?;
     Ok(ProgressBar::new(total).with_style(style))
 }
 
-/// Shows on a terminal how many of `total` tokens are read.
+/// A progress bar over `total` tokens, shown on a terminal only.
 pub fn tokens_bar(total: usize) -> Result<ProgressBar> {
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len} tokens, {eta} left")?;
     Ok(ProgressBar::new(total as u64).with_style(style))
 }
 
-/// A table without borders, for reading.
+/// A table without borders.
 pub fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
@@ -66,7 +66,7 @@ pub fn plain_table(header: &[&str]) -> Table {
     table
 }
 
-/// Writes a table to stdout, without the padding around its lines.
+/// Writes a table to stdout, each line without surrounding spaces.
 pub fn print(table: &Table) -> io::Result<()> {
     let mut out = stdout();
     for line in table.lines() {
@@ -75,54 +75,54 @@ pub fn print(table: &Table) -> io::Result<()> {
     out.flush()
 }
 
-/// A file that appears under its name when it is complete, not before. There is one at a time. Errors of writing name it.
+/// A file that appears under its name only when it is complete. At most one exists at a time. Write errors name it.
 pub struct WholeFile {
-    /// As it was given.
+    /// The path as it was given.
     path: PathBuf,
-    /// What is replaced: where `path` is a link, the file that it leads to.
+    /// The file to replace: if `path` is a link, the file that it leads to.
     target: PathBuf,
-    /// The same file: errors of [`NamedTempFile`] would tell its temporary name.
+    /// Writes to `file`: errors of [`NamedTempFile`] itself would name the temporary file.
     writer: BufWriter<File>,
     file: NamedTempFile,
 }
 
 impl WholeFile {
-    /// Begins a file in the folder of `path`. Errors: no such folder; `path` is something else than a file.
+    /// Begins a file in the folder of `path`. Errors: the folder does not exist; `path` is not a regular file.
     pub fn create(path: &Path) -> Result<WholeFile> {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             bail!("{}: is not a regular file, cannot be replaced", path.display());
         }
         let failed = |e| cannot_write(path.display(), e);
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        let new_file = |path: &Path| File::create_new(path); // with the permissions that any new file gets
+        let new_file = |path: &Path| File::create_new(path); // with the default permissions of a new file
         let file = tempfile::Builder::new().prefix(".pronk-").make_in(folder_of(&target), new_file).map_err(failed)?;
         *interrupt::unfinished() = Some(file.path().to_path_buf());
         let writer = BufWriter::new(file.as_file().try_clone().map_err(failed)?);
         Ok(WholeFile { path: path.to_path_buf(), target, writer, file })
     }
 
-    /// Errors: the file would take the place of one that is read.
+    /// Errors: the file would replace one of the inputs.
     pub fn refuse_inputs<'a>(&self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
         for input in inputs {
             if fs::canonicalize(input).is_ok_and(|input| input == self.target) {
-                bail!("{}: is what is read, cannot be replaced", self.path.display());
+                bail!("{}: is an input, cannot be replaced", self.path.display());
             }
         }
         Ok(())
     }
 
-    /// Errors: `bytes` are more than what is free where the file lies.
+    /// Errors: the disk has fewer than `bytes` bytes free.
     pub fn require(&self, bytes: u64) -> Result<()> {
         let name = self.path.display();
         let free = fs4::available_space(folder_of(&self.target));
-        let free = free.with_context(|| format!("{name}: cannot tell how much space is free"))?;
+        let free = free.with_context(|| format!("{name}: cannot read the free space of its disk"))?;
         if bytes > free {
             bail!("{name}: needs {}, its disk has {} free", gib(bytes), gib(free));
         }
         Ok(())
     }
 
-    /// Gives the file its name, in place of a file that has it, whose permissions it takes.
+    /// Gives the file its name. An existing file of that name is replaced, and its permissions are kept.
     pub fn commit(mut self) -> Result<()> {
         self.flush()?;
         if let Ok(found) = fs::metadata(&self.target) {
@@ -134,7 +134,7 @@ impl WholeFile {
         Ok(())
     }
 
-    /// Gives the file its name. Errors: another file has it by now.
+    /// Gives the file its name. Errors: a file of that name exists.
     pub fn commit_new(mut self) -> Result<()> {
         self.flush()?;
         self.file.persist_noclobber(&self.target).map_err(|e| cannot_write(self.path.display(), e.error))?;
@@ -193,7 +193,7 @@ mod tests {
         symlink("file", &link).expect("a link");
         let mut file = WholeFile::create(&link).expect("a file");
         let error = file.refuse_inputs([path.as_path()]).expect_err("it is the same file").to_string();
-        assert_eq!(error, format!("{}: is what is read, cannot be replaced", link.display()));
+        assert_eq!(error, format!("{}: is an input, cannot be replaced", link.display()));
         file.write_all(b"new").expect("writes");
         file.commit().expect("takes its place");
         assert!(fs::symlink_metadata(&link).expect("there").is_symlink());

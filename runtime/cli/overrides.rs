@@ -1,4 +1,4 @@
-//! Arguments that stand for values of the model file.
+//! Arguments that override metadata of the model file.
 
 use super::numbers::{at_least_zero, finite, positive};
 use super::output::notice;
@@ -6,41 +6,41 @@ use clap::{Args, ValueEnum};
 use pronk::gguf::{self, Gguf, Value, excerpt};
 use std::path::Path;
 
-/// Where `--help` lists them.
-const HEADING: &str = "In place of the file's metadata";
+/// Their heading in `--help`.
+const HEADING: &str = "Overrides of the file's metadata";
 
-/// Values that are used in place of the file's.
+/// Values that replace those of the file.
 #[derive(Args)]
 pub struct OverrideArgs {
-    /// Value of a key; TYPE is int, float, bool or str; may be given several times
+    /// Replace the value of a key; TYPE is int, float, bool or str; may be given several times
     #[arg(long, help_heading = HEADING, value_name = "KEY=TYPE:VALUE", value_parser = override_kv)]
     override_kv: Vec<(String, Value)>,
     /// Base of the RoPE frequencies; 0: the file's
     #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero::<f64>)]
     rope_freq_base: Option<f64>,
-    /// Factor by which RoPE frequencies are multiplied, so that N below 1 gives more context; 0: the file's
+    /// Factor of the RoPE frequencies, below 1 for a longer context; 0: the file's
     #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero::<f64>)]
     rope_freq_scale: Option<f64>,
-    /// Factor by which the context is expanded: 1 / --rope-freq-scale
+    /// Factor by which the context is extended: 1 / --rope-freq-scale
     #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = positive::<f64>,
           conflicts_with = "rope_freq_scale")]
     rope_scale: Option<f64>,
-    /// How RoPE is scaled; without it as the file says, else linear
+    /// RoPE scaling method [default: the file's, else linear]
     #[arg(long, help_heading = HEADING, value_name = "METHOD")]
     rope_scaling: Option<Method>,
-    /// Context that the model was trained for before it was scaled; 0: the file's
+    /// Context length that the model was trained for, before scaling; 0: the file's
     #[arg(long, help_heading = HEADING, value_name = "TOKENS")]
     yarn_orig_ctx: Option<u32>,
-    /// How much of their own frequency YaRN's fast pairs keep, 0 (all is scaled) to 1; -1: the file's, else 1 with YaRN
+    /// YaRN: share of their own frequency that fast pairs keep, 0 to 1; -1: the file's, else 1 with YaRN
     #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
     yarn_ext_factor: Option<f64>,
-    /// Multiplies YaRN's attention magnitude; -1: the file's, else 1
+    /// YaRN: factor of the attention magnitude; -1: the file's, else 1
     #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
     yarn_attn_factor: Option<f64>,
-    /// Turns within the original context above which a pair is fast; -1: the file's, else 32
+    /// YaRN: pairs with more than N turns in the original context are fast; -1: the file's, else 32
     #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
     yarn_beta_fast: Option<f64>,
-    /// Turns within the original context below which a pair is slow; -1: the file's, else 1
+    /// YaRN: pairs with fewer than N turns in the original context are slow; -1: the file's, else 1
     #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
     yarn_beta_slow: Option<f64>,
 }
@@ -53,8 +53,8 @@ enum Method {
 }
 
 impl OverrideArgs {
-    /// Opens a file, and gives the keys their values; those of arguments with a name of their own come last, under the prefix of
-    /// the file's architecture.
+    /// Opens a file and replaces the values: first those of `--override-kv`, then those of the named arguments, whose
+    /// keys begin with the file's architecture.
     pub fn open(&self, path: &Path) -> Result<Gguf, gguf::Error> {
         let mut gguf = Gguf::open(path)?;
         for (key, value) in &self.override_kv {
@@ -87,7 +87,7 @@ impl OverrideArgs {
     }
 }
 
-/// Prints the keys whose given values nothing has read. Call it once the command has read all that it needs.
+/// Prints a notice for each override that nothing has read. Call it after the command has read all keys that it needs.
 pub fn notice_unread(gguf: &Gguf) {
     for key in gguf.unread() {
         notice(format!("the value given for {} is not used", excerpt(key)));

@@ -1,3 +1,5 @@
+//! `pronk perplexity`: the perplexity of a text, and the divergence from another model.
+
 use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
 use super::logits::ROWS_PER_STEP;
@@ -17,8 +19,8 @@ use std::time::Instant;
 
 /// Measure how well a model predicts a text
 ///
-/// The text is cut into windows of 512 tokens (-c changes it). Every token of a window but the first is scored, where llama.cpp
-/// scores the second half only; where the model expects a beginning-of-text token, each window starts with one.
+/// The text is cut into windows of 512 tokens, or of -c. In each window every token but the first is scored; llama.cpp
+/// scores the second half only. If the model expects a beginning-of-text token, each window starts with one.
 #[derive(clap::Args)]
 #[command(mut_group("TextArgs", |group| group.required(true)))]
 pub struct Args {
@@ -26,23 +28,23 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     text: TextArgs,
-    /// Save all predictions, for --kl-base: 2 bytes for each token of the vocabulary, times the tokens of the text
+    /// Save the predictions for --kl-base: 2 bytes per token of the text and token of the vocabulary
     #[arg(long, value_name = "FILE")]
     kl_base_out: Option<PathBuf>,
-    /// Compare with the predictions of another model that were saved from the same text: Kullback-Leibler divergence in nats, ratio
-    /// of the perplexities, how often the likeliest token is the same
+    /// Compare with the predictions that another model has saved for the same text: Kullback-Leibler divergence in
+    /// nats, ratio of the perplexities, share of equal likeliest tokens
     #[arg(long, value_name = "FILE", conflicts_with = "kl_base_out")]
     kl_base: Option<PathBuf>,
 }
 
-/// Tokens of a window, as in llama.cpp.
+/// Tokens per window, as in llama.cpp.
 const WINDOW: u32 = 512;
 
 pub fn run(args: &Args) -> Result<()> {
     let text = args.text.prompt()?.unwrap_or_default();
     let (gguf, model) = args.model.file.model()?;
     if let Some(path) = &args.kl_base_out {
-        // Finds out before the work whether it can be written.
+        // An output that cannot be written is an error before the work.
         WholeFile::create(path)?.refuse_inputs(gguf.files().iter().map(Path::new).chain(args.text.path()))?;
     }
     let tokenizer = tokenizer(&gguf, &model)?;
@@ -68,7 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
 
     base.iter().try_for_each(|base| base.check_window(window))?;
-    let _work = Work::begin()?; // an interrupted run removes what it has written
+    let _work = Work::begin()?; // an interrupted run removes its unfinished file
     let base_out = args.kl_base_out.as_ref().map(|path| begin_base(path, score.text(), window));
     let mut base_out = base_out.transpose()?;
 
@@ -101,7 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
             estimates += &format!("[{i}]{estimate},");
             bar.set_message(estimate);
         }
-        // The bar has the terminal for itself until it is done.
+        // While the bar is on the terminal, nothing else is printed there.
         if bar.is_hidden() {
             let shown = write!(out, "{estimates}").and_then(|()| out.flush());
             // A file is worth its work also where the estimates have no reader; the last line finds out.
@@ -131,14 +133,14 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Begins a file of predictions. Errors: it cannot be written, or there is no space for it.
+/// Begins a file of predictions. Errors: it cannot be written; the disk is too full.
 fn begin_base(path: &Path, text: &Text, window: u32) -> Result<BaseWriter<WholeFile>> {
     let out = WholeFile::create(path)?;
     out.require(text.base_bytes(window))?;
     Ok(BaseWriter::new(out, text, window)?)
 }
 
-/// A file of predictions to compare with. Its errors name it.
+/// A file of predictions to compare with. Errors name the file.
 struct BaseFile<'a> {
     path: &'a Path,
     base: Base<BufReader<File>>,
@@ -166,7 +168,7 @@ fn base_error(path: &Path, error: &BaseError) -> Error {
     match error {
         BaseError::NotPredictions => anyhow!("{name}: {error} (--kl-base-out writes one)"),
         BaseError::Other { what: Difference::Window, theirs, ours } => {
-            anyhow!("{name}: is of windows (-c) of {theirs}, this is {ours}")
+            anyhow!("{name}: was saved with windows (-c) of {theirs}, this run has {ours}")
         }
         _ => anyhow!("{name}: {error}"),
     }

@@ -1,4 +1,4 @@
-//! Replies as they are made: text to stdout, progress and timings to stderr.
+//! Streams a reply: text to stdout, progress and timings to stderr.
 
 use super::interrupt::Interrupted;
 use super::output::{count, notice, tokens_bar};
@@ -8,13 +8,13 @@ use pronk::generate::{ContextEnd, End, Error, GenerateEvent, LanguageModel, Piec
 use std::io::Write;
 use std::time::Duration;
 
-/// What happens where the context is full.
+/// What to do when the context is full.
 #[derive(clap::Args, Clone, Copy)]
 pub struct ContextArgs {
-    /// At the end of the context: stop the reply, or shift: drop the older half of what is not kept and read the rest again
+    /// When the context is full, stop the reply, or shift: drop the older half of the tokens after --keep
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     context_end: AtEnd,
-    /// Tokens of the prompt that shifting keeps, besides a beginning-of-text token; -1: all
+    /// Number of prompt tokens that a shift keeps, besides the beginning-of-text token; -1: all
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
     keep: i64,
@@ -34,22 +34,22 @@ impl ContextArgs {
         }
     }
 
-    /// What to say where the context is full and a reply ends for it.
+    /// The notice for a reply that ended because the context is full.
     pub fn full(&self, model: &LanguageModel) -> String {
         let why = match self.context_end {
-            AtEnd::Stop => "--context-end shift goes on",
+            AtEnd::Stop => "--context-end shift drops the older half",
             AtEnd::Shift => "too few to drop any",
         };
         format!("the context is full: {} tokens (-c); {why}", model.n_ctx())
     }
 }
 
-/// An error if Ctrl-C ended the reply: it ends the program too.
+/// An error if Ctrl-C ended the reply, so that it ends the program too.
 pub fn interrupted(end: End) -> Result<()> {
     if end == End::Cancelled { Err(Interrupted.into()) } else { Ok(()) }
 }
 
-/// `cpu: load 0.12 s; seed 7`, with what else there is to say after the load. `seed`: None where no choice is left to chance.
+/// `cpu: load 0.12 s; seed 7`. `rest` comes after the load time. `seed`: None where the choices are not random.
 pub fn summary(model: &LanguageModel, load_time: Duration, rest: &str, seed: Option<u64>) -> String {
     let seed = seed.map_or(String::new(), |seed| format!("; seed {seed}"));
     format!("{}: load {:.2} s{rest}{seed}", model.device(), load_time.as_secs_f64())
@@ -76,7 +76,7 @@ pub fn timings(stats: &Stats, end: End) -> String {
     text
 }
 
-/// Writes the pieces of a reply to `out` as they come, and ends its last line.
+/// Writes each piece of a reply to `out` as it comes, and a newline at the end.
 pub fn write(pieces: impl Iterator<Item = Result<Piece, Error>>, out: &mut impl Write) -> Result<()> {
     let mut last = None;
     for piece in pieces {
@@ -91,11 +91,11 @@ pub fn write(pieces: impl Iterator<Item = Result<Piece, Error>>, out: &mut impl 
     Ok(out.flush()?)
 }
 
-/// Shows what happens between two pieces of a reply: how much of the prompt is read, and that the context shifts.
+/// Shows the progress through the prompt, and the first shift of the context.
 pub struct Progress {
     bar: ProgressBar,
     quiet: bool,
-    /// Prompts of one step, which are read at once.
+    /// Tokens of the largest prompt that is read in one step, and so needs no bar.
     one_step: usize,
     has_shifted: bool,
 }
@@ -116,7 +116,7 @@ impl Progress {
                 self.bar.set_length(total as u64);
                 self.bar.set_position(done as u64);
             }
-            // Said once: it would stand in the middle of the text each time.
+            // Printed once: each notice interrupts the text of the reply.
             GenerateEvent::Shift { .. } if self.has_shifted => {}
             GenerateEvent::Shift { kept, dropped, again } => {
                 self.has_shifted = true;

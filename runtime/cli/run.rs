@@ -1,3 +1,5 @@
+//! `pronk run`: continues a text.
+
 use super::args::ModelArgs;
 use super::interrupt::{self, Work};
 use super::output::{notice, stdout};
@@ -11,14 +13,14 @@ use pronk::text::EncodeOptions;
 use std::io::{self, IsTerminal};
 use std::time::Instant;
 
-/// Continue a text: that of -p or -f, else stdin's
+/// Continue a text, given by -p, by -f or on stdin
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     text: TextArgs,
-    /// Recognize control tokens such as <|eot_id|> in the text
+    /// Parse control tokens such as <|eot_id|> in the text
     #[arg(long)]
     special: bool,
     #[command(flatten)]

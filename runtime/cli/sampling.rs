@@ -1,4 +1,4 @@
-//! Arguments of the commands that make text.
+//! Arguments of the commands that generate text.
 
 use super::numbers::{at_least_zero, finite, positive, probability};
 use clap::Args;
@@ -7,49 +7,49 @@ use pronk::generate::{ContextEnd, GenerateOptions, SamplerOptions};
 /// How tokens are chosen and when the text ends.
 #[derive(Args)]
 pub struct SamplingArgs {
-    /// Most tokens of a reply; -1: until the model ends it
+    /// Maximum number of tokens to generate; -1: until the model ends the text
     #[arg(short, long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
     n_predict: i64,
-    /// Temperature; 0 takes the likeliest token
+    /// Temperature; 0: always the likeliest token
     #[arg(long, value_name = "T", default_value = "0.8", allow_negative_numbers = true, value_parser = at_least_zero::<f32>)]
     temp: f32,
     /// Choose among the K likeliest tokens; 0: all
     #[arg(long, value_name = "K", default_value = "40")]
     top_k: usize,
-    /// Choose among the likeliest tokens that reach this probability together; 1: all
+    /// Choose among the likeliest tokens whose probabilities sum to P; 1: all
     #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, value_parser = probability::<f32>)]
     top_p: f32,
-    /// Choose among tokens at least this probable, as a share of the likeliest's probability; 0: all
+    /// Choose among tokens at least P times as probable as the likeliest; 0: all
     #[arg(long, value_name = "P", default_value = "0.05", allow_negative_numbers = true, value_parser = probability::<f32>)]
     min_p: f32,
-    /// Divides the logits of recent tokens; 1: no penalty
+    /// Penalty by which the logits of recent tokens are divided; 1: none
     #[arg(long, value_name = "F", default_value = "1", allow_negative_numbers = true, value_parser = positive::<f32>)]
     repeat_penalty: f32,
-    /// Recent tokens that the penalties look at; 0: none, -1: all
+    /// Number of recent tokens that are penalized; 0: none, -1: all
     #[arg(long, value_name = "N", default_value = "64", allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
     repeat_last_n: i64,
-    /// Subtracted from the logits of recent tokens
+    /// Penalty subtracted from the logits of recent tokens; 0: none
     #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite::<f32>)]
     presence_penalty: f32,
-    /// Subtracted from the logits of recent tokens, once per occurrence
+    /// Penalty subtracted from the logits of recent tokens once per occurrence; 0: none
     #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite::<f32>)]
     frequency_penalty: f32,
-    /// Makes the choices repeatable; -1: a random one, which is printed
+    /// Seed of the random choices; -1: a random seed, which is printed
     #[arg(short, long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
     seed: i64,
     /// Never choose a token that ends the text
     #[arg(long)]
     ignore_eos: bool,
-    /// End the text where this appears, and leave it out; may be given several times
+    /// End the text before this string; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stop: Vec<String>,
 }
 
 impl SamplingArgs {
-    /// How replies are generated.
+    /// The options of the generator.
     pub fn options(&self, context_end: ContextEnd) -> GenerateOptions {
         GenerateOptions {
             sampler: self.sampler(),
@@ -61,7 +61,7 @@ impl SamplingArgs {
         }
     }
 
-    /// The sampler's options. A random seed is drawn here, of 32 bits: short enough to type again.
+    /// The options of the sampler. A random seed has 32 bits: short enough to type again.
     fn sampler(&self) -> SamplerOptions {
         SamplerOptions {
             temperature: self.temp,
@@ -77,7 +77,7 @@ impl SamplingArgs {
     }
 }
 
-/// The seed; None where no choice is left to chance.
+/// The seed; None where the choices are not random.
 pub fn seed(options: &SamplerOptions) -> Option<u64> {
     (options.temperature > 0.0).then_some(options.seed)
 }

@@ -1,3 +1,5 @@
+//! `pronk synth`: model files with random weights.
+
 use super::interrupt::{self, Interrupted, Work};
 use super::ops::{shape, tensor_type};
 use super::output::{WholeFile, bytes_bar, notice};
@@ -11,24 +13,26 @@ use rayon::prelude::*;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Write a model file with random weights: of a well-known shape, of other numbers, or of some of each
+/// Write a model file with random weights, in a well-known shape or one of your own
 ///
-/// Weights are of realistic size, so that the model computes like a real one; what it says is noise. Norms are F32, matrices whose
-/// rows are no whole blocks of the type are Q8_0 or F16. The same arguments give the same file on every machine.
+/// The weights have realistic magnitudes: the model computes like a real one, but writes noise. Norms are F32. Matrices
+/// with rows that are not whole blocks of the type are Q8_0 or F16. The same arguments give the same file on every
+/// machine.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Well-known shape, which the numbers below change: llama3-8b, llama3.1-405b, ...
+    /// Well-known shape, for example llama3-8b; the numbers below replace its own
     #[arg(long, value_name = "NAME", value_parser = shape)]
     shape: Option<Shape>,
-    /// Type of the matrices
+    /// Tensor type of the matrices
     #[arg(long = "type", value_name = "TYPE", default_value = "Q4_0", value_parser = tensor_type)]
     ty: GgmlType,
-    /// The file to write
+    /// File to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Replace the file if there is one
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
+    /// Seed of the random weights
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
     #[command(flatten)]
@@ -36,8 +40,9 @@ pub struct Args {
 }
 
 #[derive(clap::Args, Default)]
-#[command(next_help_heading = "Numbers")]
+#[command(next_help_heading = "Shape")]
 struct Numbers {
+    /// Number of layers
     #[arg(long, value_name = "N", required_unless_present = "shape")]
     layers: Option<u32>,
     /// Width of the residual stream
@@ -46,28 +51,28 @@ struct Numbers {
     /// Width of the feed-forward network
     #[arg(long, value_name = "N", required_unless_present = "shape")]
     ff: Option<u32>,
-    /// Query heads
+    /// Number of query heads
     #[arg(long, value_name = "N", required_unless_present = "shape")]
     heads: Option<u32>,
-    /// KV heads; without a shape as many as query heads
+    /// Number of KV heads [default without --shape: that of query heads]
     #[arg(long, value_name = "N")]
     kv_heads: Option<u32>,
-    /// Elements of a head; without a shape the width over the query heads
+    /// Elements per head [default without --shape: --embd / --heads]
     #[arg(long, value_name = "N")]
     head_dim: Option<u32>,
-    /// Tokens of the vocabulary
+    /// Number of tokens in the vocabulary
     #[arg(long, value_name = "N", required_unless_present = "shape")]
     vocab: Option<u32>,
-    /// Positions that the model claims to be trained for; without a shape 8192
+    /// Context length that the file declares [default without --shape: 8192]
     #[arg(long, value_name = "N")]
     ctx: Option<u32>,
-    /// Base of the rotation frequencies; without a shape 500000
+    /// Base of the RoPE frequencies [default without --shape: 500000]
     #[arg(long, value_name = "X")]
     rope_base: Option<f32>,
-    /// Factor of Llama 3.1's scaling of the rotations (rope_freqs.weight); 1: none
+    /// Factor of Llama 3.1's RoPE scaling (rope_freqs.weight); 1: no scaling
     #[arg(long, value_name = "X")]
     rope_factor: Option<f32>,
-    /// Whether the output matrix is the embedding
+    /// Whether the output matrix is the embedding table
     #[arg(long, value_name = "BOOL")]
     tied: Option<bool>,
 }
@@ -80,7 +85,7 @@ impl Numbers {
         let heads = self.heads.unwrap_or(1);
         let base = base.unwrap_or(Shape {
             name: CHANGED,
-            n_layers: 0, // the command line asks for it, as for all that is 0 here
+            n_layers: 0, // required without --shape, like the other zeros
             n_embd: 0,
             n_ff: 0,
             n_heads: 0,
@@ -110,7 +115,7 @@ impl Numbers {
     }
 }
 
-/// Pieces of a tensor that are in memory at once, per thread.
+/// Pieces of a tensor that each thread has in memory at once.
 const PIECES_PER_THREAD: u64 = 4;
 
 pub fn run(args: &Args) -> Result<()> {
@@ -120,7 +125,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let name = args.out.display();
     if !args.force && args.out.symlink_metadata().is_ok() {
-        bail!("{name}: exists already (--force replaces it)");
+        bail!("{name}: exists (--force replaces it)");
     }
     let synth = Synth { shape, ty: args.ty, seed: args.seed };
     let mut header = synth.header();
@@ -128,7 +133,7 @@ pub fn run(args: &Args) -> Result<()> {
     let begin = header.encode();
     let total = header.data_bytes().saturating_add(begin.len() as u64);
 
-    let _work = Work::begin()?; // an interrupted run removes what it has written
+    let _work = Work::begin()?; // an interrupted run removes its unfinished file
     let mut out = WholeFile::create(&args.out)?;
     out.require(total)?;
     let bar = bytes_bar(total)?;

@@ -1,4 +1,4 @@
-//! The argument of the commands that take a text.
+//! The arguments of commands that take a text.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -6,25 +6,25 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// A text, given as it is or in a file.
+/// A text on the command line or in a file.
 #[derive(Args)]
 #[group(multiple = false)]
 pub struct TextArgs {
-    /// Text, taken as it is: \n in it is a backslash and an n
+    /// The text itself; escapes such as \n are not interpreted
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
-    /// File that holds the text, in UTF-8; -: stdin
+    /// File with the text, in UTF-8; -: stdin
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 impl TextArgs {
-    /// The file that holds the text, if one does.
+    /// The file of the text, if it is in one.
     pub fn path(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// The text, the file's to the last byte.
+    /// The text, with all bytes of a file.
     pub fn text(&self) -> Result<Option<String>> {
         match &self.file {
             None => Ok(self.prompt.clone()),
@@ -36,7 +36,7 @@ impl TextArgs {
         }
     }
 
-    /// The text; the newline that ends a file is not part of it (llama.cpp's rule).
+    /// The text, without the newline that ends a file (llama.cpp's rule).
     pub fn prompt(&self) -> Result<Option<String>> {
         let text = self.text()?;
         Ok(if self.file.is_some() { text.map(without_last_newline) } else { text })

@@ -1,3 +1,5 @@
+//! `pronk tokenize`: the tokens of a text.
+
 use super::args::FileArgs;
 use super::output::{plain_table, print, stdout};
 use super::overrides::notice_unread;
@@ -14,13 +16,13 @@ pub struct Args {
     file: FileArgs,
     #[command(flatten)]
     text: TextArgs,
-    /// Only the ids, separated by spaces
+    /// Print only the ids, separated by spaces
     #[arg(long)]
     ids: bool,
-    /// No beginning-of-text token, even where the model expects one
+    /// Add no beginning-of-text token, even if the model expects one
     #[arg(long)]
     no_bos: bool,
-    /// Recognize control tokens such as <|eot_id|> in the text
+    /// Parse control tokens such as <|eot_id|> in the text
     #[arg(long)]
     special: bool,
 }
@@ -39,7 +41,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let mut table = plain_table(&["id", "piece"]);
     for id in ids {
-        // Part of a character is shown as bytes.
+        // Tokens that are not whole characters are shown as bytes.
         let bytes = tokenizer.token_bytes(id, true);
         let piece =
             str::from_utf8(bytes).map_or_else(|_| format!("\"{}\"", bytes.escape_ascii()), |text| format!("{text:?}"));

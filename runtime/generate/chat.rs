@@ -1,30 +1,32 @@
+//! Conversations with a model.
+
 use super::{ContextEnd, End, Error, GenerateEvent, GenerateOptions, Generator, LanguageModel, Piece, Stats};
 use crate::text::{ChatTemplate, EncodeOptions, Message};
 
-/// A conversation with a model. [`LanguageModel::chat`] begins one.
+/// A conversation with a model. [`LanguageModel::chat`] creates it.
 ///
-/// The whole conversation is rendered and encoded again for each message, since only the template knows where a turn ends; what
-/// the KV cache holds of it is not computed again.
+/// For each message the template renders the whole conversation, since only the template knows where a turn ends.
+/// Tokens that are in the KV cache are not computed again.
 pub struct Chat<'m> {
     model: &'m mut LanguageModel,
     template: ChatTemplate,
-    /// How replies are generated: reply `n`, counted from 0, with the sampler's seed plus `n`. With [`ContextEnd::Shift`] the
-    /// oldest turns are forgotten where a message needs room.
+    /// How replies are generated. Reply `n`, counted from 0, uses the sampler's seed plus `n`. With
+    /// [`ContextEnd::Shift`] the oldest turns are forgotten to make room for a message.
     pub options: GenerateOptions,
     system: Option<Message>,
     turns: Vec<Message>,
-    /// Replies so far, also of conversations that were cleared: each has a seed of its own.
+    /// Number of replies so far, those of cleared conversations included: each has its own seed.
     n_replies: u64,
 }
 
 impl<'m> Chat<'m> {
-    /// A conversation with this chat template.
+    /// Creates a conversation with this chat template.
     pub fn new(model: &'m mut LanguageModel, template: ChatTemplate) -> Chat<'m> {
         let options = GenerateOptions::default();
         Chat { model, template, options, system: None, turns: vec![], n_replies: 0 }
     }
 
-    /// What the model is told before the conversation; None: what its template says.
+    /// Sets the system message; None: the default of the template.
     pub fn set_system(&mut self, text: Option<&str>) {
         self.system = text.map(|text| Message::new("system", text));
     }
@@ -34,7 +36,7 @@ impl<'m> Chat<'m> {
         self.model
     }
 
-    /// The messages that the model reads: the user's and the assistant's in turn, without the system's.
+    /// The messages of the user and the assistant in turn, without the system message.
     pub fn turns(&self) -> &[Message] {
         &self.turns
     }
@@ -45,18 +47,18 @@ impl<'m> Chat<'m> {
         self.model.clear();
     }
 
-    /// Says something: the reply comes piece by piece. Message and reply become part of the conversation when the reply has
-    /// ended, whatever its [`End`]. After an error, and where the turn is dropped before its end, it is as if nothing had been
-    /// said.
+    /// Sends a message and returns the reply, which comes piece by piece. Message and reply become part of the
+    /// conversation when the reply ends, for every [`End`]. After an error, or if the turn is dropped before its end,
+    /// the conversation is unchanged.
     ///
-    /// Errors: the template refuses the conversation; a text that cannot be encoded; [`Error::TooLong`] where the conversation
-    /// does not fit into the context.
+    /// Errors: the template refuses the conversation; the text cannot be encoded; [`Error::TooLong`] if the
+    /// conversation does not fit into the context.
     pub fn say(&mut self, text: &str) -> Result<Turn<'_>, Error> {
         let mut turns = [&self.turns[..], &[Message::new("user", text)]].concat();
         let mut prompt = self.prompt(&turns)?;
         let (n_ctx, n_turns) = (self.model.n_ctx() as usize, turns.len());
         if matches!(self.options.context_end, ContextEnd::Shift { .. }) && prompt.len() > n_ctx {
-            // Half of the context: so that the next message does not shift again.
+            // Keeps half of the context free, so that the next message does not shift again.
             while turns.len() > 2 && prompt.len() > n_ctx / 2 {
                 turns.drain(..2);
                 prompt = self.prompt(&turns)?;
@@ -70,7 +72,7 @@ impl<'m> Chat<'m> {
         Ok(Turn { generator, turns, n_forgotten, reply: String::new(), said: Some(said) })
     }
 
-    /// The whole conversation, as the model reads it.
+    /// The tokens of the whole conversation.
     fn prompt(&self, turns: &[Message]) -> Result<Vec<u32>, Error> {
         let messages: Vec<Message> = self.system.iter().chain(turns).cloned().collect();
         let text = self.template.render(&messages, true, &serde_json::Map::new());
@@ -83,15 +85,15 @@ impl<'m> Chat<'m> {
 /// The reply to a message, as an iterator over its pieces.
 pub struct Turn<'c> {
     generator: Generator<'c>,
-    /// The conversation with the message.
+    /// The conversation, the new message included.
     turns: Vec<Message>,
     n_forgotten: usize,
     reply: String,
-    /// None once the turn is part of it.
+    /// None after the turn has become part of the conversation.
     said: Option<Said<'c>>,
 }
 
-/// What a turn adds to when it has ended.
+/// The state of the chat that a turn changes when it ends.
 struct Said<'c> {
     turns: &'c mut Vec<Message>,
     n_replies: &'c mut u64,
@@ -110,7 +112,7 @@ impl<'c> Turn<'c> {
         self
     }
 
-    /// How many of the oldest messages were forgotten to make room for this one.
+    /// Number of the oldest messages that were forgotten to make room for this one.
     pub fn n_forgotten(&self) -> usize {
         self.n_forgotten
     }

@@ -1,17 +1,19 @@
+//! Errors of generating text.
+
 use super::{LoadError, NotFinite, n_tokens};
 use crate::{backend, gguf, text};
 use thiserror::Error as ThisError;
 
-/// Why a model does not generate. One line each.
+/// An error of generating text. Its message is one line.
 #[derive(Debug, ThisError)]
 pub enum Error {
     /// The model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The device fails, or a step is outside its plan's limits.
+    /// The device failed, or a step exceeded the limits of its plan.
     #[error(transparent)]
     Backend(#[from] backend::Error),
-    /// The text cannot be encoded, or the file's chat template is missing or refuses the conversation.
+    /// The text cannot be encoded, or the chat template is missing or refuses the conversation.
     #[error("{name}: {error}")]
     Text {
         /// The model's file.
@@ -19,10 +21,10 @@ pub enum Error {
         /// What is wrong.
         error: text::Error,
     },
-    /// A stop string that would stop everything.
+    /// An empty stop string, which would stop every text at once.
     #[error("stop string {0} is empty")]
     EmptyStop(usize),
-    /// There is nothing to continue.
+    /// The prompt is empty.
     #[error("the prompt has no tokens")]
     EmptyPrompt,
     /// The prompt does not fit into the context.
@@ -33,30 +35,30 @@ pub enum Error {
         /// Tokens that the context holds.
         n_ctx: usize,
     },
-    /// More tokens than the context holds.
+    /// The text does not fit into the context.
     #[error("{n_tokens} tokens, the context holds {n_ctx}")]
     ContextFull {
-        /// Tokens of all.
+        /// Tokens of the text.
         n_tokens: usize,
         /// Tokens that the context holds.
         n_ctx: usize,
     },
-    /// The model's file is not what it was when it was opened, and weights are read from it.
+    /// The model file has changed since it was opened, and weights are read from it.
     #[error(transparent)]
     Changed(gguf::Error),
-    /// The text has no token that another one could predict.
+    /// The text has fewer than two tokens, so that none is predicted.
     #[error("the text has {}, nothing to predict", n_tokens(*.tokens))]
     NothingToScore {
         /// Tokens of the text.
         tokens: usize,
     },
-    /// Windows of a single token: nothing in them is predicted.
+    /// The windows have one token, so that none is predicted.
     #[error("windows of {window}: expected at least 2")]
     WindowTooShort {
-        /// Tokens of a window.
+        /// Tokens per window.
         window: usize,
     },
-    /// The model computes nonsense.
+    /// The logits are NaN or infinite.
     #[error(transparent)]
     NotFinite(#[from] NotFinite),
 }

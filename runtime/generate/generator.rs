@@ -1,23 +1,26 @@
+//! Generates the continuation of a text.
+
 use super::score::log_sum_exp;
 use super::{ContextEnd, End, Error, GenerateEvent, GenerateOptions, LanguageModel, Outputs, Piece, Sampler, Stats};
 use crate::text::{self, Detokenizer, StopMatcher};
 use std::time::Instant;
 
-/// The continuation of a text, as an iterator over its pieces. [`LanguageModel::generate`] makes one.
+/// The continuation of a text, as an iterator over its pieces. [`LanguageModel::generate`] creates it.
 ///
-/// Nothing is computed before the first piece is asked for. After an error nothing more comes. What has been generated stays in
-/// the KV cache, also if the generator is dropped in between: the next text that begins the same is not fed again as far as that.
+/// Nothing is computed before the first call of `next`. After an error the iterator returns None. The generated tokens
+/// stay in the KV cache, even if the generator is dropped before its end: a next text with the same beginning reuses
+/// them.
 pub struct Generator<'m> {
     model: &'m mut LanguageModel,
     options: GenerateOptions,
     sampler: Sampler,
     characters: Detokenizer,
     stops: StopMatcher,
-    /// Tokens of the prompt that the KV cache does not hold; none once they are fed.
+    /// Tokens of the prompt that are not in the KV cache; empty after they are fed.
     prompt: Vec<u32>,
-    /// The first tokens, which stay where the context shifts.
+    /// Number of first tokens that a shift of the context keeps.
     keep: usize,
-    /// The choice that is not fed yet.
+    /// The token that is chosen, but not fed yet.
     next: u32,
     log_prob: Option<f32>,
     logits: Vec<f32>,
@@ -32,19 +35,19 @@ pub struct Generator<'m> {
 enum State {
     /// The prompt is not fed yet.
     New,
-    /// `next` is chosen, and not shown yet.
+    /// `next` is chosen, but not shown yet.
     Chosen,
-    /// `next` is shown, and not fed yet.
+    /// `next` is shown, but not fed yet.
     Shown,
-    /// `end` is known; text may be held back.
+    /// `end` is known; some text may still be held back.
     Ended,
     Done,
 }
 
 impl<'m> Generator<'m> {
-    /// Continues `prompt`, all tokens of the text so far. Only those that the KV cache does not hold are fed.
+    /// Continues `prompt`, which has all tokens of the text so far. Only those that are not in the KV cache are fed.
     ///
-    /// Errors: no prompt; one that does not fit into the context; an empty stop string.
+    /// Errors: the prompt is empty or does not fit into the context; a stop string is empty.
     pub(super) fn new(
         model: &'m mut LanguageModel,
         prompt: &[u32],
@@ -61,7 +64,7 @@ impl<'m> Generator<'m> {
         if n_tokens > n_ctx {
             return Err(Error::TooLong { n_tokens, n_ctx });
         }
-        // The last token is fed in any case: the first choice needs its logits.
+        // The last token is always fed: the first choice needs its logits.
         let cached = model.reuse(&prompt[..n_tokens - 1]);
         let begins = prompt.first().copied() == model.tokenizer().bos();
         let keep = match options.context_end {
@@ -89,24 +92,25 @@ impl<'m> Generator<'m> {
         })
     }
 
-    /// Calls `on_event` with what happens between two pieces.
+    /// Calls `on_event` for each event between two pieces.
     pub fn on_event(mut self, on_event: impl FnMut(GenerateEvent) + 'm) -> Generator<'m> {
         self.on_event = Box::new(on_event);
         self
     }
 
-    /// Asks `is_cancelled` after each step of the prompt and before each token: true ends the text with [`End::Cancelled`].
+    /// Calls `is_cancelled` after each step of the prompt and before each token. If it returns true, the text ends with
+    /// [`End::Cancelled`].
     pub fn cancel_when(mut self, is_cancelled: impl Fn() -> bool + 'm) -> Generator<'m> {
         self.is_cancelled = Box::new(is_cancelled);
         self
     }
 
-    /// Why the text ended; None as long as it goes on, and after an error.
+    /// Why the text ended; None before the end, and after an error.
     pub fn end(&self) -> Option<End> {
         self.end
     }
 
-    /// What the text took so far.
+    /// Counts and times of the text so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
@@ -145,7 +149,7 @@ impl<'m> Generator<'m> {
         Ok(())
     }
 
-    /// Feeds the last choice, makes the next, and shows it.
+    /// Feeds the chosen token, chooses the next one, and shows it.
     fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         let at_limit = self.stats.generated == self.options.max_tokens;
         match self.state {
@@ -173,7 +177,7 @@ impl<'m> Generator<'m> {
         self.state = State::Ended;
     }
 
-    /// The text of the last choice.
+    /// The text of the chosen token.
     fn show(&mut self) -> Piece {
         self.stats.generated += 1;
         self.state = State::Shown;
@@ -185,13 +189,13 @@ impl<'m> Generator<'m> {
         Piece { text, token: Some(self.next), log_prob: self.log_prob }
     }
 
-    /// Feeds the last choice and makes the next, or ends the text.
+    /// Feeds the chosen token and chooses the next one, or ends the text.
     fn step(&mut self) -> Result<(), Error> {
         if !self.make_room()? {
             self.finish(End::ContextFull);
             return Ok(());
         }
-        // Feeding again what a shift left may take long.
+        // After a shift, feeding the kept tokens again may take long.
         if (self.is_cancelled)() {
             self.finish(End::Cancelled);
             return Ok(());
@@ -205,7 +209,7 @@ impl<'m> Generator<'m> {
         Ok(())
     }
 
-    /// Makes room where the context is full, if it may shift: whether there is room now, or the work was cancelled.
+    /// Shifts the context if it is full and may shift. Returns whether there is room, or the work was cancelled.
     fn make_room(&mut self) -> Result<bool, Error> {
         if self.model.session.room() > 0 {
             return Ok(true);
@@ -221,7 +225,7 @@ impl<'m> Generator<'m> {
         Ok(true)
     }
 
-    /// Makes the next choice. Where the largest logit decides, the device finds it and no logits travel.
+    /// Chooses the next token. If that is the one with the largest logit, the device finds it and no logits are copied.
     fn choose(&mut self) -> Result<(), Error> {
         if self.sampler.is_argmax() && !self.options.ignore_ends && !self.options.log_probs {
             self.next = self.model.session.argmax()?;

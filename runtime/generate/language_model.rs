@@ -1,3 +1,5 @@
+//! A loaded model with its tokenizer.
+
 use super::score::{Perplexity, Text};
 use super::{
     Chat, Error, GenerateOptions, Generator, LoadError, LoadEvent, LoadNotice, LoadOptions, Loaded, Session,
@@ -9,9 +11,10 @@ use crate::model::Model;
 use crate::text::{self, ChatTemplate, EncodeOptions, Tokenizer, Vocab};
 use std::path::Path;
 
-/// A model on a device with its tokenizer: what generates text.
+/// A model on a device, with its tokenizer. It generates text.
 ///
-/// It remembers which tokens the KV cache holds: a text that begins like the one before is not computed again so far.
+/// It remembers the tokens in the KV cache: the common beginning of a text and the text before it is not computed
+/// again.
 pub struct LanguageModel {
     model: Model,
     pub(super) tokenizer: Tokenizer,
@@ -22,17 +25,17 @@ pub struct LanguageModel {
 }
 
 impl LanguageModel {
-    /// Loads a model file as [`LoadOptions::default`] says: on the first GPU that can run it, else on the CPU.
+    /// Loads a model file with the default [`LoadOptions`]: on the first GPU that can run it, else on the CPU.
     ///
     /// Errors: those of [`LanguageModel::load`].
     pub fn open(path: impl AsRef<Path>) -> Result<LanguageModel, Error> {
         LanguageModel::load(path, &LoadOptions::default(), &mut |_| {})
     }
 
-    /// Loads a model file. `on_event` is told what happens meanwhile.
+    /// Loads a model file. `on_event` is called with the events of the load.
     ///
-    /// Errors: the file cannot be read, is broken, or has no model or tokenizer that can be run; no device can run the model; the
-    /// context that was asked for does not fit.
+    /// Errors: the file cannot be read, is broken, or its model or tokenizer is not supported; no device can run the
+    /// model; the requested context does not fit.
     pub fn load(
         path: impl AsRef<Path>,
         options: &LoadOptions,
@@ -42,7 +45,7 @@ impl LanguageModel {
         Ok(LanguageModel::new(load_model(model, options, on_event)?, tokenizer))
     }
 
-    /// Loads a model file onto a backend of the caller's own, in place of [`LoadOptions::device`].
+    /// Loads a model file onto a backend of the caller, instead of [`LoadOptions::device`].
     ///
     /// Errors: those of [`LanguageModel::load`].
     pub fn load_on(
@@ -55,7 +58,7 @@ impl LanguageModel {
         Ok(LanguageModel::new(load_model_on(backend, model, options, on_event)?, tokenizer))
     }
 
-    /// A model that is loaded, with its tokenizer: that of [`tokenizer`] or one with the same tokens.
+    /// Joins a loaded model and its tokenizer: that of [`tokenizer`], or one with the same tokens.
     pub fn new(loaded: Loaded, tokenizer: Tokenizer) -> LanguageModel {
         let Loaded { model, session, notices } = loaded;
         LanguageModel { model, tokenizer, notices, session, held: vec![] }
@@ -76,22 +79,22 @@ impl LanguageModel {
         &self.session
     }
 
-    /// What the user should know about the load.
+    /// Notices about the load, for the user.
     pub fn notices(&self) -> &[LoadNotice] {
         &self.notices
     }
 
-    /// What the model runs on: `cpu`, `cuda:0`, ...
+    /// The device: `cpu`, `cuda:0`, ...
     pub fn device(&self) -> String {
         self.session.device()
     }
 
-    /// Tokens that the context holds.
+    /// The context length, in tokens.
     pub fn n_ctx(&self) -> u32 {
         self.session.plan().kv.slots
     }
 
-    /// Forgets all text: the next one is computed from its beginning.
+    /// Empties the KV cache: the next text is computed from its beginning.
     pub fn clear(&mut self) {
         self.held.clear();
         self.session.truncate(0);
@@ -99,7 +102,7 @@ impl LanguageModel {
 
     /// The tokens of a plain text, after a beginning-of-text token where the model expects one.
     ///
-    /// Errors: a text that the vocabulary does not cover.
+    /// Errors: the vocabulary does not cover the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
         let options = EncodeOptions { add_bos: self.tokenizer.add_bos(), parse_special: false };
         self.tokenizer.encode(text, options).map_err(|e| self.text_error(e))
@@ -120,16 +123,16 @@ impl LanguageModel {
         self.generate_tokens(&tokens, options)
     }
 
-    /// Continues a text that is encoded: `prompt` is all of it.
+    /// Continues an encoded text. `prompt` has all of its tokens.
     ///
     /// Errors: those of [`LanguageModel::generate_with`].
     pub fn generate_tokens(&mut self, prompt: &[u32], options: GenerateOptions) -> Result<Generator<'_>, Error> {
         Generator::new(self, prompt, options)
     }
 
-    /// A conversation with the chat template of the model's file.
+    /// Begins a conversation with the chat template of the model file.
     ///
-    /// Errors: the file has no template, or a broken one.
+    /// Errors: the file has no chat template, or a broken one.
     pub fn chat(&mut self) -> Result<Chat<'_>, Error> {
         let template = match self.model.gguf() {
             Some(gguf) => ChatTemplate::from_vocab(&Vocab::from_gguf(gguf).map_err(LoadError::from)?),
@@ -139,9 +142,9 @@ impl LanguageModel {
         Ok(Chat::new(self, template))
     }
 
-    /// Scores how well the model predicts a text, in windows of the whole context. Forgets all other text.
+    /// Scores how well the model predicts a text, in windows of the whole context. Empties the KV cache.
     ///
-    /// Errors: the text cannot be encoded, or has no token that another one could predict.
+    /// Errors: the text cannot be encoded, or has fewer than two tokens.
     pub fn score(&mut self, text: &str) -> Result<Perplexity<'_>, Error> {
         let tokens = self.tokenizer.encode(text, EncodeOptions::default()).map_err(|e| self.text_error(e))?;
         let text = Text { n_vocab: self.model.config.n_vocab, bos: bos(&self.tokenizer), tokens };
@@ -149,7 +152,7 @@ impl LanguageModel {
         Perplexity::new(&mut self.session, text)
     }
 
-    /// Forgets what the KV cache holds but for the tokens that `prompt` begins with: how many those are.
+    /// Drops the tokens in the KV cache after the common beginning with `prompt`. Returns the length of that beginning.
     pub(super) fn reuse(&mut self, prompt: &[u32]) -> usize {
         let n = self.held.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         self.session.truncate(n as u32);
@@ -157,13 +160,13 @@ impl LanguageModel {
         n
     }
 
-    /// The error of a text or template, naming the model's file.
+    /// The error of a text or template, with the name of the model file.
     pub(super) fn text_error(&self, error: text::Error) -> Error {
         Error::Text { name: self.model.name().to_string(), error }
     }
 }
 
-/// A model file, and its tokenizer.
+/// Opens a model file and its tokenizer.
 fn read(path: &Path) -> Result<(Model, Tokenizer), LoadError> {
     let gguf = Gguf::open(path)?;
     let model = Model::new(gguf.clone())?;
@@ -171,14 +174,14 @@ fn read(path: &Path) -> Result<(Model, Tokenizer), LoadError> {
     Ok((model, tokenizer))
 }
 
-/// The token that texts begin with, where the model expects one.
+/// The beginning-of-text token, if the model expects one.
 pub fn bos(tokenizer: &Tokenizer) -> Option<u32> {
     tokenizer.bos().filter(|_| tokenizer.add_bos())
 }
 
-/// The tokenizer of a model's file.
+/// The tokenizer of a model file.
 ///
-/// Errors: the file has none, or an unknown one; its vocabulary is not as long as the embedding.
+/// Errors: the tokenizer is missing or unknown; its vocabulary and the embedding table differ in length.
 pub fn tokenizer(gguf: &Gguf, model: &Model) -> Result<Tokenizer, LoadError> {
     let tokenizer = Tokenizer::from_gguf(gguf)?;
     let rows = model.config.n_vocab as usize;

@@ -1,31 +1,33 @@
+//! Errors of loading a model.
+
 use crate::backend::{self, Footprint, gib};
 use crate::{gguf, model};
 use thiserror::Error;
 
-/// Why a model cannot be loaded. One line each.
+/// An error of loading a model. Its message is one line.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// The file, its metadata or its tensors.
+    /// An error in the file, its metadata or its tensors.
     #[error(transparent)]
     Model(#[from] model::Error),
-    /// The device: it is not there, it cannot run an operation of the model, or it fails.
+    /// The device is missing, cannot run an operation of the model, or failed.
     #[error(transparent)]
     Backend(#[from] backend::Error),
-    /// The context that was asked for is none that any device could have.
+    /// The requested context is outside the limits of every device.
     #[error("a context of {n_ctx} tokens: expected 1 to {most}")]
     Context {
-        /// Tokens.
+        /// The requested context, in tokens.
         n_ctx: u32,
-        /// The most tokens of a context.
+        /// The largest context, in tokens.
         most: u32,
     },
-    /// The context does not fit into the device's memory, and another was not allowed or does not fit either.
+    /// The context does not fit into the device's memory: the requested one, or any.
     #[error("{misfit}; {}", .misfit.most())]
     Memory {
-        /// What does not fit.
+        /// The sizes.
         misfit: DoesNotFit,
     },
-    /// The device that was asked for by name refused, and the CPU can run the model.
+    /// The device that was requested by name cannot run the model, and the CPU can.
     #[error("{0}; the CPU can run it")]
     Refused(Box<LoadError>),
 }
@@ -37,7 +39,7 @@ impl From<gguf::Error> for LoadError {
 }
 
 impl LoadError {
-    /// Whether the device is to blame: another one may do.
+    /// Whether the device is the cause, so that another one may run the model.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, LoadError::Backend(_) | LoadError::Memory { misfit: DoesNotFit { fits: 0, .. } })
     }
@@ -51,11 +53,11 @@ pub struct DoesNotFit {
     pub device: String,
     /// The context, in tokens.
     pub wanted: u32,
-    /// What it takes, with the model's weights.
+    /// The memory of the context and the weights.
     pub needs: Footprint,
-    /// Bytes of the device's memory that are free.
+    /// Free memory of the device, in bytes.
     pub free: u64,
-    /// The largest context that fits, in tokens; 0 if none does.
+    /// The largest context that fits, in tokens; 0: no context fits.
     pub fits: u32,
 }
 

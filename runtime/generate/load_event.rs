@@ -1,25 +1,27 @@
+//! Events and notices of loading a model.
+
 use super::{DoesNotFit, LoadError};
 use crate::backend::{DeviceChoice, Footprint, gib};
 use crate::plan::OpKind;
 use std::fmt;
 
-/// What happens during a load, in order.
+/// An event during a load.
 #[derive(Clone, PartialEq, Debug)]
 pub enum LoadEvent {
-    /// A context that was asked for and takes at least 1 GiB, before any of it is allocated.
+    /// The requested context takes at least 1 GiB. Sent before it is allocated.
     LargeContext {
         /// The device's name.
         device: String,
-        /// Tokens.
+        /// The context, in tokens.
         n_ctx: u32,
-        /// What it takes, with the model's weights.
+        /// The memory of the context and the weights.
         needs: Footprint,
-        /// Bytes of the device's memory that are free, where the system says.
+        /// Free memory of the device in bytes, if it is known.
         free: Option<u64>,
     },
     /// Weights are being read, repacked and uploaded.
     Weights {
-        /// Bytes that are done.
+        /// Bytes that are loaded.
         done: u64,
         /// Bytes of all weights.
         total: u64,
@@ -38,35 +40,35 @@ impl fmt::Display for LoadEvent {
     }
 }
 
-/// What the user of a loaded model should know about it.
+/// A notice about a loaded model, for the user.
 #[derive(Debug)]
 pub enum LoadNotice {
-    /// A device could not run the model, and the next one was tried.
+    /// A device cannot run the model, and the next one was tried.
     DeviceRefused {
-        /// Why.
+        /// The error of the device.
         error: LoadError,
         /// The next device.
         next: DeviceChoice,
     },
-    /// The backend lacks operations, which the reference runs.
+    /// The backend lacks operations, and the CPU reference runs them.
     OnReference {
         /// The device's name.
         device: String,
         /// The operations.
         ops: Vec<OpKind>,
     },
-    /// The context is larger than what the model was trained for.
+    /// The context is longer than the one that the model was trained for.
     BeyondTraining {
         /// The context, in tokens.
         n_ctx: u32,
         /// Positions that the model was trained for.
         n_ctx_train: u32,
     },
-    /// The model's own context does not fit into memory: the largest that does was taken.
+    /// The model's own context does not fit into memory: the context is the largest that does.
     ContextLowered {
         /// The context, in tokens.
         n_ctx: u32,
-        /// The model's own, and what it would take.
+        /// The model's own context, with its sizes.
         own: DoesNotFit,
     },
 }
@@ -80,11 +82,11 @@ impl fmt::Display for LoadNotice {
             LoadNotice::DeviceRefused { error, .. } => write!(f, "{error}: trying the next device"),
             LoadNotice::OnReference { device, ops } => {
                 let ops: Vec<&str> = ops.iter().map(|op| op.stem()).collect();
-                write!(f, "{device}: the reference runs {}", ops.join(", "))
+                write!(f, "{device}: the CPU reference runs {}", ops.join(", "))
             }
             LoadNotice::BeyondTraining { n_ctx, n_ctx_train } => write!(
                 f,
-                "a context of {n_ctx} tokens: the model was trained for {n_ctx_train} positions, quality drops beyond"
+                "a context of {n_ctx} tokens: the model was trained for {n_ctx_train}, quality drops beyond that"
             ),
             LoadNotice::ContextLowered { n_ctx, own } => write!(f, "context lowered to {n_ctx} tokens: {own}"),
         }

@@ -1,3 +1,5 @@
+//! Loads a model onto a device.
+
 use super::{DoesNotFit, LoadError, LoadEvent, LoadNotice, Session};
 use crate::backend::{self, Backend, DeviceChoice, cpu::Cpu};
 use crate::gguf::{Gguf, Watch};
@@ -8,60 +10,61 @@ use std::path::Path;
 /// How a model is loaded.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LoadOptions {
-    /// What it runs on.
+    /// The device.
     pub device: DeviceChoice,
-    /// Context in tokens; without it the model's own, lowered to what fits in memory.
+    /// Context length in tokens; None: the model's own, or the largest that fits in memory.
     pub n_ctx: Option<u32>,
     /// Number format of the KV cache.
     pub kv: KvType,
-    /// The most tokens of one prefill step.
+    /// Maximum number of tokens in a prefill step.
     pub chunk: u32,
-    /// The most rows of logits of one step.
+    /// Maximum number of rows of logits in a step.
     pub max_outputs: u32,
 }
 
 impl Default for LoadOptions {
-    /// A chunk of 256 tokens: beyond it the CPU gains nothing and the buffers of an 8B model stay below 60 MiB.
+    /// Prefill steps of 256 tokens: larger steps are no faster on the CPU, and the buffers of an 8B model stay below 60
+    /// MiB.
     fn default() -> LoadOptions {
         LoadOptions { device: DeviceChoice::Auto, n_ctx: None, kv: KvType::F16, chunk: 256, max_outputs: DECODE_TOKENS }
     }
 }
 
-/// Contexts that are lowered to fit are multiples of this.
+/// A context that is lowered to fit is a multiple of this.
 const CONTEXT_STEP: u32 = 256;
-/// Bytes from which on a context is announced before it is allocated: less is allocated in a moment.
+/// Size in bytes from which a context is announced before it is allocated.
 const LARGE: u64 = 1 << 30;
-/// The most slots that a KV cache may have.
+/// Maximum number of slots of a KV cache.
 const MAX_CONTEXT: u32 = 1 << 24;
 
-/// A model on a device.
+/// A model that is loaded onto a device.
 pub struct Loaded {
     /// Its hyperparameters, and the file.
     pub model: Model,
     /// The weights on the device, with an empty KV cache.
     pub session: Session,
-    /// What the user should know, in order.
+    /// Notices for the user, in order.
     pub notices: Vec<LoadNotice>,
 }
 
-/// Opens the model file, then [`load_model`].
+/// Opens the model file and calls [`load_model`].
 ///
-/// Errors: the file's; those of [`load_model`].
+/// Errors: those of the file and of [`load_model`].
 pub fn load(path: &Path, options: &LoadOptions, on_event: &mut dyn FnMut(LoadEvent)) -> Result<Loaded, LoadError> {
     load_model(Model::new(Gguf::open(path)?)?, options, on_event)
 }
 
-/// Opens the device, chooses the context, fuses the plan and loads the weights. [`DeviceChoice::Auto`] tries all GPUs, then the
-/// CPU.
+/// Opens the device, chooses the context, fuses the plan and loads the weights. [`DeviceChoice::Auto`] tries all GPUs,
+/// then the CPU.
 ///
-/// Errors: a tensor that is missing, of another shape or without a use; a device that is not there or cannot run the model; a
-/// context that does not fit.
+/// Errors: a tensor is missing, has a wrong shape or has no use; the device is missing or cannot run the model; the
+/// context does not fit.
 pub fn load_model(
     model: Model,
     options: &LoadOptions,
     on_event: &mut dyn FnMut(LoadEvent),
 ) -> Result<Loaded, LoadError> {
-    // A plan of the smallest context finds what is wrong with the tensors before any device is opened.
+    // A plan with the smallest context checks the tensors before a device is opened.
     let smallest = planned(&model, options, 1)?;
     match options.device {
         DeviceChoice::Auto => {
@@ -81,7 +84,7 @@ pub fn load_model(
     }
 }
 
-/// [`load_model`] on a backend of the caller's own, in place of [`LoadOptions::device`].
+/// [`load_model`] on a backend of the caller, instead of [`LoadOptions::device`].
 ///
 /// Errors: those of [`load_model`].
 pub fn load_model_on(
@@ -152,7 +155,7 @@ fn load_into(
     let total = plan.weight_bytes();
     device.load(&plan, &weights, &mut |done| on_event(LoadEvent::Weights { done, total }))?;
     let watch = model.gguf().map(|gguf| gguf.watch().clone()).unwrap_or_default();
-    watch.check()?; // what was loaded may not be what was checked
+    watch.check()?; // refuses a file that changed between the checks and the end of the load
     let watch = if device.reads_mapped_weights() { watch } else { Watch::default() };
     let ops = device.on_reference();
     if !ops.is_empty() {
@@ -167,7 +170,7 @@ fn planned(model: &Model, options: &LoadOptions, n_ctx: u32) -> Result<Plan, Loa
     Ok(model.plan(&PlanOptions { n_ctx, max_tokens, max_outputs, kv: options.kv })?)
 }
 
-/// The context to use: the one asked for if it fits, the model's own or the largest that fits if none was.
+/// The context to use: the requested one if it fits; without a request the model's own, or the largest that fits.
 fn choose_context(
     model: &Model,
     options: &LoadOptions,
@@ -242,7 +245,7 @@ mod tests {
         assert!(notices[1].ends_with(": using the CPU"), "{notices:?}");
         assert!(load(&[DeviceChoice::CPU, absent()]).expect("the CPU runs it").notices.is_empty());
         assert!(load(&[absent()]).is_err());
-        // A context that is too large is the user's choice: no other device makes up for it.
+        // A requested context that does not fit is an error: no other device is tried.
         let refused = try_on(&[DeviceChoice::CPU, absent()], &LoadOptions { n_ctx: Some(0), ..options.clone() });
         assert!(matches!(refused, Err(LoadError::Context { .. })));
     }

@@ -1,8 +1,8 @@
 //! Text from a model: loading, generating, chatting, scoring.
 //!
-//! [`LanguageModel`] is a model with its tokenizer. It makes a [`Generator`], which continues a text piece by piece, a [`Chat`],
-//! which keeps a conversation, and a [`score::Perplexity`]. Below it, [`Session`] feeds tokens through a plan on a backend and
-//! knows nothing of text.
+//! [`LanguageModel`] is a model with its tokenizer. It creates a [`Generator`], which continues a text piece by piece;
+//! a [`Chat`], which keeps a conversation; and a [`score::Perplexity`]. Below it, [`Session`] feeds tokens through a
+//! plan on a backend; it has no text, only tokens.
 
 mod chat;
 mod error;

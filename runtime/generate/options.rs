@@ -1,24 +1,27 @@
+//! Options of generating text.
+
 use super::SamplerOptions;
 
-/// How a text is continued.
+/// Options of generating text.
 #[derive(Clone, PartialEq, Debug)]
 pub struct GenerateOptions {
     /// How tokens are chosen.
     pub sampler: SamplerOptions,
-    /// The most tokens to generate.
+    /// Maximum number of tokens to generate.
     pub max_tokens: usize,
-    /// Never choose a token that ends the text.
+    /// Whether tokens that end the text are never chosen.
     pub ignore_ends: bool,
-    /// The text ends where one of these appears, which is left out.
+    /// The text ends before the first of these strings.
     pub stops: Vec<String>,
-    /// What happens where the context is full.
+    /// What to do when the context is full.
     pub context_end: ContextEnd,
-    /// Whether each [`Piece`](super::Piece) has its token's log-probability: all logits come from the device at each step.
+    /// Whether each [`Piece`](super::Piece) has its token's log-probability. If so, all logits are copied from the
+    /// device at each step.
     pub log_probs: bool,
 }
 
 impl Default for GenerateOptions {
-    /// Until the model ends the text or the context is full.
+    /// Generates until the model ends the text or the context is full.
     fn default() -> GenerateOptions {
         GenerateOptions {
             sampler: SamplerOptions::default(),
@@ -34,12 +37,12 @@ impl Default for GenerateOptions {
 /// What happens where the context is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ContextEnd {
-    /// The text ends.
+    /// End the text.
     Stop,
-    /// The older half of the tokens after the first ones is dropped, and the newer half is fed again. A chat forgets its oldest
-    /// turns to make room for a message.
+    /// Drop the older half of the tokens after the first `keep`, and feed the newer half again. A chat forgets its
+    /// oldest turns to make room for a message.
     Shift {
-        /// Tokens of the prompt that stay, besides a beginning-of-text token; `usize::MAX`: all.
+        /// Number of prompt tokens to keep, besides the beginning-of-text token; `usize::MAX`: all.
         keep: usize,
     },
 }

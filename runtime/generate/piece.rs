@@ -1,14 +1,16 @@
+//! Pieces of a generated text, its end and its statistics.
+
 use std::time::Duration;
 
 /// A piece of a generated text.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Piece {
-    /// The text that is complete now. Empty where a token ends inside of a character, or where a stop string may begin.
+    /// The text that is complete. Empty if the token ends inside a character, or if a stop string may begin in it.
     pub text: String,
-    /// The token that was generated. None for text that was held back to the end.
+    /// The generated token. None for text that was held back until the end.
     pub token: Option<u32>,
-    /// The token's log-probability (natural) under the softmax of the model's logits, before penalties and temperature; only
-    /// if [`GenerateOptions::log_probs`](super::GenerateOptions::log_probs) asks for it.
+    /// The natural logarithm of the token's probability under the softmax of the model's logits, before penalties and
+    /// temperature. None unless [`GenerateOptions::log_probs`](super::GenerateOptions::log_probs) is set.
     pub log_prob: Option<f32>,
 }
 
@@ -17,52 +19,52 @@ pub struct Piece {
 pub enum End {
     /// The model chose a token that ends the text.
     EndToken,
-    /// A stop string came.
+    /// A stop string was generated.
     StopString,
-    /// The text has [`max_tokens`](super::GenerateOptions::max_tokens).
+    /// The text reached [`max_tokens`](super::GenerateOptions::max_tokens).
     Limit,
-    /// The context is full, and nothing may be dropped.
+    /// The context is full, and no tokens may be dropped.
     ContextFull,
-    /// The caller stopped it.
+    /// The caller cancelled the text.
     Cancelled,
 }
 
-/// What a text took so far. Times leave out what the caller does between two pieces.
+/// Counts and times of a text so far. Times exclude those of the caller between two pieces.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Stats {
-    /// Tokens of the prompt that the KV cache held already.
+    /// Tokens of the prompt that were in the KV cache.
     pub cached: usize,
     /// Tokens of the prompt that were fed.
     pub fed: usize,
-    /// From the first token fed to the first choice.
+    /// Time from the first token fed to the first choice.
     pub prompt_time: Duration,
     /// Tokens that were generated.
     pub generated: usize,
-    /// Tokens that were fed back for the next choice.
+    /// Generated tokens that were fed for the next choice.
     pub steps: usize,
-    /// How often the context was full and went on without its older half.
+    /// Number of shifts of the context.
     pub shifts: usize,
-    /// From the first choice on.
+    /// Time since the first choice.
     pub decode_time: Duration,
 }
 
-/// What happens between two pieces of a text.
+/// An event between two pieces of a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GenerateEvent {
-    /// Tokens of the prompt are being fed: told before the first step and after each.
+    /// Progress through the prompt. Sent before the first step and after each step.
     Prompt {
-        /// Tokens that are done, those that the KV cache held left out.
+        /// Tokens that are fed, without those that were in the KV cache.
         done: usize,
         /// Tokens to feed.
         total: usize,
     },
-    /// The context is full and shifts: told before the newer half is fed again.
+    /// The context is full and shifts. Sent before the newer half is fed again.
     Shift {
-        /// The first tokens, which stay.
+        /// Number of first tokens, which are kept.
         kept: usize,
-        /// Tokens after them that are dropped.
+        /// Number of tokens after them, which are dropped.
         dropped: usize,
-        /// Tokens after those, which are fed again.
+        /// Number of tokens after those, which are fed again.
         again: usize,
     },
 }

@@ -1,9 +1,11 @@
+//! Chooses tokens from logits.
+
 use crate::plan::{argmax, can_choose};
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use std::collections::{HashMap, VecDeque};
 use thiserror::Error;
 
-/// Logits that nothing can be chosen from, or that no likelihood can be computed of.
+/// The logits are NaN or infinite, so that no token can be chosen and no likelihood computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the model's logits are not finite")]
 pub struct NotFinite;
@@ -13,7 +15,7 @@ pub fn check_logits(logits: &[f32]) -> Result<(), NotFinite> {
     if can_choose(logits) { Ok(()) } else { Err(NotFinite) }
 }
 
-/// How the next token is chosen, with llama.cpp's defaults.
+/// Options of choosing the next token. The defaults are llama.cpp's.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SamplerOptions {
     /// Divisor of the logits; 0 is greedy.
@@ -26,13 +28,13 @@ pub struct SamplerOptions {
     pub min_p: f32,
     /// Divides the positive logits of recent tokens and multiplies the negative ones; 1 is neutral.
     pub repeat_penalty: f32,
-    /// How many recent tokens the penalties look at.
+    /// Number of recent tokens that are penalized.
     pub repeat_last_n: usize,
     /// Subtracted from the logits of recent tokens; 0 is neutral.
     pub presence_penalty: f32,
     /// Subtracted once per occurrence among the recent tokens; 0 is neutral.
     pub frequency_penalty: f32,
-    /// Makes the choices repeatable.
+    /// Seed of the random choices.
     pub seed: u64,
 }
 
@@ -66,7 +68,7 @@ impl Sampler {
         Sampler { options, recent: VecDeque::new(), rng }
     }
 
-    /// Whether the choice is simply the largest logit: the device's argmax serves.
+    /// Whether the choice is the largest logit, so that the device's argmax can make it.
     pub fn is_argmax(&self) -> bool {
         self.options.temperature == 0.0 && !self.penalizes()
     }
@@ -76,7 +78,7 @@ impl Sampler {
         o.repeat_last_n > 0 && (o.repeat_penalty != 1.0 || o.presence_penalty != 0.0 || o.frequency_penalty != 0.0)
     }
 
-    /// Tells the sampler of a token that is now part of the text: prompt tokens too.
+    /// Adds a token to the text, also a token of the prompt.
     pub fn accept(&mut self, token: u32) {
         self.recent.push_back(token);
         while self.recent.len() > self.options.repeat_last_n {
@@ -110,7 +112,7 @@ impl Sampler {
         Ok(kept[kept.len() - 1].0)
     }
 
-    /// The tokens left to choose from with their weights, likeliest first. Never empty.
+    /// The candidate tokens and their weights, the likeliest first. Never empty.
     fn candidates(&self, logits: &[f32]) -> Vec<(u32, f64)> {
         let o = &self.options;
         let mut kept: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).filter(|(_, l)| !l.is_nan()).collect();
@@ -171,7 +173,7 @@ mod tests {
         o
     }
 
-    /// How often each token comes in 20000 draws.
+    /// The share of each token in 20000 draws.
     fn shares(o: SamplerOptions, logits: &[f32]) -> Vec<f64> {
         let mut sampler = Sampler::new(o);
         let mut counts = vec![0.0; logits.len()];

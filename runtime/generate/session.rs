@@ -1,22 +1,24 @@
+//! Feeds tokens through a plan, and counts those in the KV cache.
+
 use super::{Error, NotFinite};
 use crate::backend::Backend;
 use crate::gguf::Watch;
 use crate::plan::{Buf, NEXT_TOKEN, NOT_FINITE, Plan, Step};
 
-/// Which rows of logits [`Session::feed`] wants.
+/// The rows of logits that [`Session::feed`] computes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outputs {
-    /// Those of the last token.
+    /// The row of the last token.
     Last,
-    /// Those of every token.
+    /// The rows of all tokens.
     All,
 }
 
-/// One sequence on one backend: feeds tokens through the plan and keeps count of what the KV cache holds.
+/// One sequence on one backend. It feeds tokens through the plan, and counts the tokens in the KV cache.
 pub struct Session {
     backend: Box<dyn Backend>,
     plan: Plan,
-    /// Files that the backend reads weights from at every step.
+    /// The files from which the backend reads weights at every step.
     watch: Watch,
     logits_buf: Buf,
     next_buf: Buf,
@@ -27,8 +29,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// `backend` has loaded `plan`, a language model's. A step fails if `watch` finds a change: empty where the backend keeps its
-    /// own copy of the weights.
+    /// `backend` has loaded `plan`, the plan of a language model. A step fails if `watch` finds a change of a file;
+    /// `watch` is empty if the backend has its own copy of the weights.
     ///
     /// # Panics
     /// If the plan has no logits.
@@ -39,7 +41,7 @@ impl Session {
         Session { backend, plan, watch, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
     }
 
-    /// What the session runs on: `cpu`, `cuda:0`, ...
+    /// The device: `cpu`, `cuda:0`, ...
     pub fn device(&self) -> String {
         self.backend.name()
     }
@@ -49,12 +51,12 @@ impl Session {
         &self.plan
     }
 
-    /// Tokens that the KV cache holds.
+    /// Number of tokens in the KV cache.
     pub fn n_past(&self) -> u32 {
         self.n_past
     }
 
-    /// Tokens that still fit.
+    /// Number of tokens that still fit.
     pub fn room(&self) -> u32 {
         self.plan.kv.slots - self.n_past
     }
@@ -69,11 +71,11 @@ impl Session {
         self.n_past = self.n_past.min(n);
     }
 
-    /// Appends `tokens` to the sequence in steps as large as the plan allows. After each step `on_step` is told how many of
-    /// them are done, and gets the step's logits, one row of `n_vocab` per token, if `outputs` is [`Outputs::All`]
-    /// (else an empty slice). It may stop the work by returning false.
+    /// Appends `tokens` to the sequence, in steps as large as the plan allows. After each step `on_step` gets the
+    /// number of tokens fed so far and, if `outputs` is [`Outputs::All`], the logits of the step, one row of `n_vocab`
+    /// per token (else an empty slice). It stops the work by returning false.
     ///
-    /// Errors: more tokens than fit; a token outside the vocabulary; the device's; a model file that has changed.
+    /// Errors: the tokens do not fit; a token is outside the vocabulary; the device failed; the model file has changed.
     pub fn feed(
         &mut self,
         tokens: &[u32],
@@ -114,10 +116,10 @@ impl Session {
         Ok(())
     }
 
-    /// Makes room in a full context: drops the older half of the tokens after the first `keep`, and feeds the newer half again, so
-    /// that each has the position and the keys that it would have without them. `held`: the tokens that the KV cache holds, kept
-    /// in step with it also where `on_step`, as in [`Session::feed`], stops the work. Returns how many were dropped: 0 if
-    /// there are none to drop.
+    /// Makes room in a full context: drops the older half of the tokens after the first `keep`, and feeds the newer
+    /// half again, which gives it the positions and keys that it has without the dropped tokens. `held` has the tokens
+    /// in the KV cache, and is kept in step with it, also if `on_step` (see [`Session::feed`]) stops the work. Returns
+    /// the number of tokens dropped; 0 if there are none to drop.
     pub fn shift(
         &mut self,
         held: &mut Vec<u32>,
@@ -141,7 +143,8 @@ impl Session {
         self.feed(&[token], Outputs::Last, |_, _| true)
     }
 
-    /// Appends the most likely token after the last one fed, as the device chose it: nothing waits for the device.
+    /// Appends the most likely token after the last one fed, which the device chose. The host does not wait for the
+    /// device.
     pub fn decode_next(&mut self) -> Result<(), Error> {
         if self.last_row != 0 {
             let token = self.argmax()?;

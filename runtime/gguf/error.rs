@@ -1,14 +1,14 @@
-//! One error type for everything that can be wrong with a GGUF file.
+//! The error type of GGUF files.
 
 use std::fmt::Display;
 
-/// What is wrong with a GGUF file, on one line that starts with the file's path and names the key or tensor.
+/// An error of a GGUF file. Its message is one line that starts with the path and names the key or tensor.
 ///
-/// Other modules make errors of the same look with [`Gguf::error`](super::Gguf::error),
+/// Other modules create errors of the same form with [`Gguf::error`](super::Gguf::error),
 /// [`Gguf::key_error`](super::Gguf::key_error) and [`Gguf::tensor_error`](super::Gguf::tensor_error).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The file as a whole: it cannot be read, its header is wrong, it ends too early.
+    /// An error of the whole file: it cannot be read, its header is wrong, or it ends too early.
     #[error("{file}: {problem}")]
     File {
         /// The file.
@@ -16,7 +16,7 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// One metadata key.
+    /// An error of a metadata key.
     #[error("{file}: key {key}: {problem}")]
     Key {
         /// The file.
@@ -26,7 +26,7 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// One tensor.
+    /// An error of a tensor.
     #[error("{file}: tensor {tensor}: {problem}")]
     Tensor {
         /// The file.
@@ -38,7 +38,7 @@ pub enum Error {
     },
 }
 
-/// What an [`Error`] is about, before the file's name is put in front of it.
+/// The subject of an [`Error`], without the name of the file.
 pub(super) enum Subject<'a> {
     File,
     Key(&'a str),
@@ -56,10 +56,10 @@ impl Subject<'_> {
     }
 }
 
-/// Longest key, tensor name or string value that a message repeats in full, in characters.
+/// Maximum number of characters of a key, tensor name or string value in a message.
 const SHOWN_CHARS: usize = 80;
 
-/// A name or text from a file, fit for one line of output: its first 80 characters, control characters escaped.
+/// A name or text from a file for a line of output: its first 80 characters, with control characters escaped.
 pub fn excerpt(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => escape_controls(&text[..end]) + "...",
@@ -67,7 +67,7 @@ pub fn excerpt(text: &str) -> String {
     }
 }
 
-/// Replaces control characters, line separators included, by their escapes: `\n`, `\u{1b}`.
+/// Escapes control characters, line separators included: `\n`, `\u{1b}`.
 fn escape_controls(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {

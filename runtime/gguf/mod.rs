@@ -1,8 +1,8 @@
 //! GGUF files: memory-mapped, checked once, then handed out as views.
 //!
-//! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Versions 2 and 3, little-endian.
-//! Everything a file says is checked against its length before it is believed; whatever is wrong is an [`Error`] that
-//! names the file and the key or tensor. What the values mean to a model is checked by the model.
+//! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Versions 2 and 3, little-endian. Every
+//! count, offset and size in a file is checked against the length of the file before it is used. An [`Error`] names the
+//! file and the key or tensor. The module `model` checks the meaning of the values.
 
 mod error;
 mod map;
@@ -32,18 +32,17 @@ pub use write::{Header, entry, padding};
 
 /// Alignment of tensor data in a file without `general.alignment`, in bytes.
 const DEFAULT_ALIGNMENT: u32 = 32;
-/// Largest alignment accepted, in bytes. Real files use 32, some a page.
+/// Limit of the alignment in bytes. Real files use 32, some use a page.
 const MAX_ALIGNMENT: u32 = 1 << 20;
 
-/// A parsed GGUF file, or all parts of one that is split. Strings, arrays and tensor data are views of the bytes they were
-/// parsed from.
+/// A parsed GGUF file, or all parts of a split file. Strings, arrays and tensor data are views of the parsed bytes.
 #[derive(Debug, Clone)]
 pub struct Gguf {
-    /// Names of the parts; just the file's own where it is not split.
+    /// Names of the parts; one name if the file is not split.
     files: Vec<String>,
     /// All bytes of each part.
     bytes: Vec<Bytes>,
-    /// The mapped files; none of bytes that were in memory already.
+    /// The mapped files; empty if the bytes were in memory already.
     watch: Watch,
     version: u32,
     alignment: u32,
@@ -51,16 +50,17 @@ pub struct Gguf {
     key_index: HashMap<String, usize>,
     tensors: Vec<Tensor>,
     tensor_index: HashMap<String, usize>,
-    /// Keys that were given another value, and whether anything has read it.
+    /// Keys with a replaced value, and whether the value has been read.
     replaced: BTreeMap<String, Arc<AtomicBool>>,
 }
 
 impl Gguf {
-    /// Maps the file at `path` into memory and parses it. Of a split file, `path` is the first part; the others lie beside it.
+    /// Maps the file at `path` into memory and parses it. For a split file, `path` is the first part; the other parts
+    /// are in the same folder.
     ///
-    /// The files must not change while any view of them is alive: if another process truncates one, touching a lost page
-    /// kills this process (SIGBUS); if another process writes to it, the weights change. [`Gguf::watch`] finds out where it can.
-    /// Replace model files by renaming.
+    /// The files must not change while a view of them exists: if another process truncates one, a read of a lost page
+    /// ends this process (SIGBUS); if another process writes to it, the weights change. [`Gguf::watch`] detects changes
+    /// where it can. Replace model files by renaming.
     pub fn open(path: &Path) -> Result<Gguf, Error> {
         let open_part = |path: &Path| {
             let (bytes, mapped) = map::map(path)?;
@@ -78,10 +78,10 @@ impl Gguf {
         Gguf::parse_split(vec![(name.to_string(), bytes)])
     }
 
-    /// Parses the parts of a split file that are already in memory, named as they would be on disk, the first one first.
+    /// Parses the parts of a split file that are already in memory, in order, named as on disk.
     ///
     /// # Panics
-    /// If there are none.
+    /// If `parts` is empty.
     pub fn parse_split(files: Vec<(String, Bytes)>) -> Result<Gguf, Error> {
         let parts = files.into_iter().map(|(name, bytes)| Gguf::parse_part(&name, bytes));
         let parts = parts.collect::<Result<Vec<Gguf>, Error>>()?;
@@ -94,7 +94,7 @@ impl Gguf {
         split::merge(parts)
     }
 
-    /// Parses one file, whole or part.
+    /// Parses one file, which may be a part.
     fn parse_part(name: &str, bytes: Bytes) -> Result<Gguf, Error> {
         let mut reader = Reader::new(&bytes);
         let header = read::header(&mut reader).map_err(|problem| Subject::File.error(name, problem))?;
@@ -130,22 +130,22 @@ impl Gguf {
         }
     }
 
-    /// The path the file was opened at, or the name given to [`Gguf::parse`]; that of the first part.
+    /// The path of the file, or the name given to [`Gguf::parse`]; for a split file that of the first part.
     pub fn name(&self) -> &str {
         &self.files[0]
     }
 
-    /// The names of all parts; just [`Gguf::name`] where the file is not split.
+    /// The names of all parts; only [`Gguf::name`] if the file is not split.
     pub fn files(&self) -> &[String] {
         &self.files
     }
 
-    /// All bytes of each part, as they are mapped, in the order of [`Gguf::files`].
+    /// All bytes of each part, in the order of [`Gguf::files`].
     pub fn bytes(&self) -> &[Bytes] {
         &self.bytes
     }
 
-    /// Tells whether the files have changed since they were opened.
+    /// Checks whether the files have changed since they were opened.
     pub fn watch(&self) -> &Watch {
         &self.watch
     }
@@ -175,7 +175,7 @@ impl Gguf {
         self.tensor_index.get(name).map(|&i| &self.tensors[i])
     }
 
-    /// Gives a key, there or not, another value than the file's.
+    /// Replaces the value of a key, or adds the key.
     pub fn replace(&mut self, key: &str, value: Value) {
         match self.key_index.get(key) {
             Some(&i) => self.metadata[i].1 = value,
@@ -187,7 +187,7 @@ impl Gguf {
         self.replaced.entry(key.to_string()).or_default();
     }
 
-    /// The keys given to [`Gguf::replace`] that nobody has asked for since, from here or from a clone.
+    /// The keys given to [`Gguf::replace`] whose values have not been read since, here or in a clone.
     pub fn unread(&self) -> impl Iterator<Item = &str> {
         self.replaced.iter().filter(|(_, read)| !read.load(Ordering::Relaxed)).map(|(key, _)| key.as_str())
     }
@@ -200,12 +200,12 @@ impl Gguf {
         self.key_index.get(key).map(|&i| &self.metadata[i].1)
     }
 
-    /// The value of a key as `T`, if the key is there. Wrong type, or a number that does not fit, is an error.
+    /// The value of a key as `T`; None if the key is missing. Errors: the type is wrong, or a number does not fit.
     pub fn optional<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<Option<T>, Error> {
         self.get(key).map(T::from_value).transpose().map_err(|problem| self.key_error(key, problem))
     }
 
-    /// The value of a key as `T`. A missing key is an error too.
+    /// The value of a key as `T`. Errors: those of [`Gguf::optional`]; the key is missing.
     pub fn required<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T, Error> {
         self.optional(key)?.ok_or_else(|| self.key_error(key, "is missing"))
     }
@@ -240,17 +240,17 @@ impl Gguf {
         self.optional(key)
     }
 
-    /// An error about this file as a whole.
+    /// An error of the whole file.
     pub fn error(&self, problem: impl Display) -> Error {
         Subject::File.error(self.name(), problem)
     }
 
-    /// An error about a key of this file, there or missing.
+    /// An error of a key of this file, which may be missing.
     pub fn key_error(&self, key: &str, problem: impl Display) -> Error {
         Subject::Key(key).error(self.name(), problem)
     }
 
-    /// An error about a tensor of this file, there or missing. It names the part that has the tensor.
+    /// An error of a tensor of this file, which may be missing. It names the part that has the tensor.
     pub fn tensor_error(&self, tensor: &str, problem: impl Display) -> Error {
         let part = self.tensor(tensor).map_or(0, |tensor| tensor.part);
         Subject::Tensor(tensor).error(&self.files[part], problem)

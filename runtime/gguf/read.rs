@@ -1,6 +1,6 @@
-//! Header and metadata: a bounds-checked cursor over the file, and what it reads.
+//! Reads header and metadata with a bounds-checked cursor over the file.
 //!
-//! Nothing is allocated for a length that the rest of the file could not hold.
+//! A length is allocated only if the rest of the file can hold it.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,16 @@ use super::value::{Array, Value, ValueType};
 
 /// "GGUF".
 pub(super) const MAGIC: [u8; 4] = *b"GGUF";
-/// Magic, version, tensor count, key count.
+/// Size of the header: magic, version, tensor count, key count.
 const HEADER_BYTES: u64 = 4 + 4 + 8 + 8;
-/// Smallest key with a value: length, one character, value type, one byte.
+/// Size of the smallest key with a value: length, one character, value type, one byte.
 const MIN_ENTRY_BYTES: u64 = 8 + 1 + 4 + 1;
-/// Smallest tensor info: length, one character, dimension count, one dimension, type, offset.
+/// Size of the smallest tensor info: length, one character, dimension count, one dimension, type, offset.
 const MIN_TENSOR_BYTES: u64 = 8 + 1 + 4 + 8 + 4 + 8;
-/// Longest key, from the GGUF specification.
+/// Limit of a key in bytes, from the GGUF specification.
 const MAX_KEY_BYTES: u64 = 65535;
 
-/// A cursor. Its errors say what is wrong; the caller adds where.
+/// A cursor over the bytes of a file. The caller adds the file and key or tensor to its errors.
 pub(super) struct Reader<'a> {
     bytes: &'a Bytes,
     pos: usize,
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         self.take_array().map(u64::from_le_bytes)
     }
 
-    /// A name: its length (u64), which may not exceed `max` bytes, then UTF-8 that is not empty.
+    /// A name: its length (u64), at most `max` bytes, then non-empty UTF-8.
     pub(super) fn name(&mut self, what: &str, max: u64) -> Result<&'a str, String> {
         let len = self.u64()?;
         if len == 0 {
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One value that is neither string nor array.
+    /// A value of fixed size: neither a string nor an array.
     fn fixed(&mut self, ty: ValueType) -> Result<Value, String> {
         let size = ty.size().unwrap_or(0) as u64;
         let raw = self.take(size)?;
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
             return Err("nested arrays are not supported".to_string());
         }
         let len = self.u64()?;
-        // Every string has at least its own length.
+        // Every string has at least its length field.
         let min_bytes = len.checked_mul(element.size().unwrap_or(8) as u64);
         if min_bytes.is_none_or(|bytes| bytes > self.remaining()) {
             return Err(self.too_short(&format!("has {len} elements of type {element}")));
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What the first 24 bytes say.
+/// The header: the first 24 bytes.
 pub(super) struct Header {
     pub(super) version: u32,
     pub(super) n_tensors: u64,
@@ -179,7 +179,7 @@ pub(super) fn header(reader: &mut Reader) -> Result<Header, String> {
     Ok(header)
 }
 
-/// The metadata in the order of the file, and where each key is in it.
+/// The metadata in the order of the file, and the index of each key.
 pub(super) struct Metadata {
     pub(super) entries: Vec<(String, Value)>,
     pub(super) index: HashMap<String, usize>,

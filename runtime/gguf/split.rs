@@ -1,24 +1,26 @@
-//! Models split over several files: `NAME-00001-of-00004.gguf` and the parts beside it.
+//! Models split over several files: `NAME-00001-of-00004.gguf` and so on, in one folder.
 //!
-//! Each part is a GGUF file of its own, with keys that say which of how many it is. The first has the model's metadata.
+//! Each part is a GGUF file, with keys for its number and the number of parts. The first part has the metadata of the
+//! model.
 
 use std::path::{Path, PathBuf};
 
 use super::Gguf;
 use super::error::{Error, Subject, excerpt};
 
-/// Which part a file is, from 0 on.
+/// Key of the number of a part, counted from 0.
 const NO: &str = "split.no";
-/// How many parts there are.
+/// Key of the number of parts.
 const COUNT: &str = "split.count";
-/// How many tensors all parts have together.
+/// Key of the number of tensors in all parts together.
 const TENSORS: &str = "split.tensors.count";
-/// Most parts of a model. The largest Llama (1138 tensors), split tensor by tensor, has fewer.
+/// Maximum number of parts. The largest Llama (1138 tensors) has fewer, even with one tensor per part.
 const MAX_PARTS: u32 = 4096;
 
-/// The paths of all parts of the model whose first part is `first`, opened at `path`: only that where the model is not split.
+/// The paths of all parts of the model whose first part is `first`, opened at `path`; only `path` if the model is not
+/// split.
 ///
-/// Errors: `first` is another part, or not named like a first part.
+/// Errors: `first` is not the first part, or not named like one.
 pub(super) fn paths(first: &Gguf, path: &Path) -> Result<Vec<PathBuf>, Error> {
     let count = first.u32(COUNT)?.unwrap_or(1).max(1);
     if count > MAX_PARTS {
@@ -46,15 +48,15 @@ pub(super) fn paths(first: &Gguf, path: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok((0..count).map(path_of).collect())
 }
 
-/// What the name of part `no` ends in.
+/// The end of the name of part `no`.
 fn suffix(no: u32, count: u32) -> String {
     format!("-{:05}-of-{count:05}.gguf", no + 1)
 }
 
-/// One model from all its parts in order: the first one's metadata, and the tensors of all.
+/// Joins the parts of a model, which are in order: the metadata of the first part and the tensors of all parts.
 ///
-/// Errors, each naming the part: its number or their count is wrong, a tensor is in two parts, or there are more or fewer
-/// tensors than the parts say.
+/// Errors, which name the part: its number or the number of parts is wrong; a tensor is in two parts; the number of
+/// tensors is not the declared one.
 pub(super) fn merge(mut parts: Vec<Gguf>) -> Result<Gguf, Error> {
     let count = parts.len();
     if count > 1 {

@@ -1,4 +1,4 @@
-//! Tensor infos and where their data lies.
+//! Tensor infos and the positions of their data.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::error::{Error, Subject, excerpt};
 use super::read::Reader;
 use super::types::GgmlType;
 
-/// Longest tensor name: GGML keeps 64 bytes, the last of them zero.
+/// Limit of a tensor name in bytes: GGML stores 64, and the last one is zero.
 const MAX_NAME_BYTES: u64 = 63;
 /// GGML tensors have at most four dimensions.
 const MAX_DIMS: u32 = 4;
@@ -16,39 +16,39 @@ const MAX_DIMS: u32 = 4;
 /// A tensor of the file. Its data is a view of the file, not a copy, and may be unaligned in memory.
 #[derive(Debug, Clone)]
 pub struct Tensor {
-    /// Its name.
+    /// The name of the tensor.
     pub name: String,
     /// The type of its blocks.
     pub ty: GgmlType,
-    /// 1 to 4 dimensions, none of them zero, the contiguous one first: a matrix (rows, columns) is `[columns, rows]`.
+    /// 1 to 4 dimensions, all positive, the contiguous one first: a matrix (rows, columns) is `[columns, rows]`.
     pub shape: Vec<u64>,
     /// `n_elements / ty.block_size() * ty.block_bytes()` bytes.
     pub data: Bytes,
-    /// Which of [`Gguf::files`](super::Gguf::files) has it.
+    /// The index in [`Gguf::files`](super::Gguf::files) of the part that has it.
     pub part: usize,
-    /// Where the data begins, in bytes from the start of that file.
+    /// The start of the data, in bytes from the start of that file.
     pub offset: u64,
 }
 
 impl Tensor {
     /// The product of the dimensions.
     pub fn n_elements(&self) -> u64 {
-        self.shape.iter().product() // does not overflow: checked when the file was parsed
+        self.shape.iter().product() // cannot overflow: checked when the file was parsed
     }
 }
 
-/// What the file says of a tensor, before its data is located.
+/// The tensor info in the file, before the data is located.
 struct Info<'a> {
     name: &'a str,
     ty: GgmlType,
     shape: Vec<u64>,
-    /// Bytes of data.
+    /// Size of the data in bytes.
     size: u64,
-    /// From the start of the data section.
+    /// Start of the data, in bytes from the start of the data section.
     offset: u64,
 }
 
-/// All tensors in the order of the file, and where each name is in it.
+/// All tensors in the order of the file, and the index of each name.
 pub(super) struct Tensors {
     pub(super) tensors: Vec<Tensor>,
     pub(super) index: HashMap<String, usize>,
@@ -76,7 +76,7 @@ pub(super) fn tensors(
         infos.push(info);
     }
 
-    // The file is mapped, so its length is below 2^63 and this does not overflow.
+    // The file is mapped, so its length is below 2^63 and this cannot overflow.
     let data_start = reader.pos().next_multiple_of(alignment.into());
     let mut tensors = Vec::with_capacity(infos.len());
     for info in infos {
@@ -102,13 +102,13 @@ pub(super) fn tensors(
     Ok(Tensors { tensors, index })
 }
 
-/// Where the data of `info` begins and ends, in bytes from the start of the file; None on overflow.
+/// The start and end of the data of `info`, in bytes from the start of the file; None on overflow.
 fn absolute(data_start: u64, info: &Info) -> Option<(u64, u64)> {
     let start = data_start.checked_add(info.offset)?;
     Some((start, start.checked_add(info.size)?))
 }
 
-/// Dimension count, dimensions, type and offset.
+/// Reads the number of dimensions, the dimensions, the type and the offset.
 fn info<'a>(name: &'a str, reader: &mut Reader, alignment: u32) -> Result<Info<'a>, String> {
     let n_dims = reader.u32()?;
     if !(1..=MAX_DIMS).contains(&n_dims) {

@@ -26,7 +26,7 @@ pub enum ValueType {
     F64 = 12,
 }
 
-/// Name and size in bytes of every value type (None: it varies). The index is the id.
+/// Name and size in bytes (None: it varies) of every value type. The index is the id.
 const VALUE_TYPES: [(ValueType, &str, Option<usize>); 13] = [
     (ValueType::U8, "u8", Some(1)),
     (ValueType::I8, "i8", Some(1)),
@@ -78,7 +78,7 @@ pub enum Value {
     F32(f32),
     F64(f64),
     Bool(bool),
-    /// The bytes as they are in the file: UTF-8 only where [`FromValue`] for `&str` has said so.
+    /// The bytes in the file. They may not be UTF-8: [`FromValue`] for `&str` checks that.
     String(Bytes),
     Array(Array),
 }
@@ -103,8 +103,8 @@ impl Value {
         }
     }
 
-    /// A fixed-size value from its little-endian bytes; None if there are too few, if `ty` is a string or an array, or
-    /// if a bool is neither 0 nor 1.
+    /// A fixed-size value from its little-endian bytes. None if there are too few bytes, if `ty` is a string or an
+    /// array, or if a bool is neither 0 nor 1.
     pub(super) fn from_le_bytes(ty: ValueType, raw: &[u8]) -> Option<Value> {
         Some(match ty {
             ValueType::U8 => Value::U8(u8::from_le_bytes(*raw.first_chunk()?)),
@@ -141,7 +141,7 @@ impl Value {
         })
     }
 
-    /// Type and value, as error messages show what was found: `i32 -1`, `array of 3 u32 [1, 2, 3]`.
+    /// Type and value for error messages: `i32 -1`, `array of 3 u32 [1, 2, 3]`.
     fn describe(&self) -> String {
         match self {
             Value::Array(array) => format!("array of {} {} {self}", array.len(), array.element()),
@@ -150,7 +150,7 @@ impl Value {
     }
 }
 
-/// Elements of an array that are printed before `...`.
+/// Number of elements of an array that are printed before `...`.
 const SHOWN_ELEMENTS: usize = 4;
 
 /// The value on one short line: long strings and arrays are cut, control characters escaped.
@@ -186,7 +186,7 @@ impl fmt::Display for Value {
 pub struct Array {
     element: ValueType,
     len: usize,
-    /// `len` values as in the file; each string has its length (u64) in front.
+    /// `len` values as in the file; each string follows its length (u64).
     data: Bytes,
 }
 
@@ -201,17 +201,17 @@ impl Array {
         self.element
     }
 
-    /// How many elements.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no element.
+    /// Whether the array has no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The elements as in the file; each string has its length (u64) in front.
+    /// The bytes of the elements in the file; each string follows its length (u64).
     pub(super) fn data(&self) -> &[u8] {
         &self.data
     }
@@ -224,7 +224,7 @@ impl Array {
         })
     }
 
-    /// The bytes of each element, without the length of a string.
+    /// The bytes of each element, without the length of strings.
     fn raw(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.data[..];
         std::iter::from_fn(move || {
@@ -248,7 +248,7 @@ impl Array {
 ///
 /// Integers of any width convert if the value fits; floats convert to `f32` if they stay finite; nothing else converts.
 pub trait FromValue<'a>: Sized {
-    /// The value, or one line that says what was expected and what was found.
+    /// The value, or one line with the expected and the found value.
     fn from_value(value: &'a Value) -> Result<Self, String>;
 }
 
@@ -260,7 +260,7 @@ fn mismatch_at(expected: &str, i: usize, found: &Value) -> String {
     format!("expected array of {expected}, element {i} is {}", found.describe())
 }
 
-/// [`FromValue`] for a scalar, given how to convert it, and for the array of it.
+/// Implements [`FromValue`] for a scalar, with the given conversion, and for arrays of it.
 macro_rules! from_scalar {
     ($($ty:ty, $convert:expr;)*) => {$(
         impl<'a> FromValue<'a> for $ty {

@@ -1,4 +1,4 @@
-//! The inverse of reading: what stands in a file before the data of its tensors.
+//! Writes the beginning of a GGUF file: everything before the data of the tensors.
 
 use bytes::Bytes;
 
@@ -6,11 +6,11 @@ use super::read::MAGIC;
 use super::value::{Array, Value, ValueType};
 use super::{DEFAULT_ALIGNMENT, GgmlType};
 
-/// The version that is written.
+/// The version of the format to write.
 const VERSION: u32 = 3;
 
-/// Everything of a GGUF file but the data of its tensors. The file is [`Header::encode`], then the data of each tensor in the order
-/// of [`Header::tensor`], each followed by [`padding`].
+/// The header, metadata and tensor infos of a GGUF file. The file is [`Header::encode`], then the data of each tensor
+/// in the order of [`Header::tensor`], each followed by [`padding`].
 #[derive(Debug, Clone, Default)]
 pub struct Header {
     n_entries: u64,
@@ -27,7 +27,7 @@ impl Header {
         self.entries.extend(entry(key, value));
     }
 
-    /// Appends a tensor, its contiguous dimension first. Its data lies behind that of the tensor before it.
+    /// Appends a tensor, its contiguous dimension first. Its data follows that of the tensor before it.
     pub fn tensor(&mut self, name: &str, ty: GgmlType, shape: &[u64]) {
         self.n_tensors += 1;
         string(name, &mut self.infos);
@@ -52,7 +52,7 @@ impl Header {
         file
     }
 
-    /// Bytes of data and padding behind the header; u64::MAX if they are more.
+    /// Bytes of data and padding after the header, clamped to u64::MAX.
     pub fn data_bytes(&self) -> u64 {
         self.data_bytes
     }
@@ -64,7 +64,7 @@ pub fn padding(bytes: u64) -> &'static [u8] {
     &ZEROS[..(bytes.wrapping_neg() % u64::from(DEFAULT_ALIGNMENT)) as usize]
 }
 
-/// A key and its value as they lie in a file.
+/// A key and its value, encoded.
 pub fn entry(key: impl AsRef<[u8]>, value: impl Into<Value>) -> Vec<u8> {
     let value = value.into();
     let mut out = Vec::new();

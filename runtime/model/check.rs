@@ -1,12 +1,14 @@
+//! Checks that all values of a file are finite.
+
 use crate::gguf::{self, Gguf};
 use crate::quant;
 use rayon::prelude::*;
 
-/// Elements that [`check_tensors`] decodes at once: a whole number of blocks of every type.
+/// Number of elements that [`check_tensors`] decodes at once: a multiple of every block size.
 const CHECKED_AT_ONCE: usize = 4096;
 
-/// Refuses a file with a value that is not finite, naming the tensor and where in it. Types that nothing can decode are left
-/// out: the device refuses them.
+/// Refuses a file with a value that is not finite. The error names the tensor and the position. Types without a decoder
+/// are skipped: the device refuses them.
 pub fn check_tensors(gguf: &Gguf) -> Result<(), gguf::Error> {
     gguf.tensors().par_iter().try_for_each(|tensor| {
         let Some(format) = quant::format(tensor.ty) else {

@@ -1,34 +1,36 @@
+//! Hyperparameters of a model, read from the metadata and checked.
+
 use super::planner::TOKEN_EMBD;
 use super::{Architecture, Error, RopeScaling};
 use crate::gguf::{FromValue, Gguf};
 use std::fmt::Display;
 
-/// Hyperparameters of a model, checked: nothing is zero, every division is even.
+/// The checked hyperparameters of a model: all are positive, and divisions have no remainder.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
-    /// What the file calls itself, or its path.
+    /// The name in the file, or its path.
     pub name: String,
     /// Decoder layers.
     pub n_layers: u32,
-    /// Positions that the model was trained for.
+    /// Number of positions that the model was trained for.
     pub n_ctx_train: u32,
     /// Width of the residual stream.
     pub n_embd: u32,
     /// Width of the feed-forward network.
     pub n_ff: u32,
-    /// Query heads.
+    /// Number of query heads.
     pub n_heads: u32,
-    /// KV heads: a divisor of `n_heads`.
+    /// Number of KV heads: a divisor of `n_heads`.
     pub n_kv_heads: u32,
-    /// Elements of a head. `n_heads * head_dim` need not be `n_embd`.
+    /// Elements per head. `n_heads * head_dim` may differ from `n_embd`.
     pub head_dim: u32,
-    /// Elements of a head that are rotated: the first ones.
+    /// Number of first elements of a head that are rotated.
     pub rope_dim: u32,
     /// Base of the rotation frequencies: pair `i` turns by `base^(-2i / rope_dim)` per position.
     pub rope_base: f32,
     /// How rotations reach beyond the trained context.
     pub rope_scaling: RopeScaling,
-    /// Positions that a token attends to, its own included; None: all before it.
+    /// Number of positions that a token attends to, its own included; None: all before it.
     pub window: Option<u32>,
     /// Added to the mean square in RMSNorm.
     pub rms_eps: f32,
@@ -36,22 +38,22 @@ pub struct Config {
     pub n_vocab: u32,
 }
 
-/// More layers, heads or columns than any model has; products of two stay far below 2^63.
+/// Limits of layers, heads and columns: more than any model has. Products of two are far below 2^63.
 pub(super) const MAX_LAYERS: u32 = 4096;
 pub(super) const MAX_WIDTH: u32 = 1 << 24;
-/// Attention kernels keep a head's query in registers or workgroup memory.
+/// Limit of a head: attention kernels keep its query in registers or workgroup memory.
 pub(super) use crate::plan::MAX_HEAD_DIM;
-/// Token ids are exact as f32 below this.
+/// Limit of the vocabulary: token ids below it are exact in f32.
 pub(super) const MAX_VOCAB: u64 = 1 << 24;
 
 impl Config {
-    /// What all families share: the window is None, which a family that has one sets.
+    /// Reads the keys that all families share. The window is None: families with a window set it.
     pub(super) fn read(read: &Reader) -> Result<Config, Error> {
         let gguf = read.gguf;
         const EXPERTS: &str = "expert_count";
         let experts = read.or(EXPERTS, 0u32)?;
         if experts > 0 {
-            return Err(read.error(EXPERTS, format!("{experts}, mixtures of experts cannot be run")));
+            return Err(read.error(EXPERTS, format!("{experts}, mixtures of experts are not supported")));
         }
         const HEADS: &str = "attention.head_count";
         const KV_HEADS: &str = "attention.head_count_kv";
@@ -75,7 +77,7 @@ impl Config {
         let head_dim = read.count(KEY_DIM, by_width, MAX_HEAD_DIM)?;
         let value_dim = read.count(VALUE_DIM, Some(head_dim), MAX_HEAD_DIM)?;
         if value_dim != head_dim {
-            let what = format!("{value_dim}, only the key length ({head_dim}) can be run");
+            let what = format!("{value_dim}, expected the key length {head_dim}");
             return Err(read.error(VALUE_DIM, what));
         }
         if n_heads as u64 * head_dim as u64 > MAX_WIDTH as u64 {
@@ -87,7 +89,7 @@ impl Config {
             return Err(read.error(ROPE_DIM, format!("{rope_dim}, expected an even number")));
         }
         if rope_dim != head_dim && !read.arch.partial_rope {
-            return Err(read.error(ROPE_DIM, format!("{rope_dim}, only the head size ({head_dim}) can be run")));
+            return Err(read.error(ROPE_DIM, format!("{rope_dim}, expected the head size {head_dim}")));
         }
         let embedding = gguf.tensor(TOKEN_EMBD).ok_or_else(|| gguf.tensor_error(TOKEN_EMBD, "is missing"))?;
         let n_vocab = embedding.shape.get(1).copied().unwrap_or(1);
@@ -124,7 +126,7 @@ impl Config {
     }
 }
 
-/// Reads keys that begin with the architecture's, have defaults and limits.
+/// Reads keys with the prefix of the architecture, with defaults and limits.
 pub(super) struct Reader<'a> {
     gguf: &'a Gguf,
     arch: &'static Architecture,
@@ -156,7 +158,7 @@ impl<'a> Reader<'a> {
         Ok(self.gguf.optional(&self.key(name))?.unwrap_or(default))
     }
 
-    /// A number in 1..=most; `default` where the key is missing, if there is one.
+    /// A number in 1..=most; `default`, if there is one, where the key is missing.
     fn count(&self, name: &str, default: Option<u32>, most: u32) -> Result<u32, Error> {
         let n = default.map_or_else(|| self.required(name), |default| self.or(name, default))?;
         if n == 0 || n > most {

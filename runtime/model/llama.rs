@@ -1,4 +1,4 @@
-//! Llama as a plan: the whole forward pass on one screen. So are Mistral, SmolLM2, Yi and others.
+//! Llama as a plan: the whole forward pass on one screen. Mistral, SmolLM2, Yi and others have the same.
 
 use super::config::Reader;
 use super::planner::{Bufs, Planner};
@@ -9,7 +9,7 @@ pub const LLAMA: Architecture = Architecture { key: "llama", name: "Llama", part
 
 fn config(read: &Reader) -> Result<Config, Error> {
     let c = Config::read(read)?;
-    // llama.cpp does not read this key of Llama files; here what a file asks for is done.
+    // llama.cpp ignores this key in Llama files; here a window in the file is used.
     let window = read.or("attention.sliding_window", 0)?;
     Ok(Config { window: Some(window).filter(|window| *window > 0), ..c })
 }

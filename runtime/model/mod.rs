@@ -1,4 +1,4 @@
-//! Models: hyperparameters from the metadata, tensor names with their expected shapes, and the plan they make.
+//! Models: hyperparameters from the metadata, tensor names with their expected shapes, and the plan.
 
 mod check;
 mod config;
@@ -29,26 +29,26 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use thiserror::Error;
 
-/// A family of models: how its files are read, and what they compute.
+/// A family of models: the keys of its files and its forward pass.
 #[derive(Debug)]
 pub struct Architecture {
-    /// The value of `general.architecture`; the keys of the hyperparameters begin with it.
+    /// The value of `general.architecture`, and the prefix of the hyperparameter keys.
     pub key: &'static str,
-    /// What messages call it.
+    /// The name in messages.
     pub name: &'static str,
-    /// Whether a part of each head may be rotated.
+    /// Whether RoPE may rotate only a part of each head.
     partial_rope: bool,
-    /// [`Config::read`], and what this family adds or refuses.
+    /// [`Config::read`], with the additions and limits of the family.
     config: fn(&Reader) -> Result<Config, Error>,
     /// The forward pass.
     plan: fn(&Model, &PlanOptions) -> Result<Plan, Error>,
 }
 
-/// The families that can be run.
+/// The supported families.
 pub const ARCHITECTURES: [&Architecture; 3] = [&llama::LLAMA, &qwen2::QWEN2, &qwen3::QWEN3];
 
 impl Architecture {
-    /// The architecture of a file. Errors: one that cannot be run, listing those that can.
+    /// The architecture of a file. Errors: it is not supported; the message lists those that are.
     pub fn of(gguf: &Gguf) -> Result<&'static Architecture, Error> {
         const KEY: &str = "general.architecture";
         let found: &str = gguf.required(KEY)?;
@@ -59,7 +59,7 @@ impl Architecture {
     }
 }
 
-/// The name under which a plan's weights list the rotation table, which no file holds.
+/// The name of the rotation table among the weights of a plan. It is not in the file.
 const ROPE_TABLE: &str = "(rope table)";
 
 /// Why a file cannot be run as a model. Each is one line that begins with the file's name.
@@ -69,22 +69,22 @@ pub enum Error {
     /// A key or tensor of the file is missing or wrong.
     #[error(transparent)]
     Gguf(#[from] gguf::Error),
-    /// A KV cache of a type that the model's heads do not fit.
+    /// The type of the KV cache does not fit the heads of the model.
     #[error("{name}: {what}")]
     Kv { name: String, what: String },
-    /// The plan's own shapes do not fit: a defect of the model's code, since tensors are checked before.
+    /// The shapes of the plan do not fit: a bug in the code of the family, since tensors are checked before.
     #[error("{name}: {error}")]
     Plan { name: String, error: PlanError },
 }
 
-/// What a plan is made for.
+/// The limits of a plan.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct PlanOptions {
-    /// KV slots: the context.
+    /// Number of KV slots: the context length.
     pub n_ctx: u32,
-    /// The most tokens of one step.
+    /// Maximum number of tokens in a step.
     pub max_tokens: u32,
-    /// The most rows of logits of one step.
+    /// Maximum number of rows of logits in a step.
     pub max_outputs: u32,
     /// Number format of the KV cache.
     pub kv: KvType,
@@ -93,10 +93,10 @@ pub struct PlanOptions {
 /// The tensors of a model: name to type and shape (GGUF order: the contiguous dimension first).
 pub type Catalog = BTreeMap<String, (GgmlType, Vec<u64>)>;
 
-/// A model that can be planned: its hyperparameters and what tensors it has.
+/// A model: its hyperparameters, and the names and shapes of its tensors.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Its family: what `general.architecture` says.
+    /// Its family, from `general.architecture`.
     pub arch: &'static Architecture,
     /// Its hyperparameters.
     pub config: Config,
@@ -105,17 +105,17 @@ pub struct Model {
     source: Source,
 }
 
-/// Where the data of a model's tensors comes from.
+/// The source of the data of a model's tensors.
 #[derive(Clone, Debug)]
 enum Source {
-    /// A file, and the tensors of the catalog that are rows of one of its own.
+    /// A file, and the tensors of the catalog that are rows of a tensor in the file.
     File(Box<Gguf>, BTreeMap<String, Slice>),
     /// Seeded random weights.
     Random { synth: Synth, tensors: BTreeMap<String, SynthTensor> },
 }
 
 impl Model {
-    /// Reads and checks the hyperparameters. Tensors are checked by [`Model::plan`].
+    /// Reads and checks the hyperparameters. [`Model::plan`] checks the tensors.
     pub fn new(gguf: Gguf) -> Result<Model, Error> {
         let arch = Architecture::of(&gguf)?;
         let config = (arch.config)(&Reader::new(&gguf, arch))?;
@@ -124,7 +124,7 @@ impl Model {
         Ok(Model { arch, config, catalog, source: Source::File(Box::new(gguf), slices) })
     }
 
-    /// The file, if the model comes from one.
+    /// The file; None for a model with random weights.
     pub fn gguf(&self) -> Option<&Gguf> {
         match &self.source {
             Source::File(gguf, _) => Some(gguf),
@@ -132,7 +132,7 @@ impl Model {
         }
     }
 
-    /// What errors call the model: its file, or its shape.
+    /// The name of the model in errors: its file, or its shape.
     pub fn name(&self) -> &str {
         self.gguf().map_or(&self.config.name, Gguf::name)
     }
@@ -148,8 +148,8 @@ impl Model {
         error.into()
     }
 
-    /// The model as a list of operations. Every tensor's shape is checked against the hyperparameters; a tensor that the
-    /// plan has no use for is refused, since leaving it out would give wrong answers.
+    /// The model as a list of operations. The shape of every tensor is checked against the hyperparameters. A tensor
+    /// that the plan does not use is refused, since ignoring it would give wrong answers.
     pub fn plan(&self, options: &PlanOptions) -> Result<Plan, Error> {
         (self.arch.plan)(self, options)
     }
@@ -178,7 +178,7 @@ impl Model {
         data.ok_or_else(|| self.tensor_error(name, "is missing"))
     }
 
-    /// Llama 3.1's divisors of the rotation frequencies, where the file has them: (rope_dim / 2), positive.
+    /// Llama 3.1's divisors of the rotation frequencies, if the file has them: (rope_dim / 2), positive.
     fn rope_factors(&self) -> Result<Option<Vec<f32>>, Error> {
         let Some((ty, shape)) = self.catalog.get(ROPE_FREQS) else {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! What the families' plans are written with: names of tensors become weights, each checked against the shape that the
-//! hyperparameters ask for.
+//! The builder of the families' plans. It turns tensor names into weights, and checks their shapes against the
+//! hyperparameters.
 
 use super::{Error, Model, PlanOptions, ROPE_TABLE};
 use crate::gguf::GgmlType;
@@ -14,7 +14,7 @@ const OUTPUT: &str = "output.weight";
 pub(super) struct Bufs {
     /// (tokens, n_embd): the residual stream.
     pub x: Buf,
-    /// (tokens, n_embd): what a half of a layer begins with, and what it adds to the residual stream.
+    /// (tokens, n_embd): the normalized input of attention and feed-forward network, then their output.
     pub h: Buf,
     /// (tokens, n_heads * head_dim)
     pub q: Buf,
@@ -22,7 +22,7 @@ pub(super) struct Bufs {
     pub k: Buf,
     /// (tokens, n_kv_heads * head_dim)
     pub v: Buf,
-    /// (tokens, n_heads * head_dim): what attention returns.
+    /// (tokens, n_heads * head_dim): the result of attention.
     pub attn: Buf,
     /// (tokens, n_ff)
     pub gate: Buf,
@@ -30,7 +30,7 @@ pub(super) struct Bufs {
     pub up: Buf,
     /// (outputs, n_embd): the rows of the residual stream whose logits are wanted.
     pub last: Buf,
-    /// (outputs, n_embd): the same, normalized.
+    /// (outputs, n_embd): `last`, normalized.
     pub last_h: Buf,
     /// (outputs, n_vocab)
     pub logits: Buf,
@@ -38,7 +38,7 @@ pub(super) struct Bufs {
     pub next: Buf,
 }
 
-/// A plan in the making.
+/// A plan that is being built.
 pub(super) struct Planner<'a> {
     model: &'a Model,
     plan: Plan,
@@ -46,7 +46,7 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// Errors: heads that the type of the KV cache does not fit.
+    /// Errors: the type of the KV cache does not fit the heads.
     pub fn new(model: &'a Model, options: &PlanOptions) -> Result<Planner<'a>, Error> {
         let c = &model.config;
         let (slots, ty) = (options.n_ctx, options.kv);
@@ -89,7 +89,8 @@ impl<'a> Planner<'a> {
         self.push(RmsNorm { out, x, w, eps: self.model.config.rms_eps })
     }
 
-    /// The product of x with the matrix `name.weight`, (out.cols, x.cols), plus `name.bias`, (out.cols), where the file has one.
+    /// The product of x with the matrix `name.weight`, (out.cols, x.cols), plus `name.bias`, (out.cols), if the file
+    /// has it.
     pub fn mat_mul(&mut self, out: Buf, x: Buf, name: &str) -> Result<(), Error> {
         let (rows, cols) = (self.plan[out].cols, self.plan[x].cols);
         let w = self.matrix(&format!("{name}.weight"), rows, cols)?;
@@ -97,7 +98,7 @@ impl<'a> Planner<'a> {
         self.bias(out, &format!("{name}.bias"))
     }
 
-    /// Adds the tensor `name`, (x.cols), where the file has it.
+    /// Adds the tensor `name`, (x.cols), if the file has it.
     pub fn bias(&mut self, x: Buf, name: &str) -> Result<(), Error> {
         if !self.has(name) {
             return Ok(());
@@ -116,20 +117,21 @@ impl<'a> Planner<'a> {
         self.matrix(TOKEN_EMBD, self.model.config.n_vocab, self.model.config.n_embd)
     }
 
-    /// The product of x with the output matrix, (n_vocab, n_embd): the embedding table where the file has no other.
+    /// The product of x with the output matrix, (n_vocab, n_embd): the embedding table if the file has no
+    /// `output.weight`.
     pub fn head(&mut self, logits: Buf, x: Buf, embedding: Weight) -> Result<(), Error> {
         let own = self.has(OUTPUT);
         let w = if own { self.matrix(OUTPUT, self.plan[logits].cols, self.plan[x].cols)? } else { embedding };
         self.push(MatMul { out: logits, x, w, first_row: 0 })
     }
 
-    /// The rotation table for all positions, with the file's divisors if it has them.
+    /// The rotation table for all positions, with the divisors of the file if it has them.
     pub fn rope_table(&mut self, positions: u32) -> Weight {
         let (name, cols) = (ROPE_TABLE.to_string(), self.model.config.rope_dim.into());
         self.plan.weight(WeightDecl { name, ty: GgmlType::F32, rows: positions.into(), cols })
     }
 
-    /// Lets the file have divisors of the rotation frequencies, (rope_dim / 2).
+    /// Accepts divisors of the rotation frequencies in the file, (rope_dim / 2).
     pub fn rope_freqs(&mut self) -> Result<(), Error> {
         let half = self.model.config.rope_dim as u64 / 2;
         let Some((ty, shape)) = self.model.catalog.get(ROPE_FREQS) else {
@@ -143,7 +145,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// The plan, if every tensor of the file has its place in it.
+    /// The finished plan. Errors: a tensor of the file has no place in it.
     pub fn finish(self) -> Result<Plan, Error> {
         match self.model.catalog.keys().find(|name| !self.used.contains(*name)) {
             Some(name) => {

@@ -1,4 +1,4 @@
-//! Files that hold Q, K and V of a layer in one tensor, `attn_qkv`: the rows of Q, then those of K, then those of V.
+//! Files with Q, K and V of a layer in one tensor, `attn_qkv`: the rows of Q, then those of K, then those of V.
 
 use super::{Catalog, Config, Error};
 use crate::gguf::Gguf;
@@ -9,14 +9,14 @@ use std::ops::Range;
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Slice {
     pub tensor: String,
-    /// Of the tensor's data.
+    /// Their bytes in the data of the tensor.
     pub bytes: Range<usize>,
 }
 
-/// Replaces `attn_qkv.weight` and `attn_qkv.bias` of each layer by `attn_q`, `attn_k` and `attn_v` in the catalog. Returns where
-/// those lie. A bias alone stays in the catalog, where it has no place.
+/// Replaces `attn_qkv.weight` and `attn_qkv.bias` of each layer by `attn_q`, `attn_k` and `attn_v` in the catalog, and
+/// returns their rows. A bias without a weight stays in the catalog: the plan refuses it.
 ///
-/// Errors: another shape than (q + 2 kv rows, n_embd); a file that has both.
+/// Errors: the shape is not (q + 2 kv rows, n_embd); the file has `attn_q`, `attn_k` or `attn_v` too.
 pub(super) fn split(gguf: &Gguf, config: &Config, catalog: &mut Catalog) -> Result<BTreeMap<String, Slice>, Error> {
     let [q, kv] = [config.n_heads, config.n_kv_heads].map(|heads| (heads * config.head_dim) as u64);
     let parts = [("attn_q", 0..q), ("attn_k", q..q + kv), ("attn_v", q + kv..q + 2 * kv)];
@@ -36,7 +36,7 @@ pub(super) fn split(gguf: &Gguf, config: &Config, catalog: &mut Catalog) -> Resu
                 return Err(gguf.tensor_error(&name, what).into());
             }
             let row_elements: u64 = row.iter().product();
-            // Where a row begins in the data, if a block begins there.
+            // The start of a row in the data, if a block begins there.
             let offset = |row: u64| {
                 let elements = row * row_elements;
                 let blocks = elements / ty.block_size();
@@ -45,7 +45,7 @@ pub(super) fn split(gguf: &Gguf, config: &Config, catalog: &mut Catalog) -> Resu
             for (part, rows) in &parts {
                 let part = format!("blk.{layer}.{part}.{ending}");
                 let (Some(start), Some(end)) = (offset(rows.start), offset(rows.end)) else {
-                    let what = format!("type {}: a block holds elements of two of Q, K and V", ty.name());
+                    let what = format!("type {}: a block has elements of two of Q, K and V", ty.name());
                     return Err(gguf.tensor_error(&name, what).into());
                 };
                 if catalog.insert(part.clone(), (ty, shape_of(rows.end - rows.start))).is_some() {

@@ -1,4 +1,4 @@
-//! Qwen2 and Qwen2.5: Llama with biases of Q, K and V, and heads whose halves rotate together.
+//! Qwen2 and Qwen2.5: Llama with biases of Q, K and V, and RoPE on pairs from the two halves of a head (NEOX).
 
 use super::config::Reader;
 use super::planner::{Bufs, Planner};

@@ -1,4 +1,4 @@
-//! Qwen3: Llama with heads of Q and K that are normalized, then rotated with their halves together.
+//! Qwen3: Llama with RMSNorm on each head of Q and K, then RoPE on pairs from the two halves of a head (NEOX).
 
 use super::planner::{Bufs, Planner};
 use super::{Architecture, Config, Error, Model, PlanOptions};
@@ -24,7 +24,7 @@ fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
         p.mat_mul(k, h, &name("attn_k"))?;
         p.mat_mul(v, h, &name("attn_v"))?;
         for (x, part) in [(q, "attn_q_norm.weight"), (k, "attn_k_norm.weight")] {
-            let w = p.vector(&name(part), c.head_dim)?; // each head by itself
+            let w = p.vector(&name(part), c.head_dim)?; // each head is normalized separately
             p.push(RmsNorm { out: x, x, w, eps: c.rms_eps })?;
         }
         p.push(rope(q))?;

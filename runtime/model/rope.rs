@@ -1,3 +1,5 @@
+//! RoPE: its scaling, and the rotation table.
+
 use super::config::Reader;
 use super::{Config, Error};
 use crate::gguf::excerpt;
@@ -5,28 +7,28 @@ use bytes::Bytes;
 use rayon::prelude::*;
 use std::f64::consts::TAU;
 
-/// How rotations are changed so that a model reaches beyond the context that it was trained for.
+/// RoPE scaling: changes the rotations to extend the context beyond the trained one.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct RopeScaling {
-    /// Frequencies are divided by it; 1: not scaled.
+    /// Divisor of the frequencies; 1: no scaling.
     pub factor: f32,
-    /// Cosines and sines are multiplied by it, attention scores so by its square.
+    /// Factor of cosines and sines, and so, squared, of attention scores.
     pub magnitude: f32,
-    /// Which pairs keep some of their own frequency; None: none does (linear scaling; Chen et al., 2023).
+    /// Selects pairs that keep a share of their own frequency; None: linear scaling of all pairs (Chen et al., 2023).
     pub yarn: Option<Yarn>,
 }
 
-/// YaRN (Peng et al., 2023): pairs that turn often within the original context keep their frequency, pairs that turn seldom are
-/// scaled, and those between are mixed.
+/// YaRN (Peng et al., 2023): pairs with many turns in the original context keep their frequency, pairs with few turns
+/// are scaled, and pairs between are mixed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Yarn {
-    /// How much of their own frequency the fastest pairs keep; 1 in the paper.
+    /// Share of their own frequency that fast pairs keep; 1 in the paper.
     pub extrapolation: f32,
-    /// Turns within the original context from which on a pair is fast.
+    /// Minimum number of turns of a fast pair in the original context.
     pub beta_fast: f32,
-    /// Turns within the original context up to which a pair is slow.
+    /// Maximum number of turns of a slow pair in the original context.
     pub beta_slow: f32,
-    /// Positions that the model was trained for before it was scaled.
+    /// Number of positions that the model was trained for, before scaling.
     pub original_context: u32,
 }
 
@@ -34,13 +36,13 @@ impl RopeScaling {
     /// Rotations as they were trained.
     pub const NONE: RopeScaling = RopeScaling { factor: 1.0, magnitude: 1.0, yarn: None };
 
-    /// Reads the keys as llama.cpp does: scaling is linear unless the file says otherwise, and a factor of 0 stands for 1.
-    /// Llama 3.1's scaling is not here but in the file's `rope_freqs.weight`.
+    /// Reads the keys as llama.cpp does: scaling is linear by default, and a factor of 0 means 1. Llama 3.1's scaling
+    /// is not among the keys: it is in the tensor `rope_freqs.weight`.
     pub(super) fn read(read: &Reader, n_ctx_train: u32) -> Result<RopeScaling, Error> {
         const TYPE: &str = "rope.scaling.type";
         let kind = read.or(TYPE, "linear")?;
         if !["none", "linear", "yarn"].contains(&kind) {
-            let what = format!("{}, only none, linear and yarn can be run", excerpt(kind));
+            let what = format!("{}, expected none, linear or yarn", excerpt(kind));
             return Err(read.error(TYPE, what));
         }
         let keys = ["rope.scaling.factor", "rope.scale_linear"];
@@ -55,7 +57,7 @@ impl RopeScaling {
         let mut magnitude = read.positive(ATTENTION, Some(1.0))?;
         magnitude *= read.positive("rope.scaling.yarn_attn_factor", Some(1.0))?;
         if yarn.is_some() {
-            // The paper's temperature of attention.
+            // The attention temperature of the paper.
             magnitude *= 1.0 + 0.1 * factor.max(1.0).ln();
         }
         if !magnitude.is_finite() {
@@ -67,12 +69,12 @@ impl RopeScaling {
 }
 
 impl Yarn {
-    /// `by_default`: whether there is YaRN where the file does not say how much.
+    /// `by_default`: whether YaRN is used if the file has no `yarn_ext_factor`.
     fn read(read: &Reader, by_default: bool, n_ctx_train: u32) -> Result<Option<Yarn>, Error> {
         let default = if by_default { 1.0 } else { 0.0 };
         const EXTRAPOLATION: &str = "rope.scaling.yarn_ext_factor";
         let extrapolation = match read.or(EXTRAPOLATION, default)? {
-            below_zero if below_zero < 0.0 => default, // llama.cpp's way to say nothing
+            below_zero if below_zero < 0.0 => default, // llama.cpp: below zero means the default
             v if v <= 1.0 => v,
             v => return Err(read.error(EXTRAPOLATION, format!("{v}, expected at most 1"))),
         };
@@ -88,15 +90,16 @@ impl Yarn {
         }))
     }
 
-    /// How much of its own frequency each pair keeps: `extrapolation` for the fast ones, down to 0 for the slow ones.
+    /// The share of its own frequency that each pair keeps: `extrapolation` for fast pairs, falling to 0 for slow
+    /// pairs.
     fn kept(&self, config: &Config) -> impl Fn(usize) -> f64 + use<> {
         let dim = config.rope_dim as f64;
-        // The pair that turns `beta` times within the original context.
+        // The index of the pair with `beta` turns in the original context.
         let pair = |beta: f32| {
             let wavelength = self.original_context as f64 / beta as f64;
             dim * (wavelength / TAU).ln() / (2.0 * (config.rope_base as f64).ln())
         };
-        // Rounded outwards and kept in range as the paper's code and llama.cpp do.
+        // Rounded outwards and clamped, as in the paper's code and llama.cpp.
         let fast = pair(self.beta_fast).floor().max(0.0);
         let slow = pair(self.beta_slow).ceil().min(dim - 1.0);
         let width = (slow - fast).max(0.001);
@@ -105,11 +108,12 @@ impl Yarn {
     }
 }
 
-/// Cosine and sine of every pair's angle at every position, times the magnitude: (positions, rope_dim) f32, pairs interleaved.
+/// Cosine and sine of every pair's angle at every position, times the magnitude: (positions, rope_dim) f32, pairs
+/// interleaved.
 ///
-/// The angle of pair `i` at position `p` is `p * f`, `f = base^(-2i / rope_dim) / divisors[i]` (Su et al., 2021; divisors: Llama
-/// 3.1's `rope_freqs`), scaled to `f * ((1 - kept) / factor + kept)` with YaRN's share `kept`, else 0. Computed in f64: at
-/// position 131071 an f32 angle is wrong by 0.01 rad.
+/// The angle of pair `i` at position `p` is `p * f`, `f = base^(-2i / rope_dim) / divisors[i]` (Su et al., 2021;
+/// divisors: Llama 3.1's `rope_freqs`), scaled to `f * ((1 - kept) / factor + kept)` with YaRN's share `kept`, else 0.
+/// Computed in f64: at position 131071 an f32 angle is wrong by 0.01 rad.
 pub fn table(config: &Config, divisors: Option<&[f32]>, positions: u32) -> Bytes {
     let pairs = config.rope_dim as usize / 2;
     let scaling = config.rope_scaling;
@@ -131,7 +135,7 @@ pub fn table(config: &Config, divisors: Option<&[f32]>, positions: u32) -> Bytes
     Bytes::from_owner(Table(table))
 }
 
-/// Floats that can be seen as bytes.
+/// A float vector that can be viewed as bytes.
 struct Table(Vec<f32>);
 
 impl AsRef<[u8]> for Table {

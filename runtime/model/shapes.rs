@@ -1,8 +1,8 @@
-//! The numbers of well-known models.
+//! The shapes of well-known models.
 
 use super::config::{MAX_HEAD_DIM, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH};
 
-/// The numbers of a model: what [`super::Synth`] needs.
+/// The shape of a model: the numbers that [`super::Synth`] needs.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Shape {
     /// `llama3-8b`
@@ -25,13 +25,13 @@ pub struct Shape {
     pub n_ctx: u32,
     /// Base of the rotation frequencies.
     pub rope_base: f32,
-    /// The factor of Llama 3.1's scaling of the rotations; 1 without.
+    /// The factor of Llama 3.1's RoPE scaling; 1: no scaling.
     pub rope_factor: f32,
     /// Whether the output matrix is the embedding table.
     pub tied: bool,
 }
 
-/// From their published configurations.
+/// Well-known shapes, from their published configurations.
 #[rustfmt::skip]
 pub const SHAPES: [Shape; 7] = [
     //    name                layers  embd   ff     heads kv head  vocab   ctx     base factor tied
@@ -55,7 +55,7 @@ impl Shape {
         SHAPES.into_iter().find(|s| s.name == name)
     }
 
-    /// Checks what [`super::Config`] would ask of a file. Errors: one line with the number and the limit.
+    /// Applies the checks of [`super::Config`]. Errors: one line with the number and its limit.
     pub fn check(&self) -> Result<(), String> {
         let numbers = [
             ("layers", self.n_layers, MAX_LAYERS),

@@ -1,4 +1,4 @@
-//! Models of a shape with seeded random weights, in memory or for a file, in pieces of constant size.
+//! Models with a given shape and seeded random weights, in memory or for a file, generated in pieces of constant size.
 
 use super::llama::LLAMA;
 use super::planner::{ROPE_FREQS, TOKEN_EMBD};
@@ -9,10 +9,11 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
-/// A model whose matrices are of type `ty` where whole blocks fit into their rows, else of [`BLOCK_32`] or F16; norms are F32.
+/// A model with random weights. Matrices have the type `ty` if their rows are whole blocks, else [`BLOCK_32`] or F16;
+/// norms are F32.
 ///
-/// Rows of n weights have the variance 1 / n, norms are within 0.1 of 1: activations and logits stay near 1 however many layers
-/// there are. The same seed gives the same weights on every machine.
+/// Rows of n weights have variance 1 / n, and norms are within 0.1 of 1, so that activations and logits stay near 1 for
+/// any number of layers. The same seed gives the same weights on every machine.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Synth {
     /// The sizes.
@@ -32,19 +33,19 @@ pub struct SynthTensor {
     pub ty: GgmlType,
     /// Contiguous dimension first.
     pub shape: Vec<u64>,
-    /// Position in the file: the tensor's part of the seed.
+    /// Index in the file: the tensor's part of the seed.
     index: u64,
 }
 
-/// What rows get whose length is a multiple of 32 but not of the block, as llama.cpp's quantizer falls back.
+/// The type of rows whose length is a multiple of 32, but not of the block size, as in llama.cpp's quantizer.
 const BLOCK_32: GgmlType = GgmlType::Q8_0;
-/// Elements generated at once: whole blocks of every type, 1 MiB in F32.
+/// Elements per piece: whole blocks of every type, 1 MiB in F32.
 const PIECE: u64 = 1 << 18;
-/// Largest difference of a norm's weights from 1.
+/// Maximum difference of a norm's weights from 1.
 const NORM_SPREAD: f32 = 0.1;
 const RMS_EPS: f32 = 1e-5;
 
-/// `ty` if rows of `cols` elements are whole blocks of it, else a type of which they are.
+/// `ty` if rows of `cols` elements are whole blocks of it, else [`BLOCK_32`] or F16.
 pub fn matrix_type(ty: GgmlType, cols: u64) -> GgmlType {
     let fits = |ty: &GgmlType| cols.is_multiple_of(ty.block_size());
     [ty, BLOCK_32].into_iter().find(fits).unwrap_or(GgmlType::F16)
@@ -97,7 +98,7 @@ impl Synth {
         tensors
     }
 
-    /// Piece `i` of a tensor's data; the pieces in order are the data.
+    /// Piece `i` of a tensor's data. The data is all pieces in order.
     pub fn piece(&self, tensor: &SynthTensor, i: u64) -> Vec<u8> {
         let n = PIECE.min(tensor.n_elements() - i * PIECE);
         let mut random = Random::stream(self.seed, tensor.index << 32 | i);
@@ -114,9 +115,9 @@ impl Synth {
         pieces.concat()
     }
 
-    /// Divisors of the rotation frequencies (head_dim / 2) as Llama 3.1 defines them (`apply_scaling` of Meta's llama-models): 1 for
-    /// wavelengths that the original context holds four times, the factor for those that it does not hold once, between them the
-    /// inverse goes from one to the other.
+    /// Llama 3.1's divisors of the rotation frequencies (head_dim / 2), after `apply_scaling` of Meta's llama-models: 1
+    /// for wavelengths of at most a quarter of the original context, the factor for wavelengths longer than the
+    /// context; between them the inverse is interpolated.
     fn rope_divisors(&self) -> Vec<f32> {
         const ORIGINAL_CONTEXT: f64 = 8192.0;
         const MANY_TURNS: f64 = 4.0;
@@ -134,7 +135,7 @@ impl Synth {
         format!("{}:{}", self.shape.name, self.ty.name())
     }
 
-    /// The beginning of the file, without the vocabulary: hyperparameters and tensors.
+    /// The header of the file without the vocabulary: hyperparameters and tensors.
     pub fn header(&self) -> Header {
         let s = &self.shape;
         let mut header = Header::default();

@@ -12,13 +12,13 @@ use super::{Error, Vocab, quoted};
 /// SentencePiece's space, U+2581.
 pub(super) const SPACE: &str = "▁";
 
-/// The most bytes that the splits of all SentencePiece pieces may have, merges or not: a piece of n characters has n - 1, each of
-/// all its bytes. Llama 2's have 1.0 MiB.
+/// Maximum number of bytes of the splits of all SentencePiece pieces, merges or not. A piece of n characters has n - 1
+/// splits, each with all bytes of the piece. Those of Llama 2 have 1.0 MiB.
 const MAX_SPLIT_BYTES: usize = 64 << 20;
 
-/// Byte-level BPE: the merges are in the file. `ignore_merges`: a word that is a token is taken whole.
+/// Byte-level BPE, with the merges of the file. `ignore_merges`: a word that is a token is not split.
 ///
-/// Errors: no merges; a merge that is not two tokens with a space between, or whose result is not a token.
+/// Errors: there are no merges; a merge is not two tokens with a space between, or its result is not a token.
 pub(super) fn byte_level(vocab: &Vocab, ignore_merges: bool) -> Result<BPE, Error> {
     if vocab.merges.is_empty() {
         return Err(Error::key(vocab::MERGES, "no merges, byte-level BPE needs them"));
@@ -35,7 +35,7 @@ pub(super) fn byte_level(vocab: &Vocab, ignore_merges: bool) -> Result<BPE, Erro
                 return Err(refuse(&format!("needs {}, which is not a token", quoted(token))));
             }
         }
-        // Of a repeated merge the first counts.
+        // If a merge is repeated, the first one counts.
         if seen.insert((left, right)) {
             merges.push((left.to_string(), right.to_string()));
         }
@@ -44,11 +44,11 @@ pub(super) fn byte_level(vocab: &Vocab, ignore_merges: bool) -> Result<BPE, Erro
     model.map_err(|e| Error::key(vocab::MERGES, e.to_string()))
 }
 
-/// SentencePiece BPE: the file has scores instead of merges. Two neighbours merge if together they are a piece, the
-/// piece of the best score first; so every split of a piece into two pieces is a merge, ranked by the piece's score.
-/// Characters that are not pieces fall back to byte tokens, or to `unk` where those are missing.
+/// SentencePiece BPE: the file has scores instead of merges. Two neighbours merge if together they are a piece; the
+/// piece with the best score merges first. So every split of a piece into two pieces is a merge, ranked by the score of
+/// the piece. Characters that are not pieces become byte tokens, or `unk` if those are missing.
 ///
-/// Errors: no scores; pieces so long that their splits would fill memory.
+/// Errors: there are no scores; the pieces are so long that their splits would fill memory.
 pub(super) fn sentence_piece(vocab: &Vocab) -> Result<BPE, Error> {
     if vocab.scores.is_empty() {
         return Err(Error::key(vocab::SCORES, "no scores, SentencePiece needs them"));
@@ -63,7 +63,7 @@ pub(super) fn sentence_piece(vocab: &Vocab) -> Result<BPE, Error> {
     let mut splits = Vec::new(); // (piece, left, right), ids
     for (id, (token, ty)) in (0..).zip(vocab.tokens.iter().zip(&vocab.types)) {
         match (ty, byte_of(token)) {
-            // The library looks bytes up in capitals.
+            // The library looks bytes up in upper case.
             (TokenType::Byte, Some(byte)) => drop(ids.insert(format!("<0x{byte:02X}>"), id)),
             (TokenType::Normal, _) => {
                 let middles = token.char_indices().map(|(i, _)| i).skip(1);
@@ -83,7 +83,7 @@ pub(super) fn sentence_piece(vocab: &Vocab) -> Result<BPE, Error> {
     builder.build().map_err(|e| Error::key(vocab::TOKENS, e.to_string()))
 }
 
-/// Token text to id. Of tokens with the same text the first is produced; all can be decoded.
+/// Token text to id. Among tokens with the same text only the first is produced; all can be decoded.
 fn ids(vocab: &Vocab) -> Ids {
     let mut ids = Ids::with_capacity(vocab.tokens.len());
     for (id, token) in (0..).zip(&vocab.tokens).filter(|(_, token)| !token.is_empty()) {
@@ -99,8 +99,8 @@ pub(super) fn encode_word(model: &BPE, word: &str, out: &mut Vec<u32>) -> Result
     Ok(())
 }
 
-/// The alphabet of byte-level BPE (`bytes_to_unicode` of GPT-2's encoder.py): printable Latin-1 stands for itself, the
-/// other bytes for U+0100 and up, in order. The index is the byte.
+/// The alphabet of byte-level BPE (`bytes_to_unicode` of GPT-2's encoder.py): printable Latin-1 bytes are themselves,
+/// the other bytes are U+0100 and up, in order. The index is the byte.
 pub(super) static BYTE_ALPHABET: LazyLock<[char; 256]> = LazyLock::new(|| {
     let mut others = '\u{100}'..;
     std::array::from_fn(|byte| match byte as u8 {

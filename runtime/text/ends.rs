@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Vocab;
 
-/// Tokens that end a reply by their text, for files that do not name them all. The list is llama.cpp's
+/// Texts of tokens that end a reply, for files that do not name all of them. The list is llama.cpp's
 /// (`llama-vocab.cpp`, its end-of-generation set), fill-in-the-middle's document boundaries included.
 #[rustfmt::skip]
 const END_TEXTS: [&str; 28] = [
@@ -17,13 +17,13 @@ const END_TEXTS: [&str; 28] = [
     "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>",
 ];
 
-/// The file's end of text, of turn and of message, and the tokens of [`END_TEXTS`].
+/// The ids that the file names as end of text, turn or message, and those of [`END_TEXTS`].
 pub(super) fn ends(vocab: &Vocab) -> BTreeSet<u32> {
     let by_text = (0..).zip(&vocab.tokens).filter(|(_, text)| is_end_text(text)).map(|(id, _)| id);
     [vocab.eos, vocab.eot, vocab.eom].into_iter().flatten().chain(by_text).collect()
 }
 
-/// Whether a token of this text ends a reply in whatever vocabulary it is.
+/// Whether a token with this text ends a reply in every vocabulary.
 pub(super) fn is_end_text(text: &str) -> bool {
     END_TEXTS.contains(&text)
 }

@@ -1,10 +1,10 @@
-//! Llama Guard 2: a Llama 3 that says whether the last message of a conversation is safe. It was trained with one prompt, and
-//! answers `safe`, or `unsafe` and a line of category codes.
+//! Llama Guard 2: a Llama 3 that says whether the last message of a conversation is safe. It was trained with one
+//! prompt, and answers `safe`, or `unsafe` and a line of category codes.
 
 use super::{EncodeOptions, Error, Tokenizer};
 use std::fmt;
 
-/// What a message can be unsafe as: code, and name in the prompt.
+/// The categories of unsafe content: code, and name in the prompt.
 pub const CATEGORIES: [(&str, &str); 11] = [
     ("S1", "Violent Crimes"),
     ("S2", "Non-Violent Crimes"),
@@ -19,12 +19,12 @@ pub const CATEGORIES: [(&str, &str); 11] = [
     ("S11", "Sexual Content"),
 ];
 
-/// Who speaks.
+/// A speaker of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
-    /// Who asks.
+    /// The one who asks.
     User,
-    /// Who answers.
+    /// The one who answers.
     Agent,
 }
 
@@ -34,8 +34,9 @@ impl fmt::Display for Speaker {
     }
 }
 
-/// The prompt for the last of `turns`, as the chat template of Meta-Llama-Guard-2-8B and Meta's example code write it, without the
-/// beginning-of-text token. The user speaks first, then both in turn; white space around a message is left out.
+/// The prompt for the last of `turns`, as in the chat template of Meta-Llama-Guard-2-8B and Meta's example code,
+/// without the beginning-of-text token. The user speaks first, then both in turn; white space around a message is
+/// removed.
 pub fn prompt(turns: &[String]) -> String {
     let speaker_of = |i: usize| if i.is_multiple_of(2) { Speaker::User } else { Speaker::Agent };
     let last = speaker_of(turns.len().saturating_sub(1));
@@ -53,17 +54,17 @@ pub fn prompt(turns: &[String]) -> String {
     )
 }
 
-/// What the model says.
+/// The answer of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// What the first line says.
+    /// Whether the first line is `safe`.
     pub is_safe: bool,
-    /// Codes, none of a safe message.
+    /// Category codes; empty for a safe message.
     pub categories: Vec<String>,
 }
 
 impl Verdict {
-    /// Reads an answer; None if its first line is neither `safe` nor `unsafe`.
+    /// Parses an answer; None if its first line is neither `safe` nor `unsafe`.
     pub fn read(answer: &str) -> Option<Verdict> {
         let mut lines = answer.trim().lines();
         let is_safe = match lines.next()?.trim() {
@@ -76,9 +77,9 @@ impl Verdict {
     }
 }
 
-/// The token that the answer `unsafe` begins with; in Llama 3's vocabulary it is the whole word.
+/// The first token of the answer `unsafe`. In Llama 3's vocabulary it is the whole word.
 ///
-/// Errors: `safe` begins with the same, so that the first token says nothing.
+/// Errors: the answer `safe` begins with the same token.
 pub fn unsafe_token(tokenizer: &Tokenizer) -> Result<u32, Error> {
     let first = |text: &str| tokenizer.encode(text, EncodeOptions::default()).map(|ids| ids.first().copied());
     match first("unsafe")? {

@@ -1,5 +1,5 @@
-//! Text in, tokens out, and back: the vocabulary of a GGUF file, its tokenizer, its chat template, and streams of
-//! generated text.
+//! Text to tokens and back: the vocabulary of a GGUF file, its tokenizer, its chat template, and streams of generated
+//! text.
 
 mod bpe;
 mod ends;
@@ -21,13 +21,14 @@ pub use vocab::{TokenType, Vocab};
 
 use crate::gguf::{self, Gguf};
 
-/// What can be wrong with a vocabulary, a text or a chat template. One line each; [`Error::in_file`] adds the file's name.
+/// An error of a vocabulary, a text or a chat template. Its message is one line; [`Error::in_file`] adds the name of
+/// the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A metadata key that describes the vocabulary.
+    /// A wrong metadata key of the vocabulary.
     #[error("key {key}: {problem}")]
     Key {
-        /// Its name.
+        /// The name of the key.
         key: &'static str,
         /// What is wrong with it.
         problem: String,
@@ -38,7 +39,7 @@ pub enum Error {
     /// A chat template that does not parse or does not render.
     #[error("chat template: {0}")]
     Template(String),
-    /// A stop string that would stop everything.
+    /// An empty stop string, which would stop every text at once.
     #[error("stop string {0} is empty")]
     EmptyStop(usize),
 }
@@ -58,7 +59,7 @@ impl Error {
     }
 }
 
-/// Text from a file, fit for one line of a message: quoted, escaped, at most 40 characters.
+/// Text from a file for a message of one line: quoted, escaped, cut after 40 characters.
 fn quoted(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{:?}...", &text[..end]),

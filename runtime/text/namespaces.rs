@@ -1,8 +1,9 @@
-//! Namespaces of chat templates that stay where they are.
+//! Refuses chat templates that store a namespace in another value.
 //!
-//! Only a namespace can be changed, so only with namespaces can a template make a value that contains itself; the engine would
-//! compare or hash such a value until the stack overflows, which ends the program. Templates set and read the attributes of a
-//! namespace, nothing else: so whatever could put one inside of another value is refused before anything runs.
+//! Namespaces are the only values that a template can change, so only with them can it make a value that contains
+//! itself. The engine compares or hashes such a value until the stack overflows, which ends the program. Real templates
+//! only set and read attributes of a namespace. So all other uses, which could put it inside another value, are refused
+//! before the template runs.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +13,14 @@ use minijinja::machinery::{Instruction, Instructions, get_compiled_template};
 use super::Error;
 use crate::gguf::excerpt;
 
-/// The function that makes them.
+/// The template function that creates a namespace.
 const MAKE: &str = "namespace";
 
 /// Refuses a template in which a namespace is more than a variable with attributes.
 ///
-/// Errors: `namespace` is called for anything but `{% set NAME = namespace(...) %}`; a variable that was set so anywhere in the
-/// template is used other than as `NAME.attribute`, `NAME['attribute']` or `NAME is defined`. Imports and blocks, which could reach
-/// it by other ways, are left out of the engine.
+/// Errors: `namespace` is used outside of `{% set NAME = namespace(...) %}`; a variable that is set in this way
+/// anywhere in the template is used other than as `NAME.attribute`, `NAME['attribute']` or `NAME is defined`. The
+/// engine has no imports and blocks, which could reach the variable in other ways.
 pub(super) fn check(engine: &Environment, name: &str) -> Result<(), Error> {
     let template = engine.get_template(name).map_err(|e| Error::Template(e.to_string()))?;
     let code = &get_compiled_template(&template).instructions;
@@ -45,7 +46,7 @@ pub(super) fn check(engine: &Environment, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether what is done with the variable that instruction `at` looks up leaves only an attribute of it, or a bool.
+/// Whether the use of the variable that instruction `at` looks up leaves only one of its attributes, or a bool.
 fn is_by_attribute(code: &Instructions, at: u32) -> bool {
     let attribute = matches!(code.get(at + 1), Some(Instruction::GetAttr(_) | Instruction::SetAttr(_)));
     let item = [code.get(at + 1), code.get(at + 2)];

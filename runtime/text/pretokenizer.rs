@@ -1,4 +1,4 @@
-//! Pre-tokenizers: how byte-level BPE cuts text into words before it merges within each.
+//! Pre-tokenizers: they cut text into words; byte-level BPE then merges within each word.
 
 use fancy_regex::Regex;
 
@@ -6,13 +6,13 @@ use super::{Error, quoted, vocab};
 
 /// One family of pre-tokenizers: a row of [`TABLE`].
 pub(super) struct Row {
-    /// The values of `tokenizer.ggml.pre` that mean this row.
+    /// The values of `tokenizer.ggml.pre` that select this row.
     names: &'static [&'static str],
     /// Applied in order. Each cuts every piece left by the one before into its matches and the gaps between them.
     patterns: &'static [&'static str],
-    /// A word that is a token by itself is taken whole, even where the merges would lead elsewhere.
+    /// Whether a word that is a token is not split, even if the merges give other tokens.
     pub(super) ignore_merges: bool,
-    /// Whether prompts start with BOS when the file does not say.
+    /// Whether prompts start with the beginning-of-text token if the file does not say.
     pub(super) add_bos: bool,
 }
 
@@ -43,8 +43,8 @@ const GPT4O: &str = concat!(
     r")?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
-/// What the names mean, after llama.cpp's table (`llama-vocab.cpp`). For `tekken` and `gpt-4o` the patterns are those
-/// of the models' own tokenizers, which llama.cpp approximates.
+/// The known pre-tokenizers, after llama.cpp's table (`llama-vocab.cpp`). For `tekken` and `gpt-4o` the patterns are
+/// those of the models' own tokenizers, which llama.cpp approximates.
 const TABLE: &[Row] = &[
     Row {
         names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
@@ -110,7 +110,7 @@ const TABLE: &[Row] = &[
     },
 ];
 
-/// The row of this name. Errors: an unknown name, listing the known ones.
+/// The row of this name. Errors: the name is unknown; the message lists the known ones.
 pub(super) fn row(name: &str) -> Result<&'static Row, Error> {
     TABLE.iter().find(|row| row.names.contains(&name)).ok_or_else(|| {
         let known: Vec<&str> = TABLE.iter().flat_map(|row| row.names).copied().collect();
@@ -133,7 +133,7 @@ impl Splitter {
         Ok(Splitter { patterns: row.patterns.iter().map(compile).collect::<Result<_, _>>()? })
     }
 
-    /// The words of a text, in order, none empty; joined they are the text.
+    /// The words of a text, in order. None is empty; together they are the text.
     ///
     /// Errors: a run of whitespace too long for the regex engine, about a million characters.
     pub(super) fn split<'t>(&self, text: &'t str) -> Result<Vec<&'t str>, Error> {

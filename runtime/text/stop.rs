@@ -2,14 +2,14 @@
 
 use super::Error;
 
-/// Lets text through up to the first stop string. Text that may turn out to be the beginning of one is kept back.
+/// Passes text on up to the first stop string. Text that may be the beginning of a stop string is held back.
 ///
-/// The first is the one that is complete first; of several that end together, the longest. So the result does not depend
-/// on how the text is cut into pieces.
+/// The first stop string is the one that ends first; among several with the same end, the longest. So the result does
+/// not depend on how the text is cut into pieces.
 #[derive(Debug, Clone)]
 pub struct StopMatcher {
     stops: Vec<String>,
-    /// The end of the text so far: the longest beginning of a stop string.
+    /// The held-back end of the text: the longest beginning of a stop string.
     pending: String,
     /// Index in `stops`.
     stopped: Option<usize>,
@@ -25,7 +25,7 @@ impl StopMatcher {
         }
     }
 
-    /// Takes the next text, returns what can be shown. Once stopped, nothing.
+    /// Takes the next text and returns the text that can be shown: none after a stop string.
     pub fn push(&mut self, text: &str) -> String {
         if self.stopped.is_some() {
             return String::new();
@@ -44,7 +44,7 @@ impl StopMatcher {
         std::mem::replace(&mut self.pending, rest)
     }
 
-    /// Ends the text: what was kept back, since no stop string came of it.
+    /// Ends the text. Returns the text that was held back, since it did not become a stop string.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.pending)
     }

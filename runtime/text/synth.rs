@@ -4,26 +4,27 @@ use super::bpe::BYTE_ALPHABET;
 use super::{Error, TokenType, Vocab, vocab};
 use std::collections::VecDeque;
 
-/// Control tokens, the last of a vocabulary, in this order.
+/// Control tokens, in this order at the end of the vocabulary.
 const CONTROL: [&str; 5] =
     ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"];
 const BYTES: u32 = 256;
-/// A token for each byte, one merge (byte-level BPE needs one) and the control tokens.
+/// The smallest vocabulary: a token for each byte, one merge (byte-level BPE needs one) and the control tokens.
 const SMALLEST: u32 = BYTES + 1 + CONTROL.len() as u32;
 
-/// Roles in headers, an end after each message, as in Llama 3.
+/// Role headers and an end token after each message, as in Llama 3.
 const TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message.role }}<|end_header_id|>\n\n\
     {{ message.content | trim }}<|eot_id|>{% endfor %}\
     {% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}";
 
 impl Vocab {
-    /// A byte-level BPE vocabulary of `n` tokens with a chat template. Beside the 256 bytes and five control tokens it has strings
-    /// of lower-case letters, with and without a space in front, shortest first, each merged from the one without its last letter.
+    /// A byte-level BPE vocabulary of `n` tokens with a chat template. Besides 256 bytes and five control tokens it has
+    /// strings of lower-case letters, with and without a leading space, the shortest first. Each is merged from the
+    /// string without its last letter, and that letter.
     ///
     /// Errors: `n` is too small.
     pub fn synthetic(n: u32) -> Result<Vocab, Error> {
         if n < SMALLEST {
-            let problem = format!("{n} tokens, a vocabulary has at least {SMALLEST}: bytes, a merge, control tokens");
+            let problem = format!("{n} tokens, expected at least {SMALLEST}: bytes, a merge and control tokens");
             return Err(Error::key(vocab::TOKENS, problem));
         }
         let mut tokens: Vec<String> = BYTE_ALPHABET.iter().map(char::to_string).collect();

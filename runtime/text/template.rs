@@ -1,8 +1,9 @@
 //! Chat templates: the Jinja source in a GGUF file turns a conversation into the text that the model was trained on.
 //!
-//! A template comes with the model, from anywhere. It reaches nothing outside, and every rendering has a budget of work,
-//! depth, output and time. What no budget covers, and only files from trusted sources avoid: between two of the engine's checks
-//! a hostile template can fill memory until the time is up, with a long list turned into text.
+//! A template comes with the model file, so it is not trusted. It has no access to anything outside, and each rendering
+//! has limits of work, depth, output and time. One thing has no limit: between two checks of the engine, a hostile
+//! template can turn a long list into text and fill memory until the time is up. Only files from trusted sources avoid
+//! this.
 
 use std::io::{self, Write};
 use std::sync::{Arc, mpsc};
@@ -18,24 +19,25 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::{Error, Vocab, namespaces, vocab};
 
-/// Work one rendering may do besides the conversation's share, in minijinja's units: an instruction, or 64 bytes of text
-/// made. Llama 3.1's template takes some hundreds for a short conversation.
+/// Limit of a rendering's work without the conversation's share, in minijinja's units: an instruction, or 64 bytes of
+/// new text. Llama 3.1's template takes some hundreds for a short conversation.
 const FUEL: u64 = 100_000;
-/// Further work per message, and bytes of conversation per further unit: each passes through a few filters on its way.
+/// Further units of work per message, and bytes of the conversation per further unit: messages and text pass through a
+/// few filters.
 const FUEL_PER_MESSAGE: u64 = 500;
 const BYTES_PER_FUEL: u64 = 8;
-/// Longest output, in bytes, besides four times the conversation.
+/// Limit of the output in bytes, besides four times the conversation.
 const MAX_OUTPUT: usize = 1 << 20;
-/// Depth of calls, loops and blocks.
+/// Limit of the depth of calls, loops and blocks.
 const MAX_DEPTH: usize = 100;
-/// Longest rendering. The usual one takes less than a millisecond.
+/// Limit of the time of a rendering. Usually it takes less than a millisecond.
 const MAX_TIME: Duration = Duration::from_secs(5);
-/// Longest source, in bytes. Llama 3.1's has 4.5 KiB.
+/// Limit of the source in bytes. That of Llama 3.1 has 4.5 KiB.
 const MAX_SOURCE: usize = 64 << 10;
-/// Stack of the engine, in bytes. It parses and frees expressions recursively: 64 KiB of the worst take 34 MiB. The fuel
-/// of a rendering buys lists nested some 10000 deep.
+/// Stack of the engine in bytes. The engine parses and frees expressions recursively: the worst source of 64 KiB takes
+/// 34 MiB. The work limit allows lists nested about 10000 deep.
 const STACK: usize = 256 << 20;
-/// Longest `indent` of tojson, in spaces.
+/// Limit of the `indent` of tojson, in spaces.
 const MAX_INDENT: usize = 16;
 
 /// One turn of a conversation.
@@ -43,19 +45,19 @@ const MAX_INDENT: usize = 16;
 pub struct Message {
     /// `system`, `user` or `assistant`.
     pub role: String,
-    /// What was said.
+    /// The text of the message.
     pub content: String,
 }
 
 impl Message {
-    /// A message of this role.
+    /// Creates a message.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Message {
         Message { role: role.into(), content: content.into() }
     }
 }
 
-/// A parsed chat template. It behaves as in Hugging Face transformers: trimmed blocks, Python's string methods, `tojson`,
-/// `raise_exception` and `strftime_now`.
+/// A parsed chat template. It behaves as in Hugging Face transformers: trimmed blocks, Python's string methods,
+/// `tojson`, `raise_exception` and `strftime_now`.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     engine: Arc<Environment<'static>>,
@@ -64,7 +66,7 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// The template of a vocabulary. Errors: there is none, or it does not parse.
+    /// The template of a vocabulary. Errors: it is missing or does not parse.
     pub fn from_vocab(vocab: &Vocab) -> Result<ChatTemplate, Error> {
         let missing = || Error::key(vocab::CHAT_TEMPLATE, "is missing, the file does not say how to chat");
         let source = vocab.chat_template.as_deref().ok_or_else(missing)?;
@@ -74,7 +76,7 @@ impl ChatTemplate {
 
     /// Parses a template. `bos` and `eos` are the texts of the tokens that it calls `bos_token` and `eos_token`.
     ///
-    /// Errors: bad syntax; a source of more than 64 KiB, or one that takes more than 5 s to parse; a namespace that is used for
+    /// Errors: wrong syntax; the source has more than 64 KiB or takes more than 5 s to parse; a namespace is used for
     /// more than its attributes.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<ChatTemplate, Error> {
         if source.len() > MAX_SOURCE {
@@ -102,10 +104,10 @@ impl ChatTemplate {
 
     /// The text of a conversation, to be encoded with `parse_special` and without another beginning-of-text token.
     ///
-    /// `add_generation_prompt`: end with the beginning of the assistant's turn. `extra`: further variables, such as
-    /// `date_string`.
+    /// `add_generation_prompt`: whether to end with the beginning of the assistant's turn. `extra`: further variables,
+    /// such as `date_string`.
     ///
-    /// Errors: the template refuses the conversation, fails, or exceeds its budget.
+    /// Errors: the template refuses the conversation, fails, or exceeds a limit.
     pub fn render(
         &self,
         messages: &[Message],
@@ -139,7 +141,7 @@ impl ChatTemplate {
     }
 }
 
-/// Runs the engine on a thread of its own, for its stack and its time limit. A run that exceeds the time is left behind.
+/// Runs the engine on its own thread, which sets its stack and time limit. A run that exceeds the time is abandoned.
 fn within_limits<T: Send + 'static>(run: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     let (send, receive) = mpsc::sync_channel(1);
     let job = move || drop(send.send(run())); // the receiver is gone if it took too long
@@ -150,13 +152,13 @@ fn within_limits<T: Send + 'static>(run: impl FnOnce() -> Result<T, Error> + Sen
             Err(Error::Template(format!("takes more than {} s", MAX_TIME.as_secs())))
         }
         done => {
-            let _ = thread.join(); // it has nothing left to do, or has panicked
+            let _ = thread.join(); // it has ended, or has panicked
             done.unwrap_or_else(|_| Err(Error::Template("the template engine panicked".to_string())))
         }
     }
 }
 
-/// What went wrong and where, on one line of limited length.
+/// The error and its place, on one line of limited length.
 fn one_line(error: &minijinja::Error) -> Error {
     let problem = match error.kind() {
         ErrorKind::OutOfFuel => "does more work than a conversation needs".to_string(),
@@ -174,7 +176,7 @@ fn invalid(problem: impl Into<String>) -> minijinja::Error {
     minijinja::Error::new(ErrorKind::InvalidOperation, problem.into())
 }
 
-/// The methods of Python's strings, lists and dicts. Those that can make long text of short are paid for first.
+/// The methods of Python's strings, lists and dicts. Those that can make long text from short text are charged first.
 fn python_method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, minijinja::Error> {
     if let Some(text) = value.as_str() {
         let len = |v: &Value| v.as_str().map_or(32, str::len);
@@ -248,7 +250,7 @@ impl Formatter for OneLine {
 struct Bounded {
     bytes: Vec<u8>,
     limit: usize,
-    /// More was written than fits.
+    /// Whether more was written than the limit allows.
     full: bool,
 }
 

@@ -10,33 +10,33 @@ use super::vocab::{TokenType, byte_of};
 use super::{Error, Vocab, bpe, ends, pretokenizer, quoted, vocab};
 use crate::gguf::{self, Gguf};
 
-/// How to read a text. The default is plain text: nothing added, nothing special in it.
+/// Options of encoding. The default is plain text: no beginning-of-text token, no control tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EncodeOptions {
-    /// Put the beginning-of-text token first. [`Tokenizer::add_bos`] says whether the model expects it.
+    /// Whether to put the beginning-of-text token first. [`Tokenizer::add_bos`] says whether the model expects it.
     pub add_bos: bool,
-    /// Recognize control tokens in the text, as in a rendered chat template. Text that a user typed must not get this.
+    /// Whether to parse control tokens in the text, as in a rendered chat template. Never set it for text of a user.
     pub parse_special: bool,
 }
 
-/// How text between special tokens is encoded.
+/// The algorithm for text between special tokens.
 enum Algorithm {
-    /// Words, then merges within each over an alphabet of bytes.
+    /// Byte-level BPE: cuts text into words, and merges bytes within each.
     ByteLevel { splitter: pretokenizer::Splitter, model: BPE },
-    /// Merges over the whole text, in which "▁" stands for a space.
+    /// SentencePiece BPE: merges over the whole text, with "▁" for a space.
     SentencePiece { model: BPE, add_space_prefix: bool },
 }
 
-/// Tokens that are recognized in text as a whole.
+/// Tokens that are found in text as a whole.
 struct Specials {
     /// Longest text first.
     ids: Vec<u32>,
-    /// Finds the longest of them that a text starts with, by its index in `ids`.
+    /// Finds the longest token that a text starts with, by its index in `ids`.
     automaton: AhoCorasick,
 }
 
 impl Specials {
-    /// Errors: more text than the automaton can hold.
+    /// Errors: the texts are too long for the automaton.
     fn new(mut ids: Vec<u32>, pieces: &[String]) -> Result<Specials, Error> {
         let text = |id: &u32| pieces[*id as usize].as_str();
         ids.sort_by_key(|id| Reverse(text(id).len()));
@@ -46,8 +46,8 @@ impl Specials {
         Ok(Specials { ids, automaton })
     }
 
-    /// Where in a text they are, in order: (start, end, id). Where two overlap, the longer one counts; of equally long ones that
-    /// of the smaller id, then the earlier.
+    /// The tokens in a text, in order: (start, end, id). If two overlap, the longer one counts; if they are equally
+    /// long, the one with the smaller id, then the earlier one.
     fn find(&self, text: &str) -> Vec<(usize, usize, u32)> {
         let longest = |start: usize, end: usize| {
             let input = Input::new(text).range(start..end).anchored(Anchored::Yes);
@@ -81,17 +81,17 @@ enum Fragment<'t> {
 /// Encodes and decodes with the vocabulary of a model.
 pub struct Tokenizer {
     algorithm: Algorithm,
-    /// (n_vocab). Texts as in the file.
+    /// (n_vocab). The texts in the file.
     pieces: Vec<String>,
     /// The bytes of all tokens, one after the other.
     bytes: Vec<u8>,
     /// (n_vocab). Where each token's bytes end in `bytes`.
     byte_ends: Vec<usize>,
-    /// (n_vocab). Whether the token shows in output only if asked for.
+    /// (n_vocab). Whether the token is hidden in output unless requested.
     hidden: Vec<bool>,
-    /// Recognized in every text.
+    /// Special tokens that are found in every text.
     user_defined: Specials,
-    /// Recognized on request: the user-defined ones and those that steer the model.
+    /// Special tokens that are found on request: user-defined tokens and control tokens.
     specials: Specials,
     ends: BTreeSet<u32>,
     bos: Option<u32>,
@@ -106,8 +106,8 @@ impl Tokenizer {
 
     /// Builds the tokenizer.
     ///
-    /// Errors: what [`Vocab::check`] refuses; an unknown algorithm or pre-tokenizer; merges or scores that are missing
-    /// or do not fit the tokens.
+    /// Errors: those of [`Vocab::check`]; the algorithm or pre-tokenizer is unknown; merges or scores are missing or do
+    /// not fit the tokens.
     pub fn new(vocab: &Vocab) -> Result<Tokenizer, Error> {
         vocab.check()?;
         let (algorithm, add_bos) = match vocab.model.as_str() {
@@ -131,7 +131,7 @@ impl Tokenizer {
                 return Err(Error::key(vocab::MODEL, problem));
             }
         };
-        // Some files leave well-known end tokens normal; they are control tokens nevertheless.
+        // Well-known end tokens are control tokens, even if the file has them as normal tokens.
         let is_hidden = |(text, ty): (&String, &TokenType)| {
             matches!(ty, TokenType::Control | TokenType::Unknown) || ends::is_end_text(text)
         };
@@ -157,7 +157,7 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Fills in the bytes of all tokens.
+    /// Computes the bytes of all tokens.
     fn read_tokens(&mut self, vocab: &Vocab) {
         let byte_of_char: HashMap<char, u8> = bpe::BYTE_ALPHABET.into_iter().zip(0..=255).collect();
         for (id, (text, ty)) in vocab.tokens.iter().zip(&vocab.types).enumerate() {
@@ -179,16 +179,17 @@ impl Tokenizer {
 
     /// The ids of a text.
     ///
-    /// Byte-level BPE drops a byte that its vocabulary has no token for, as llama.cpp does; Llama 3's has all 256.
+    /// Byte-level BPE drops bytes without a token, as llama.cpp does. Llama 3's vocabulary has tokens for all 256
+    /// bytes.
     ///
-    /// Errors: `add_bos` without a beginning-of-text token; a run of a million spaces.
+    /// Errors: `add_bos` is set, but there is no beginning-of-text token; the text has a run of about a million spaces.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, Error> {
         let mut ids = Vec::new();
         if options.add_bos {
             let missing = || Error::Encode("the vocabulary has no beginning-of-text token".to_string());
             ids.push(self.bos.ok_or_else(missing)?);
         }
-        let mut after_token = true; // the start counts
+        let mut after_token = true; // also at the start
         for fragment in self.fragments(text, options.parse_special) {
             match fragment {
                 Fragment::Token(id) => ids.push(id),
@@ -230,8 +231,8 @@ impl Tokenizer {
         fragments
     }
 
-    /// The bytes of a token, part of a UTF-8 character maybe. Without `special`, control tokens have none; neither have
-    /// ids outside the vocabulary.
+    /// The bytes of a token, which may be part of a UTF-8 character. Empty for ids outside the vocabulary and, without
+    /// `special`, for control tokens.
     pub fn token_bytes(&self, id: u32, special: bool) -> &[u8] {
         let i = id as usize;
         match self.byte_ends.get(i) {
@@ -243,8 +244,8 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes of a text from its beginning: [`Tokenizer::token_bytes`] of each, without the space that
-    /// SentencePiece puts in front of a text. Bytes, because models can produce broken UTF-8.
+    /// The bytes of a whole text: [`Tokenizer::token_bytes`] of each token, without the space that SentencePiece puts
+    /// in front of a text. These are bytes because models can generate broken UTF-8.
     pub fn decode(&self, ids: &[u32], special: bool) -> Vec<u8> {
         let mut bytes: Vec<u8> = ids.iter().flat_map(|&id| self.token_bytes(id, special)).copied().collect();
         if let Algorithm::SentencePiece { add_space_prefix: true, .. } = self.algorithm {
@@ -258,12 +259,12 @@ impl Tokenizer {
         bytes
     }
 
-    /// The text of a token as the file has it, empty for ids outside the vocabulary.
+    /// The text of a token in the file; empty for ids outside the vocabulary.
     pub fn piece(&self, id: u32) -> &str {
         self.pieces.get(id as usize).map_or("", |piece| piece)
     }
 
-    /// How many tokens; ids are below.
+    /// Number of tokens. Ids are below it.
     pub fn n_vocab(&self) -> usize {
         self.pieces.len()
     }
@@ -273,7 +274,7 @@ impl Tokenizer {
         self.bos
     }
 
-    /// Whether the model expects prompts to start with [`Tokenizer::bos`]. A chat template writes it itself.
+    /// Whether the model expects prompts to start with [`Tokenizer::bos`]. Chat templates write that token themselves.
     pub fn add_bos(&self) -> bool {
         self.add_bos
     }

@@ -1,20 +1,21 @@
-//! Bytes that come in pieces, as text.
+//! Decodes a stream of UTF-8 bytes.
 
-/// Turns the bytes of generated tokens into text without splitting a character: a character that is not complete yet is
-/// kept back, bytes that cannot be UTF-8 become U+FFFD. All output together is `String::from_utf8_lossy` of all input.
+/// Turns the bytes of generated tokens into text without splitting a character. An incomplete character is held back;
+/// bytes that are not UTF-8 become U+FFFD. The whole output is `String::from_utf8_lossy` of the whole input.
 #[derive(Debug, Clone, Default)]
 pub struct Detokenizer {
-    /// The beginning of a character, at most 3 bytes.
+    /// The beginning of an incomplete character, at most 3 bytes.
     pending: Vec<u8>,
 }
 
 impl Detokenizer {
-    /// A text that has not begun.
+    /// Begins a text.
     pub fn new() -> Detokenizer {
         Detokenizer::default()
     }
 
-    /// Takes the next token's bytes ([`Tokenizer::token_bytes`](super::Tokenizer::token_bytes)), returns the text that is complete.
+    /// Takes the next token's bytes ([`Tokenizer::token_bytes`](super::Tokenizer::token_bytes)), returns the text that
+    /// is complete.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         self.pending.extend_from_slice(bytes);
         let mut text = String::with_capacity(self.pending.len());
@@ -34,7 +35,7 @@ impl Detokenizer {
         text
     }
 
-    /// Ends the text: U+FFFD if a character was left incomplete, else nothing.
+    /// Ends the text. Returns U+FFFD if the last character is incomplete, else an empty text.
     pub fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()
     }

@@ -1,9 +1,9 @@
-//! The vocabulary as the file has it.
+//! The vocabulary in a GGUF file.
 
 use super::{Error, quoted};
 use crate::gguf::{self, FromValue, Gguf, Header, Value};
 
-/// Longest token accepted, in bytes. The longest in real vocabularies are runs of some hundred spaces.
+/// Limit of a token in bytes. The longest tokens of real vocabularies are runs of some hundred spaces.
 const MAX_TOKEN_BYTES: usize = 1024;
 
 pub(super) const MODEL: &str = "tokenizer.ggml.model";
@@ -21,7 +21,7 @@ const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
 pub(super) const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 
-/// What a token is; `ty as i32` is its id in the file.
+/// The type of a token; `ty as i32` is its id in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum TokenType {
@@ -29,13 +29,13 @@ pub enum TokenType {
     Undefined = 0,
     /// A piece of text.
     Normal = 1,
-    /// Stands for text that no other token covers.
+    /// Replaces text that no other token covers.
     Unknown = 2,
-    /// Steers the model (`<|eot_id|>`); recognized in text only on request, hidden in output unless asked for.
+    /// Control token (`<|eot_id|>`): found in text only on request, hidden in output unless requested.
     Control = 3,
-    /// Recognized in text before anything else.
+    /// User-defined token: found in text before all other tokens.
     UserDefined = 4,
-    /// Stands for nothing.
+    /// Unused.
     Unused = 5,
     /// One byte, written `<0x0A>`.
     Byte = 6,
@@ -61,11 +61,11 @@ pub struct Vocab {
     pub pre: Option<String>,
     /// (n_vocab). Text of each token, in the alphabet of the algorithm.
     pub tokens: Vec<String>,
-    /// (n_vocab), or empty. SentencePiece's log-probabilities: the best piece is merged first.
+    /// (n_vocab), or empty. SentencePiece's log-probabilities: the piece with the best score is merged first.
     pub scores: Vec<f32>,
     /// (n_vocab).
     pub types: Vec<TokenType>,
-    /// Byte-level BPE's merges, best first: two tokens and a space between.
+    /// Byte-level BPE's merges, best first: two tokens with a space between.
     pub merges: Vec<String>,
     /// Beginning of text.
     pub bos: Option<u32>,
@@ -77,7 +77,7 @@ pub struct Vocab {
     pub eom: Option<u32>,
     /// Unknown text.
     pub unk: Option<u32>,
-    /// Whether prompts start with `bos`; if the file is silent, the algorithm decides.
+    /// Whether prompts start with `bos`; None: the algorithm decides.
     pub add_bos: Option<bool>,
     /// Whether SentencePiece puts a space in front of text.
     pub add_space_prefix: Option<bool>,
@@ -88,7 +88,7 @@ pub struct Vocab {
 impl Vocab {
     /// Reads the vocabulary of a file and checks it.
     ///
-    /// Errors: a key that is missing or of the wrong type, and whatever [`Vocab::check`] refuses.
+    /// Errors: a key is missing or of the wrong type; those of [`Vocab::check`].
     pub fn from_gguf(gguf: &Gguf) -> Result<Vocab, gguf::Error> {
         let tokens: Vec<&str> = gguf.required(TOKENS)?;
         let types = match list(gguf, TYPES)? {
@@ -102,7 +102,7 @@ impl Vocab {
                 types.into_iter().enumerate().map(ty).collect::<Result<_, _>>()?
             }
         };
-        // SentencePiece files may leave these unsaid.
+        // SentencePiece files may omit these.
         let model = gguf.required::<&str>(MODEL)?.to_string();
         let default = |id: u32| (model == "llama" && (id as usize) < tokens.len()).then_some(id);
         let (unk, bos, eos) = (default(0), default(1), default(2));
@@ -146,10 +146,10 @@ impl Vocab {
         flags.into_iter().for_each(|(key, flag)| flag.iter().for_each(|flag| to.key(key, *flag)));
     }
 
-    /// Checks what the fields say about each other.
+    /// Checks that the fields are consistent.
     ///
-    /// Errors: no tokens; scores or types of another length; scores that are NaN; an overlong token; a byte token that
-    /// is not `<0xNN>`; a special id outside the vocabulary; `add_bos` without `bos`.
+    /// Errors: there are no tokens; scores or types have another length; a score is NaN; a token is too long; a byte
+    /// token is not `<0xNN>`; a special id is outside the vocabulary; `add_bos` is set without `bos`.
     pub fn check(&self) -> Result<(), Error> {
         let n_vocab = self.tokens.len();
         if n_vocab == 0 || u32::try_from(n_vocab).is_err() {

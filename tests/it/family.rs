@@ -187,7 +187,7 @@ fn q_k_and_v_in_one_tensor_of_a_wrong_shape_are_refused() {
     let odd = Tiny { n_heads: 6, n_kv_heads: 1, head_dim: 8, rope_dim: 8, ..PLAIN };
     let file = odd.with_one_qkv(odd.file(), "weight");
     let blocks = file.tensor("blk.0.attn_qkv.bias", GgmlType::Q8_0, &[64], &[0; 2 * 34]);
-    let what = "type Q8_0: a block holds elements of two of Q, K and V";
+    let what = "type Q8_0: a block has elements of two of Q, K and V";
     assert_eq!(refusal(&blocks), format!("tensor blk.0.attn_qkv.bias: {what}"));
 }
 
@@ -240,14 +240,14 @@ fn qwen3() {
 #[test]
 fn what_is_not_the_familys_is_refused() {
     let partly = Tiny { rope_dim: 8, ..QWEN2 };
-    assert_eq!(refusal(&partly.file()), "key qwen2.rope.dimension_count: 8, only the head size (16) can be run");
+    assert_eq!(refusal(&partly.file()), "key qwen2.rope.dimension_count: 8, expected the head size 16");
     let partly = Tiny { rope_dim: 16, ..QWEN3 };
-    assert_eq!(refusal(&partly.file()), "key qwen3.rope.dimension_count: 16, only the head size (24) can be run");
+    assert_eq!(refusal(&partly.file()), "key qwen3.rope.dimension_count: 16, expected the head size 24");
     let wide = Tiny { head_dim: 32, rope_dim: 32, ..QWEN2 };
     let what = "4 heads of 32 elements, expected qwen2.embedding_length 64 in all";
     assert_eq!(refusal(&wide.file()), format!("key qwen2.attention.head_count: {what}"));
     let experts = QWEN3.file().u32("qwen3.expert_count", 8);
-    assert_eq!(refusal(&experts), "key qwen3.expert_count: 8, mixtures of experts cannot be run");
+    assert_eq!(refusal(&experts), "key qwen3.expert_count: 8, mixtures of experts are not supported");
     let lacking = without_tensor(QWEN3.file(), "blk.1.attn_k_norm.weight");
     assert_eq!(refusal(&lacking), "tensor blk.1.attn_k_norm.weight: is missing");
     let whole_row = without_tensor(QWEN3.file(), "blk.1.attn_q_norm.weight");

@@ -72,8 +72,9 @@ fn answers_are_read_or_refused() {
     }
 }
 
-/// A model whose next token depends on the last one alone: the tiny model's vocabulary; embeddings with a single one each; a layer
-/// that adds nothing; and an output matrix that gives the token `to` the logit `l` after `from`, for each `(from, to, l)`.
+/// A model whose next token depends on the last one alone: the tiny model's vocabulary; embeddings with a single one
+/// each; a layer that adds nothing; and an output matrix that gives the token `to` the logit `l` after `from`, for each
+/// `(from, to, l)`.
 fn follows(pairs: &[(u32, u32, f32)]) -> GgufBuilder {
     let gguf = tiny();
     let n = gguf.strings("tokenizer.ggml.tokens").expect("texts").expect("tokens").len();
@@ -127,7 +128,8 @@ fn encode(text: &str) -> Vec<u32> {
     tokenizer.encode(text, EncodeOptions { add_bos: false, parse_special: true }).expect("tokens")
 }
 
-/// A model that answers `answer` to every prompt; after the prompt the first token of `other` has a logit of 2, the answer's of 3.
+/// A model that answers `answer` to every prompt; after the prompt the first token of `other` has a logit of 2, the
+/// answer's of 3.
 fn answering(answer: &str, other: &str) -> GgufBuilder {
     let last = *encode(&prompt(&[String::new()])).last().expect("a prompt");
     let answer = encode(&format!("{answer}<|eot_id|>"));
@@ -196,12 +198,12 @@ fn another_answer_is_an_error() {
     fails(&["guard", "-m", &path, "--device", "cpu", "-p", "x"], &["guard.gguf: ", what]);
     fails(
         &["guard", "-m", &path, "--device", "cpu", "-c", "64", "-p", "x"],
-        &["the context holds 64 with the answer (-c)"],
+        &["the context holds 64, the answer included (-c)"],
     );
     usage_error(&["guard", "-m", &path], "one of --prompt, --file and --user is required");
     usage_error(&["guard", "-m", &path, "-p", "x", "--user", "y"], "cannot be used with");
     let turns = ["guard", "-m", &path, "--user", "a", "--user", "b"];
-    usage_error(&turns, "2 of --user and 0 of --agent: they take turns, the user begins");
+    usage_error(&turns, "2 --user and 0 --agent messages: expected turns, the user's first");
     usage_error(&["guard", "-m", &path, "--agent", "a"], "one of --prompt, --file and --user is required");
 }
 

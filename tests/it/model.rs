@@ -74,7 +74,7 @@ fn rope_scaling_is_linear_unless_the_file_says_otherwise() {
     }
     let refused = "m.gguf: key llama.rope.scaling.factor: -1, expected a positive number";
     assert_eq!(scale(keys().f32(FACTOR, -1.0)), Err(refused.to_string()));
-    let refused = "m.gguf: key llama.rope.scaling.type: longrope, only none, linear and yarn can be run";
+    let refused = "m.gguf: key llama.rope.scaling.type: longrope, expected none, linear or yarn";
     assert_eq!(scale(keys().str(TYPE, "longrope")), Err(refused.to_string()));
 }
 

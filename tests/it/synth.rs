@@ -1,4 +1,5 @@
-//! Models with random weights: files that everything accepts, of every type; and the geometries of well-known models, on devices.
+//! Models with random weights: files that everything accepts, of every type; and the geometries of well-known models,
+//! on devices.
 
 use crate::common;
 use crate::common::program::{fails, run, usage_error};
@@ -162,8 +163,8 @@ fn logits(shape: Shape, ty: GgmlType, device: DeviceChoice, chunk: u32) -> Vec<f
     logits
 }
 
-/// Llama 3.1 405B's 128 heads over 8, with Llama 3.1's rotations, and Llama 3.2 1B's 32 over 8: a GPU kernel that has not room for
-/// so many queries a group, or counts them wrongly, shows here.
+/// Llama 3.1 405B's 128 heads over 8, with Llama 3.1's rotations, and Llama 3.2 1B's 32 over 8: a GPU kernel that has
+/// not room for so many queries a group, or counts them wrongly, shows here.
 fn agrees_with_the_cpu(device: DeviceChoice) {
     for (name, ty) in [("llama3.1-405b", GgmlType::Q4_0), ("llama3.2-1b", GgmlType::Q8_0)] {
         let shape = head_geometry(name);
@@ -223,7 +224,7 @@ fn refusals_leave_nothing_behind() {
     usage_error(&["synth", "--out", &out, "--shape", "llama5"], "llama3-8b");
     usage_error(&["synth", "--shape", "llama3-8b"], "--out");
     fs::write(&out, "precious").expect("writes");
-    fails(&[&["synth", "--out", &out], &SMALL[..]].concat(), &["m.gguf: exists already", "--force"]);
+    fails(&[&["synth", "--out", &out], &SMALL[..]].concat(), &["m.gguf: exists", "--force"]);
     assert_eq!(fs::read(&out).expect("it is there"), b"precious");
     run(&[&["synth", "--out", &out, "--force"], &SMALL[..]].concat());
     assert!(Gguf::open(out.as_ref()).is_ok());

@@ -1,3 +1,5 @@
+//! `pronk info`: what is in a model file.
+
 mod report;
 
 use super::args::FileArgs;
@@ -11,18 +13,18 @@ use pronk::text::Vocab;
 use report::{ModelReport, Report};
 use std::io::Write;
 
-/// Show what a file holds, what can run its model, and the memory that it takes
+/// Show the contents of a model file, the devices that can run it, and the memory that it needs
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     file: FileArgs,
-    /// List the tensors too
+    /// List the tensors as well
     #[arg(long)]
     tensors: bool,
-    /// Only the value of this key, in full; an array's elements one a line
+    /// Print only the value of this key, in full, with one array element per line
     #[arg(long, value_name = "NAME", conflicts_with = "tensors")]
     key: Option<String>,
-    /// Print JSON: all of it, sizes in bytes, of arrays the length and the first elements
+    /// Print everything as JSON, with sizes in bytes; long arrays are cut after 16 elements
     #[arg(long, conflicts_with_all = ["tensors", "key"])]
     json: bool,
 }
@@ -36,7 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let report = Report::of(&gguf)?;
     if gguf.unread().next().is_some() {
-        let _ = Vocab::from_gguf(&gguf); // reads what a tokenizer and a chat template would, right or wrong
+        let _ = Vocab::from_gguf(&gguf); // marks the keys of the tokenizer and the chat template as read
         notice_unread(&gguf);
     }
     let mut out = stdout();
@@ -65,7 +67,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A text as it is, a number in digits, an array's elements one a line (texts in JSON's quotes, since they may hold newlines).
+/// Prints a value in full: text as it is, an array with one element per line. Text in an array is quoted as in JSON,
+/// since it may have newlines.
 fn whole_value(value: &Value) -> Result<()> {
     let mut out = stdout();
     match value {
@@ -85,7 +88,7 @@ fn whole_value(value: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The model's numbers, what can run it and what it needs.
+/// Prints the model's hyperparameters, the devices that can run it, and the memory that it needs.
 fn model(m: &ModelReport) -> Result<()> {
     let mut out = stdout();
     let layers = count(m.n_layers as usize, "layer");
@@ -94,7 +97,7 @@ fn model(m: &ModelReport) -> Result<()> {
     writeln!(out, "{} query heads and {} KV heads of {} elements", m.n_heads, m.n_kv_heads, m.head_dim)?;
     writeln!(out, "{} tokens in the vocabulary, {} in the context", m.n_vocab, m.n_ctx)?;
     if let Some(window) = m.window {
-        writeln!(out, "each token attends to the last {window}, itself included")?;
+        writeln!(out, "each token attends to the last {window} tokens, itself included")?;
     }
     if let Some(factor) = m.rope_factor {
         writeln!(out, "RoPE scaled by {factor} ({})", if m.yarn { "YaRN" } else { "linear" })?;
@@ -102,7 +105,7 @@ fn model(m: &ModelReport) -> Result<()> {
     let able = if m.runs_on.is_empty() { "no device here".to_string() } else { m.runs_on.join(", ") };
     writeln!(out, "runs on: {able}")?;
     m.refusals.iter().try_for_each(|e| writeln!(out, "refused by {e}"))?;
-    writeln!(out, "\nMEMORY (a device's total is with an f16 cache; the CPU leaves weights in the file)")?;
+    writeln!(out, "\nMEMORY (totals are with an f16 KV cache; the CPU reads weights from the file, without a copy)")?;
     let kv = KvType::ALL.iter().map(|ty| format!("KV cache {}", ty.name()));
     let header = ["context", "weights", "RoPE table"].map(String::from).into_iter().chain(kv);
     let header = header.chain(["buffers".to_string()]).chain(m.runs_on.iter().map(|id| format!("total on {id}")));

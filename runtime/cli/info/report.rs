@@ -1,4 +1,4 @@
-//! What `info` says of a file: what `--json` prints, and what the tables show.
+//! The report of `pronk info`: what `--json` prints, and the source of the tables.
 
 use anyhow::Result;
 use pronk::backend::{self, Backend, DeviceChoice, gib};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 pub struct Report {
-    /// The parts of a split file, the first one first.
+    /// The file, or the parts of a split file in order.
     pub files: Vec<String>,
     pub version: u32,
     pub alignment: u32,
@@ -21,7 +21,7 @@ pub struct Report {
     pub bytes: u64,
     /// None if it cannot be run.
     pub model: Option<ModelReport>,
-    /// Why not.
+    /// Why it cannot be run.
     pub cannot_be_run: Option<String>,
     pub metadata: serde_json::Map<String, Json>,
     pub types: Vec<TypeReport>,
@@ -41,28 +41,28 @@ pub struct ModelReport {
     pub n_vocab: u32,
     /// Positions that the model was trained for.
     pub n_ctx: u32,
-    /// Tokens that each token attends to, itself included; none: all before it.
+    /// Number of tokens that each token attends to, itself included; None: all before it.
     pub window: Option<u32>,
-    /// Factor by which positions are scaled, and whether by YaRN; none without scaling. Llama 3.1's is not among them.
+    /// Factor by which positions are scaled; None without scaling, and with Llama 3.1's `rope_freqs`. `yarn`: by YaRN.
     pub rope_factor: Option<f32>,
     pub yarn: bool,
     /// Devices that can run it.
     pub runs_on: Vec<String>,
-    /// What the others say.
+    /// The errors of the other devices.
     pub refusals: Vec<String>,
     pub memory: Vec<MemoryReport>,
 }
 
-/// Bytes that a context takes.
+/// The memory of a context, in bytes.
 #[derive(Serialize)]
 pub struct MemoryReport {
     pub n_ctx: u32,
     pub weights: u64,
     pub rope_table: u64,
-    /// By number format, those left out that the model's heads do not fit.
+    /// By number format, without those that do not fit the model's heads.
     pub kv: BTreeMap<&'static str, u64>,
     pub buffers: u64,
-    /// What each device allocates, with an f16 cache: the CPU does not copy weights, GPUs have buffers of their own.
+    /// Allocations of each device with an f16 cache. The CPU does not copy weights; GPUs have further buffers.
     pub devices: BTreeMap<String, DeviceMemory>,
 }
 
@@ -96,7 +96,7 @@ pub struct TensorReport {
     pub part: usize,
 }
 
-/// Contexts whose memory is shown, besides the model's own.
+/// Contexts for which memory is shown, besides the model's own.
 const CONTEXTS: [u32; 5] = [2048, 8192, 32768, 131_072, 524_288];
 
 impl Report {
@@ -194,7 +194,7 @@ impl MemoryReport {
         })
     }
 
-    /// The row of the table: the context, sizes, and totals on `devices`.
+    /// A row of the table: the context, sizes, and totals on `devices`.
     pub fn row(&self, devices: &[String]) -> Vec<String> {
         let kv = KvType::ALL.iter().map(|ty| self.kv.get(ty.name()).map_or("-".to_string(), |bytes| gib(*bytes)));
         let before = [self.n_ctx.to_string(), gib(self.weights), gib(self.rope_table)];
@@ -203,7 +203,7 @@ impl MemoryReport {
     }
 }
 
-/// The plan as it is usually loaded, with an f16 cache.
+/// The plan of the default options, with an f16 cache.
 fn plan(model: &Model, n_ctx: u32) -> Result<Plan> {
     let usual = LoadOptions::default();
     let max_tokens = usual.chunk.min(n_ctx);
@@ -211,10 +211,10 @@ fn plan(model: &Model, n_ctx: u32) -> Result<Plan> {
     Ok(model.plan(&PlanOptions { n_ctx, max_tokens, max_outputs, kv: KvType::F16 })?)
 }
 
-/// Elements of an array that are shown; the vocabulary has more.
+/// The maximum number of elements shown of an array.
 const SHOWN_ELEMENTS: usize = 16;
 
-/// A value with its type; of an array its length, and its first elements.
+/// A value with its type; for an array the length and the first elements.
 fn summary(value: &Value) -> Json {
     match value {
         Value::Array(array) => {
@@ -240,6 +240,6 @@ fn scalar(value: &Value) -> Json {
         Value::I8(v) => (*v).into(),
         Value::I16(v) => (*v).into(),
         Value::I32(v) => (*v).into(),
-        Value::Array(_) => Json::Null, // arrays hold none
+        Value::Array(_) => Json::Null, // GGUF arrays are not nested here
     }
 }

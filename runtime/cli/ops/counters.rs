@@ -1,3 +1,5 @@
+//! `pronk ops counters`: the work of each CUDA kernel, counted on the simulator.
+
 use super::{Selection, StepSize, shape};
 use crate::cli::output::{notice, plain_table, print, stdout};
 use anyhow::{Context, Result};
@@ -12,22 +14,22 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-/// Count what the CUDA kernels do, on the simulator, and estimate what that takes on a GPU
+/// Count the work of the CUDA kernels on the simulator, and estimate their time on a GPU
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// The model whose shapes to take: llama3-8b, smollm2-135m, ...
+    /// Well-known model with the shapes to use, for example llama3-8b
     #[arg(long, value_name = "NAME", default_value = "smollm2-135m", value_parser = shape)]
     shape: Shape,
     #[command(flatten)]
     step: StepSize,
-    /// The GPU of the estimate: H100, A100 or RTX 4090
+    /// GPU of the estimate: H100, A100 or RTX 4090
     #[arg(long, value_name = "GPU", default_value = "H100", value_parser = target)]
     gpu: Target,
 }
 
-/// A GPU, and what the kernels are compiled to for it.
+/// A GPU, and the compute capability that its kernels are compiled for.
 #[derive(Clone, Copy)]
 struct Target {
     gpu: &'static GpuModel,
@@ -44,7 +46,7 @@ fn target(name: &str) -> Result<Target, String> {
     target.ok_or_else(|| format!("expected one of {}", CAPABILITIES.map(|(name, _)| name).join(", ")))
 }
 
-/// Registers per thread of each kernel: `| entry | target | registers | ...`, as ptxas says.
+/// Registers per thread of each kernel: `| entry | target | registers | ...`, as ptxas reports them.
 const RESOURCES: &str = include_str!("../../../kernels/ptx/resources.md");
 
 fn registers(entry: &str, (major, minor): (u32, u32)) -> Option<u32> {
@@ -66,21 +68,22 @@ struct Row {
     /// Warp instructions of each class: `Integer`, `Float32`, `LoadGlobal`, `Matrix`, ...
     by_class: BTreeMap<String, u64>,
     lane_instructions: u64,
-    /// Per element of the matrices that the operation reads; none for kernels that read no matrix.
+    /// Per element of the matrices that the operation reads; None for kernels that read no matrix.
     lane_instructions_per_weight: Option<f64>,
-    /// 32-byte sectors of global memory, summed over requests; equal if all accesses are coalesced.
+    /// 32-byte sectors of global memory, summed over requests. `asked` and `needed` are equal if all accesses are
+    /// coalesced.
     sectors_asked: u64,
     sectors_needed: u64,
-    /// What an unlimited cold cache reads and writes.
+    /// Bytes that a cold cache of unlimited size reads and writes.
     dram_bytes: u64,
-    /// Passes over shared memory beyond the fewest possible.
+    /// Passes over shared memory beyond the minimum.
     bank_conflicts: u64,
-    /// Mean bytes on their way to a warp when it waits for the first of them.
+    /// Mean number of bytes in flight to a warp when it waits for the first of them.
     in_flight_bytes: f64,
     registers: u32,
-    /// Warps per multiprocessor as a share of the most that fit.
+    /// Warps per multiprocessor as a share of the maximum.
     occupancy: f64,
-    /// The least time that the GPU's limits allow one launch, and which of them it is.
+    /// The shortest time of one launch within the GPU's limits, and the limit that sets it.
     roofline_us: f64,
     bound: &'static str,
 }
@@ -94,7 +97,7 @@ pub fn run(args: &Args) -> Result<()> {
             continue;
         }
         let Target { gpu, capability } = args.gpu;
-        // A device of its own: its counters are the case's.
+        // A new device for each case, so that its counters are those of the case.
         let mut device = Cuda::sim_like(capability, gpu.sms);
         match case.load(&mut device) {
             Err(Error::Unsupported { what, .. }) => {
@@ -112,7 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
             let registers = registers(entry, capability).with_context(|| format!("{entry}: not in resources.md"))?;
             let roofline = device.driver().roofline(entry, gpu, registers).context("an entry that ran")?;
             let weights = case.matrix_elements();
-            // Inputs of products are staged by a kernel of its own.
+            // A separate kernel stages the inputs of products.
             let reads_matrix = weights > 0 && entry.starts_with(case.op.stem());
             rows.push(Row {
                 gpu: gpu.name,

@@ -1,4 +1,4 @@
-//! `pronk ops`: the operations one by one.
+//! `pronk ops`: checks, times and counts single operations.
 
 #[cfg(feature = "sim")]
 mod counters;
@@ -11,7 +11,7 @@ use pronk::model::{SHAPES, Shape};
 use pronk::plan::OpKind;
 use pronk::quant::{FORMATS, GgmlType};
 
-/// Check, time or count the operations one by one
+/// Check, time or count single operations
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -26,13 +26,13 @@ enum Command {
     Counters(counters::Args),
 }
 
-/// Which operations.
+/// Selects operations, and the form of the output.
 #[derive(clap::Args)]
 struct Selection {
-    /// Only this operation: mat_mul, attention, ...
+    /// Only this operation, for example mat_mul
     #[arg(short, long, value_name = "OP")]
     op: Option<OpKind>,
-    /// Only weights of this type: Q4_0, ...
+    /// Only weights of this type, for example Q4_0
     #[arg(long = "type", value_name = "TYPE", value_parser = tensor_type)]
     ty: Option<GgmlType>,
     /// Print JSON instead of a table
@@ -46,13 +46,13 @@ impl Selection {
     }
 }
 
-/// The step that operations are timed or counted in.
+/// The size of the step in which operations are timed or counted.
 #[derive(clap::Args)]
 struct StepSize {
-    /// Tokens of a step
+    /// Number of tokens in the step
     #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=4096))]
     tokens: u32,
-    /// KV slots that attention sees
+    /// Number of KV slots that attention reads
     #[arg(short = 'd', long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=131072))]
     kv_len: u32,
 }

@@ -1,3 +1,5 @@
+//! `pronk ops perf`: the time of each operation.
+
 use super::{Selection, StepSize, shape};
 use crate::cli::bandwidth;
 use crate::cli::output::{notice, plain_table, print, stdout};
@@ -14,19 +16,19 @@ use std::time::Duration;
 /// Time every operation at the shapes of a model's layer
 #[derive(clap::Args)]
 pub struct Args {
-    /// auto (the first GPU, else the CPU), or what `pronk devices` lists
+    /// Device to run on: auto (the first GPU, else the CPU) or an id from `pronk devices`
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     #[command(flatten)]
     selection: Selection,
-    /// The model whose shapes to take: llama3-8b, smollm2-135m, ...
+    /// Well-known model with the shapes to use, for example llama3-8b
     #[arg(long, value_name = "NAME", default_value = "llama3-8b", value_parser = shape)]
     shape: Shape,
     #[command(flatten)]
     step: StepSize,
 }
 
-/// How long one row of `perf` is measured.
+/// Measuring time of each row.
 const ROW_TIME: Duration = Duration::from_millis(300);
 
 #[derive(Serialize)]
@@ -37,12 +39,12 @@ struct PerfRow {
     case: String,
     /// Median time of one operation, in microseconds.
     us: f64,
-    /// Bytes that the operation must move, whatever the kernel.
+    /// Bytes that any kernel of the operation must move.
     bytes: u64,
     flops: u64,
     /// 1e9 bytes per second.
     gbs: f64,
-    /// `gbs` as a share of what the device's memory delivers, measured in the same run: a read by all threads on the CPU, an
+    /// `gbs` as a share of the memory's bandwidth, measured in the same run: by reads of all threads on the CPU, by an
     /// addition elsewhere.
     stream_share: f64,
     /// 1e12 floating point operations per second.
@@ -53,9 +55,9 @@ pub fn run(args: &Args) -> Result<()> {
     let chosen = &args.selection;
     let mut device = backend::open(args.device)?;
     let name = device.name();
-    // The reference addition is one plain loop: what the CPU's memory delivers is measured apart.
+    // The CPU's addition runs on one thread, so its bandwidth is measured by reads of all threads.
     let stream = match name.as_str() {
-        "cpu" => bandwidth::read_bandwidth().context("too little memory to measure the stream")?,
+        "cpu" => bandwidth::read_bandwidth().context("too little memory to measure the bandwidth")?,
         _ => stream_bandwidth(&mut *device).context("stream addition")?,
     };
     let mut rows = vec![];
@@ -98,6 +100,6 @@ pub fn run(args: &Args) -> Result<()> {
         table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         print(&table)?;
     }
-    notice(format!("{name}: stream {:.1} GB/s", stream / 1e9));
+    notice(format!("{name}: memory bandwidth {:.1} GB/s", stream / 1e9));
     Ok(())
 }

@@ -1,3 +1,5 @@
+//! `pronk ops test`: the conformance cases on a device.
+
 use super::Selection;
 use crate::cli::output::{notice, plain_table, print, stdout};
 use anyhow::{Result, bail};
@@ -8,18 +10,18 @@ use pronk::quant::GgmlType;
 use serde::Serialize;
 use std::io::Write;
 
-/// Compare every operation with the CPU reference; exit code 1 if one is wrong
+/// Compare every operation with the CPU reference; exit code 1 if a case fails
 #[derive(clap::Args)]
 pub struct Args {
-    /// auto (the first GPU, else the CPU), or what `pronk devices` lists
+    /// Device to test: auto (the first GPU, else the CPU) or an id from `pronk devices`
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     #[command(flatten)]
     selection: Selection,
-    /// List every case, not only the failures
+    /// List all cases, not only those that fail
     #[arg(short, long)]
     verbose: bool,
-    /// Leave out what follows the first failure
+    /// Stop after the first case that fails
     #[arg(long)]
     fail_fast: bool,
 }

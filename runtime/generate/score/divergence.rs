@@ -1,10 +1,11 @@
-//! How far a model's predictions are from those of another one, its base, which a file holds: the same model before
-//! quantization for example.
+//! The Kullback-Leibler divergence of a model from its base, for example the same model before quantization. A file
+//! holds the base's predictions.
 //!
-//! The file, all numbers little-endian: `PRONKLP1`, what the predictions are about (n_vocab u32, window u32, the beginning-of-text
-//! token or 2^32 - 1 u32, number of tokens u32, the tokens u32 each), then for each scored token, in order, the log-probabilities
-//! of the whole vocabulary in its place: the lowest (f32), a step (f32), and n_vocab numbers of steps above the lowest (u16). A
-//! model differs from its own file by a 24th of the squared step: less than 1e-7 where the log-probabilities span 100.
+//! Format of the file, all numbers little-endian: `PRONKLP1`; n_vocab (u32); window (u32); the beginning-of-text token,
+//! or 2^32 - 1 (u32); the number of tokens (u32); the tokens (u32 each). Then, for each scored token in order, the
+//! log-probabilities of the whole vocabulary: the lowest (f32), a step (f32), and n_vocab multiples of the step above
+//! the lowest (u16). Rounding makes a model differ from its own file by a 24th of the squared step: less than 1e-7 if
+//! the log-probabilities span 100.
 
 use super::{Estimate, Mean, Predictions, Text, log_sum_exp};
 use crate::plan::argmax;
@@ -16,7 +17,7 @@ use thiserror::Error as ThisError;
 const MAGIC: [u8; 8] = *b"PRONKLP1";
 const NO_BOS: u32 = u32::MAX;
 
-/// The file without its rows, up to the tokens.
+/// The bytes of the file before its rows.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Head {
@@ -28,7 +29,7 @@ struct Head {
 }
 
 impl Text {
-    /// Tokens that are scored: all of each window but its first. The beginning-of-text token is one of a window's.
+    /// The number of scored tokens: all tokens of each window but the first, which may be the beginning-of-text token.
     fn n_rows(&self, window: u32) -> u64 {
         let n_bos = self.bos.iter().len();
         let windows = self.tokens.len().div_ceil(window as usize - n_bos);
@@ -39,7 +40,7 @@ impl Text {
         8 + 2 * self.n_vocab as u64
     }
 
-    /// Bytes of the file of a model's predictions for this text, in windows of `window` tokens (at least 2).
+    /// The size in bytes of a file of predictions for this text, in windows of `window` tokens (at least 2).
     pub fn base_bytes(&self, window: u32) -> u64 {
         (size_of::<Head>() + 4 * self.tokens.len()) as u64 + self.n_rows(window) * self.row_bytes()
     }
@@ -58,7 +59,7 @@ pub struct BaseWriter<W> {
 }
 
 impl<W: Write> BaseWriter<W> {
-    /// Writes what the predictions are about: this text, in windows of `window` tokens.
+    /// Writes the header: this text, in windows of `window` tokens.
     pub fn new(mut out: W, text: &Text, window: u32) -> io::Result<BaseWriter<W>> {
         let tokens: Vec<u8> = text.tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
         out.write_all(&[bytemuck::bytes_of(&text.head(window)), &tokens].concat())?;
@@ -71,13 +72,13 @@ impl<W: Write> BaseWriter<W> {
         rows.iter().try_for_each(|row| self.out.write_all(row))
     }
 
-    /// What is written to.
+    /// The underlying writer.
     pub fn into_inner(self) -> W {
         self.out
     }
 }
 
-/// A row of the file: the log-probabilities of these logits.
+/// The row of the file with the log-probabilities of these logits.
 fn encode(logits: &[f32]) -> Vec<u8> {
     let total = log_sum_exp(logits);
     let (lowest, highest) = logits.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
@@ -99,39 +100,39 @@ fn decode(row: &[u8]) -> Vec<f64> {
     log_p
 }
 
-/// Why a file of predictions cannot be compared with.
+/// An error of a file of predictions.
 #[derive(Debug, ThisError)]
 pub enum BaseError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read: {0}")]
     Io(#[from] io::Error),
-    /// It is something else.
-    #[error("no file of predictions")]
+    /// The file has another format.
+    #[error("not a file of predictions")]
     NotPredictions,
-    /// Its length is not that of its text.
-    #[error("has {bytes} bytes, expected {expected} (was it cut?)")]
+    /// The length of the file does not match its text.
+    #[error("has {bytes} bytes, expected {expected} (truncated?)")]
     Length {
-        /// Bytes that it has.
+        /// The size of the file in bytes.
         bytes: u64,
-        /// Bytes that it should have.
+        /// The expected size in bytes.
         expected: u64,
     },
-    /// Its windows predict nothing.
-    #[error("is of windows of {0}, expected at least 2")]
+    /// The windows of the file have fewer than two tokens.
+    #[error("has windows of {0}, expected at least 2")]
     WindowTooShort(u32),
-    /// It is of another vocabulary, text or window.
-    #[error("is of {what} {theirs}, this is {ours}")]
+    /// The file is about another vocabulary, text or window.
+    #[error("has {what} {theirs}, expected {ours}")]
     Other {
         /// What differs.
         what: Difference,
-        /// What the file has: a number, or `none`.
+        /// The value in the file: a number, or `none`.
         theirs: String,
-        /// What it is compared with.
+        /// The expected value.
         ours: String,
     },
 }
 
-/// In what a file of predictions differs from what it is compared with.
+/// The difference between a file of predictions and the text or model that it is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Difference {
     /// The length of the vocabulary.
@@ -140,7 +141,7 @@ pub enum Difference {
     Bos,
     /// The number of tokens.
     Length,
-    /// The token of this index.
+    /// The token at this index.
     Token(usize),
     /// The length of the windows.
     Window,
@@ -165,7 +166,7 @@ fn same<T: PartialEq + ToString>(what: Difference, theirs: T, ours: T) -> Result
     }
 }
 
-/// A file of predictions that a model is compared with, row by row.
+/// The base: a file of predictions with which a model is compared, row by row.
 pub struct Base<R> {
     file: R,
     window: u32,
@@ -173,17 +174,17 @@ pub struct Base<R> {
     row_bytes: usize,
     /// Kullback-Leibler divergence at each scored token, in nats.
     divergences: Vec<f32>,
-    /// Negative log-likelihood of the text's tokens in the file, and what the model's is above it.
+    /// Negative log-likelihood of the text's tokens in the file, and the model's minus that.
     nll: Mean,
     nll_difference: Mean,
-    /// Tokens where the likeliest is the same.
+    /// Number of scored tokens where the likeliest token is the same.
     same_top: u64,
 }
 
 impl<R: Read> Base<R> {
-    /// Reads what the predictions of a file of `bytes` bytes are about.
+    /// Reads the header of a file of `bytes` bytes.
     ///
-    /// Errors: it is no such file, or one of another text or vocabulary.
+    /// Errors: the file has another format, text or vocabulary.
     pub fn new(mut file: R, bytes: u64, text: &Text) -> Result<Base<R>, BaseError> {
         let mut head = Head::zeroed();
         if bytes < size_of::<Head>() as u64 {
@@ -223,7 +224,7 @@ impl<R: Read> Base<R> {
         })
     }
 
-    /// Errors: the file is of other windows.
+    /// Errors: the file has windows of another length.
     pub fn check_window(&self, window: u32) -> Result<(), BaseError> {
         same(Difference::Window, self.window, window)
     }
@@ -246,7 +247,7 @@ impl<R: Read> Base<R> {
         Ok(())
     }
 
-    /// What the comparison has found.
+    /// The result of the comparison.
     pub fn finish(mut self) -> Divergence {
         let mut mean = Mean::default();
         self.divergences.iter().for_each(|v| mean.add(*v as f64));
@@ -270,19 +271,20 @@ struct Compared {
     same_top: bool,
 }
 
-/// `sum_j P(j) (log P(j) - log Q(j))`, P of the file, Q of the logits; and what both say of the token that follows.
+/// `sum_j P(j) (log P(j) - log Q(j))` with P of the file and Q of the logits, and the log-probabilities of the next
+/// token in both.
 fn compare(log_p: &[f64], logits: &[f32], next: u32) -> Compared {
     let total = log_sum_exp(logits);
     let log_q = |j: usize| logits[j] as f64 - total;
     let divergence = log_p.iter().enumerate().map(|(j, p)| p.exp() * (p - log_q(j))).sum();
     let top_p = (0..log_p.len()).max_by(|a, b| log_p[*a].total_cmp(&log_p[*b]).then(b.cmp(a)));
-    // The file rounds: a token that is as likely there as its likeliest is that.
+    // The file rounds, so several tokens may share its maximum: each of them counts as its likeliest.
     let same_top = top_p.is_some_and(|top| log_p[argmax(logits)] == log_p[top]);
     let next = next as usize;
     Compared { divergence, base_nll: -log_p[next], nll: -log_q(next), same_top }
 }
 
-/// How far a model's predictions are from its base's.
+/// The divergence of a model's predictions from those of its base.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Divergence {
     /// Perplexity of the base.
@@ -291,15 +293,14 @@ pub struct Divergence {
     pub perplexity_ratio: Estimate,
     /// Kullback-Leibler divergence (1951) of the model from the base, mean over the scored tokens, in nats.
     pub mean: Estimate,
-    /// The share of tokens where the likeliest is the same.
+    /// The share of scored tokens where the likeliest token is the same.
     pub same_top: Estimate,
     /// The divergence at each token, in order.
     sorted: Vec<f32>,
 }
 
 impl Divergence {
-    /// The divergence that the share `q` of the tokens does not exceed, in nats: 0.5 is the median, 1 the maximum. NaN without
-    /// tokens.
+    /// The quantile `q` of the divergence, in nats: 0.5 is the median, 1 the maximum. NaN without tokens.
     pub fn quantile(&self, q: f64) -> f32 {
         let last = self.sorted.len().saturating_sub(1);
         self.sorted.get((q * last as f64).round() as usize).copied().unwrap_or(f32::NAN)

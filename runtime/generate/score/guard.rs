@@ -1,3 +1,5 @@
+//! The verdict of Llama Guard 2 on a message.
+
 use super::log_sum_exp;
 use crate::generate::{Error, LanguageModel, Outputs, check_logits, n_tokens};
 use crate::gguf::excerpt;
@@ -6,75 +8,75 @@ use crate::text::guard::{Verdict, prompt, unsafe_token};
 use crate::text::{EncodeOptions, Error as TextError, Tokenizer};
 use thiserror::Error as ThisError;
 
-/// Most tokens of an answer: `unsafe`, and all codes with commas in between.
+/// Maximum number of tokens of an answer: `unsafe`, and all codes with commas between them.
 const MOST_TOKENS: usize = 64;
 
-/// The question that Llama Guard 2 answers, for one conversation.
+/// The prompt of Llama Guard 2 for one conversation.
 pub struct GuardPrompt {
     tokens: Vec<u32>,
-    /// The token that the answer `unsafe` begins with.
+    /// The first token of the answer `unsafe`.
     mark: u32,
 }
 
-/// An answer of Llama Guard 2.
+/// The judgement of Llama Guard 2.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Judgement {
-    /// Whether the message is safe, and as what it is not.
+    /// Whether the message is safe, and the categories of unsafe content.
     pub verdict: Verdict,
     /// The probability that the answer begins with `unsafe`.
     pub unsafe_score: f64,
 }
 
-/// Why there is no judgement.
+/// An error of asking for a judgement.
 #[derive(Debug, ThisError)]
 pub enum GuardError {
-    /// The model does not generate.
+    /// The model cannot generate text.
     #[error(transparent)]
     Generate(#[from] Error),
-    /// The context has no room for an answer.
-    #[error("the prompt has {n_tokens} tokens, the context holds {n_ctx} with the answer")]
+    /// The prompt and an answer do not fit into the context.
+    #[error("the prompt has {n_tokens} tokens, the context holds {n_ctx}, the answer included")]
     TooLong {
         /// Tokens of the prompt.
         n_tokens: usize,
         /// Tokens that the context holds.
         n_ctx: usize,
     },
-    /// The context is full before the answer ends: half an answer is no verdict.
+    /// The context was full before the answer ended.
     #[error("the answer was cut after {}", n_tokens(*.0))]
     Cut(usize),
-    /// The answer goes on after all that it could say.
+    /// The answer is longer than any valid answer.
     #[error("the answer has no end after {}: is it Llama Guard 2?", n_tokens(*.0))]
     NoEnd(usize),
-    /// The answer says neither.
+    /// The answer is neither safe nor unsafe.
     #[error("answers \"{0}\", expected safe or unsafe: is it Llama Guard 2?")]
     Answer(String),
-    /// The caller stopped it.
+    /// The caller cancelled the answer.
     #[error("cancelled")]
     Cancelled,
 }
 
 impl GuardPrompt {
-    /// The question whether the last of `turns` is safe; the user speaks first, then both in turn.
+    /// The prompt that asks whether the last of `turns` is safe. The user speaks first, then both in turn.
     ///
-    /// Errors: a text that cannot be encoded; a vocabulary in which both answers begin the same.
+    /// Errors: the text cannot be encoded; both answers begin with the same token.
     pub fn new(tokenizer: &Tokenizer, turns: &[String]) -> Result<GuardPrompt, TextError> {
         let mark = unsafe_token(tokenizer)?;
-        // Nothing that was said is a control token.
+        // Control tokens in messages are plain text.
         let options = EncodeOptions { add_bos: tokenizer.bos().is_some(), parse_special: false };
         Ok(GuardPrompt { tokens: tokenizer.encode(&prompt(turns), options)?, mark })
     }
 
-    /// Tokens of the question.
+    /// Number of tokens of the prompt.
     pub fn n_tokens(&self) -> usize {
         self.tokens.len()
     }
 
-    /// The context that the question and its answer need, in tokens.
+    /// The context that the prompt and the answer need, in tokens.
     pub fn n_ctx(&self) -> usize {
         self.tokens.len() + MOST_TOKENS
     }
 
-    /// Asks the model, which forgets all other text. True from `is_cancelled` stops it.
+    /// Asks the model, and empties its KV cache. If `is_cancelled` returns true, the answer is cancelled.
     pub fn ask(&self, model: &mut LanguageModel, is_cancelled: impl Fn() -> bool) -> Result<Judgement, GuardError> {
         model.clear();
         let (n_tokens, n_ctx) = (self.tokens.len(), model.n_ctx() as usize);

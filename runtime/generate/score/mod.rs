@@ -15,16 +15,16 @@ pub fn log_sum_exp(logits: &[f32]) -> f64 {
     max + sum.ln()
 }
 
-/// A number that was estimated from a sample.
+/// An estimate from a sample.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Estimate {
-    /// The number.
+    /// The estimate.
     pub value: f64,
     /// Its standard error.
     pub error: f64,
 }
 
-/// The mean of numbers that come one by one.
+/// A running mean.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Mean {
     n: u64,
@@ -33,14 +33,14 @@ pub struct Mean {
 }
 
 impl Mean {
-    /// Takes one more number.
+    /// Adds a number.
     pub fn add(&mut self, v: f64) {
         self.n += 1;
         self.sum += v;
         self.sum_of_squares += v * v;
     }
 
-    /// How many numbers there are.
+    /// Count of the numbers.
     pub fn n(&self) -> u64 {
         self.n
     }
@@ -53,7 +53,7 @@ impl Mean {
         Estimate { value, error: (variance / (n - 1.0).max(1.0)).sqrt() }
     }
 
-    /// `exp` of the mean. Its standard error is that of the mean times the derivative.
+    /// `exp` of the mean. Its standard error is that of the mean, times the derivative.
     pub fn exp(&self) -> Estimate {
         let Estimate { value, error } = self.estimate();
         Estimate { value: value.exp(), error: error * value.exp() }

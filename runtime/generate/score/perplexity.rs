@@ -1,52 +1,54 @@
+//! The perplexity of a text.
+
 use super::{Mean, log_sum_exp};
 use crate::generate::{Error, NotFinite, Outputs, Session};
 use rayon::prelude::*;
 
-/// A text that models can be compared by.
+/// A text to score.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Text {
     /// The length of the vocabulary.
     pub n_vocab: u32,
-    /// The beginning-of-text token, where the model expects one: each window starts with it.
+    /// The beginning-of-text token if the model expects one. Each window starts with it.
     pub bos: Option<u32>,
     /// The text, without beginning-of-text tokens.
     pub tokens: Vec<u32>,
 }
 
 impl Text {
-    /// Tokens with one beginning-of-text token.
+    /// Number of tokens, with one beginning-of-text token.
     pub fn n_tokens(&self) -> usize {
         self.bos.iter().len() + self.tokens.len()
     }
 }
 
-/// What one step of the model predicts.
+/// The predictions of one step.
 pub struct Predictions<'a> {
     /// Logits: (next.len(), n_vocab).
     pub logits: &'a [f32],
-    /// The token that follows in the text, for each row.
+    /// For each row, the next token of the text.
     pub next: &'a [u32],
-    /// Tokens that the step has read: one more than it predicts at the end of a window.
+    /// Number of tokens that the step has read: at the end of a window one more than it predicts.
     pub n_read: usize,
 }
 
 /// The perplexity of a text, window by window: `exp(-mean log p(token | tokens of the window before it))`.
 ///
-/// The text is cut into windows as long as the context, a beginning-of-text token included. All tokens of a window but its first
-/// are scored.
+/// The text is cut into windows as long as the context, the beginning-of-text token included. All tokens of a window
+/// but the first are scored.
 pub struct Perplexity<'s> {
     session: &'s mut Session,
     text: Text,
-    /// Tokens of the text that are scored.
+    /// Position in the text: the number of tokens whose windows are scored.
     done: usize,
     /// Negative log-likelihood of the scored tokens, in nats.
     nll: Mean,
 }
 
 impl<'s> Perplexity<'s> {
-    /// Begins to score a text. What the session's KV cache holds is dropped.
+    /// Begins to score a text. Empties the KV cache of the session.
     ///
-    /// Errors: fewer than two tokens; a context of fewer than two.
+    /// Errors: the text or the context has fewer than two tokens.
     pub fn new(session: &'s mut Session, text: Text) -> Result<Perplexity<'s>, Error> {
         let window = session.plan().kv.slots as usize;
         if text.n_tokens() < 2 {
@@ -63,30 +65,30 @@ impl<'s> Perplexity<'s> {
         &self.text
     }
 
-    /// Tokens of a window: the context.
+    /// Tokens per window: the context length.
     pub fn window(&self) -> usize {
         self.session.plan().kv.slots as usize
     }
 
-    /// Tokens of the text in a window.
+    /// Tokens of the text per window.
     fn stride(&self) -> usize {
         self.window() - self.text.bos.iter().len()
     }
 
-    /// How many windows the text has.
+    /// Number of windows of the text.
     pub fn n_windows(&self) -> usize {
         self.text.tokens.len().div_ceil(self.stride())
     }
 
-    /// Tokens that the model reads, the windows' beginning-of-text tokens included.
+    /// Number of tokens that the model reads, the beginning-of-text tokens of the windows included.
     pub fn n_reads(&self) -> usize {
         self.text.tokens.len() + self.n_windows() * self.text.bos.iter().len()
     }
 
-    /// Scores the next window; None after the last. `on_step` gets each step's predictions; it may stop the window by returning
-    /// false.
+    /// Scores the next window; None after the last. `on_step` gets the predictions of each step, and stops the window
+    /// by returning false.
     ///
-    /// Errors: the device's; a likelihood that is not finite.
+    /// Errors: the device failed; a likelihood is not finite.
     pub fn next_window(&mut self, mut on_step: impl FnMut(&Predictions) -> bool) -> Option<Result<(), Error>> {
         if self.done == self.text.tokens.len() {
             return None;
@@ -102,7 +104,7 @@ impl<'s> Perplexity<'s> {
         let (mut read, nll) = (0, &mut self.nll);
         self.session.truncate(0);
         self.session.feed(tokens, Outputs::All, |done, logits| {
-            // The last token's logits predict what is not in the window.
+            // The logits of the last token predict a token outside the window.
             let next = &tokens[read + 1..tokens.len().min(done + 1)];
             let logits = &logits[..next.len() * n_vocab];
             let rows = logits.par_chunks_exact(n_vocab).zip(next);
@@ -118,7 +120,7 @@ impl<'s> Perplexity<'s> {
         Ok(())
     }
 
-    /// Negative log-likelihood of the tokens that are scored so far, in nats. [`Mean::exp`] of it is the perplexity.
+    /// Mean negative log-likelihood of the tokens scored so far, in nats. Its [`Mean::exp`] is the perplexity.
     pub fn nll(&self) -> &Mean {
         &self.nll
     }

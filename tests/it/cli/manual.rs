@@ -61,5 +61,5 @@ fn every_command_has_a_manual_page() {
     run(&man);
     assert_eq!(page("pronk.1"), first, "an old page is replaced");
     let taken = file(&folder, "taken", b"");
-    fails(&["man", "--out", &taken], &[&taken, "cannot make this folder"]);
+    fails(&["man", "--out", &taken], &[&taken, "cannot create this folder"]);
 }

@@ -31,7 +31,7 @@ fn overrides_that_are_no_values_are_usage_errors() {
 #[test]
 fn help_lists_the_overrides_apart() {
     let help = run(&["run", "-h"]).stdout;
-    let (common, apart) = help.split_once("In place of the file's metadata:").expect("a heading");
+    let (common, apart) = help.split_once("Overrides of the file's metadata:").expect("a heading");
     assert!(common.contains("--device") && common.contains("--temp") && !common.contains("--rope-scale"), "{help}");
     assert!(apart.contains("--override-kv") && apart.contains("--yarn-beta-slow"), "{help}");
 }

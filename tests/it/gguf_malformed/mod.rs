@@ -244,5 +244,5 @@ fn unreadable_paths_are_refused() {
 #[test]
 fn devices_are_refused() {
     let error = Gguf::open(Path::new("/dev/null")).unwrap_err().to_string();
-    assert_eq!(error, "/dev/null: is not a regular file, only those can be mapped");
+    assert_eq!(error, "/dev/null: is not a regular file, cannot be mapped");
 }

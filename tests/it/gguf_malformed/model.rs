@@ -123,7 +123,7 @@ fn hyperparameters() -> Vec<(GgufBuilder, &'static str)> {
         ),
         (with("attention.key_length", 0), "key llama.attention.key_length: 0, expected 1 to 256"),
         (with("attention.key_length", 257), "key llama.attention.key_length: 257, expected 1 to 256"),
-        (with("attention.value_length", 1), "key llama.attention.value_length: 1, only the key length (2) can be run"),
+        (with("attention.value_length", 1), "key llama.attention.value_length: 1, expected the key length 2"),
         (
             with("attention.head_count", 1 << 24).u32("llama.attention.key_length", 2),
             "key llama.attention.head_count: 16777216 heads of 2 elements, at most 16777216 in all",
@@ -146,10 +146,10 @@ fn hyperparameters() -> Vec<(GgufBuilder, &'static str)> {
         (with_f32(eps, f32::NAN), "key llama.attention.layer_norm_rms_epsilon: NaN, expected a positive number"),
         (with(eps, 1), "key llama.attention.layer_norm_rms_epsilon: expected f32, found u32 1"),
         (with("vocab_size", 4), "key llama.vocab_size: 4, but token_embd.weight has 3 rows"),
-        (with("expert_count", 8), "key llama.expert_count: 8, mixtures of experts cannot be run"),
+        (with("expert_count", 8), "key llama.expert_count: 8, mixtures of experts are not supported"),
         (
             llama().str("llama.rope.scaling.type", "su"),
-            "key llama.rope.scaling.type: su, only none, linear and yarn can be run",
+            "key llama.rope.scaling.type: su, expected none, linear or yarn",
         ),
     ]
 }
@@ -338,8 +338,8 @@ fn vocabularies_that_contradict_themselves_are_refused() {
     }
 }
 
-/// A block of ones only: its scale is NaN in every type that has a float for it, and overflows in others. NVFP4 has no code for
-/// what is not finite.
+/// A block of ones only: its scale is NaN in every type that has a float for it, and overflows in others. NVFP4 has no
+/// code for what is not finite.
 #[test]
 fn values_that_are_not_finite_are_found_in_every_type() {
     for format in &quant::FORMATS {
