@@ -116,7 +116,7 @@ fn divergence_is_that_of_the_logits() {
 fn a_model_does_not_differ_from_itself() {
     let folder = folder();
     let base = folder.path().join("base").display().to_string();
-    // Several windows, of which the last is shorter.
+    // Several windows; the last one is shorter.
     let args = ["perplexity", "--device", "cpu", "-p", TEXT, "-c", "9", "-m", &tiny()];
     run(&[&args[..], &["--kl-base-out", &base]].concat());
     let report = run(&[&args[..], &["--kl-base", &base]].concat()).stdout;
