@@ -1,12 +1,12 @@
-# Everything sets itself up: a Rust toolchain and the internet are enough.
+# All targets install what they need: a Rust toolchain and the internet are enough.
 MODEL := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
-# Without it a layer of Mesa complains on stderr where there is no Wayland session.
+# Without a Wayland session, Mesa prints a warning on stderr unless this is set.
 export NODEVICE_SELECT := 1
 MINUTES := 10
 
 .PHONY: demo test lint features wasm outside deny advisories cargo-deny ptx model setup gpu-report bench fuzz clean
 
-## A real model answers, on this machine.
+## Asks a real model a question, on this machine.
 demo: setup model
 	cargo build --release
 	target/release/pronk chat -m $(MODEL) --temp 0 -p "What is the capital of France?"
@@ -24,28 +24,28 @@ lint:
 	cargo fmt --manifest-path tests/outside/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-## Licenses, sources and duplicates of the dependencies; installs cargo-deny if it is missing.
+## Checks licenses, sources and duplicates of the dependencies; installs cargo-deny if it is missing.
 deny: cargo-deny
 	cargo deny --all-features check --hide-inclusion-graph licenses bans sources
 
-## Their known vulnerabilities, by the RustSec database, which needs the internet.
+## Checks the dependencies for known vulnerabilities in the RustSec database; needs the internet.
 advisories: cargo-deny
 	cargo deny --all-features check advisories
 
 cargo-deny:
 	command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
 
-## The library without the program and with some of the backends has no warnings either.
+## Checks that the library without the program and with some of the backends has no warnings.
 features:
 	cargo clippy --lib --no-default-features -- -D warnings
 	cargo clippy --lib --no-default-features --features cuda -- -D warnings
 	cargo clippy --lib --no-default-features --features wgpu -- -D warnings
 
-## The library type-checks for browsers.
+## Type-checks the library for browsers.
 wasm: setup
 	tests/wasm.sh
 
-## A program outside of this workspace, which has the library by its path and none of its features, asks the model.
+## Runs a program outside of this workspace, which uses the library by its path and without features.
 outside: model
 	tests/outside/run.sh $(MODEL)
 
@@ -59,14 +59,14 @@ model:
 setup:
 	tests/setup.sh
 
-## Everything that only an NVIDIA GPU can tell, into the folder OUT, with the program that is built already.
+## Checks and measures an NVIDIA GPU into the folder OUT, with the program that is built already.
 gpu-report:
 	target/release/pronk gpu-report --out $(OUT)
 
 bench: setup
 	cargo bench
 
-## Every fuzz target for MINUTES minutes; installs cargo-fuzz if it is missing.
+## Runs every fuzz target for MINUTES minutes; installs cargo-fuzz if it is missing.
 fuzz:
 	tests/fuzz/run.sh $(MINUTES)
 

@@ -1,6 +1,6 @@
-//! Every operation at the shapes of SmolLM2 and of a Llama 3 8B layer, a product with every tensor type, and a whole decode step, on
-//! every device that is here.
-//! Throughput is in bytes that the operation must move, whatever the kernel.
+//! Times every operation at the shapes of SmolLM2 and of a Llama 3 8B layer, a product with every tensor type, and a
+//! whole decode step, on every device of this machine. Throughput is in bytes that any kernel of the operation must
+//! move.
 //!
 //! `cargo bench` runs all; `cargo bench -- 'cpu/smollm2-135m/mat_mul'` some.
 
@@ -15,14 +15,14 @@ use pronk::quant::FORMATS;
 use std::time::Duration;
 
 const SHAPES: [&str; 2] = ["smollm2-135m", "llama3-8b"];
-/// Slots that attention sees.
+/// Number of KV slots that attention reads.
 const KV_LEN: u32 = 512;
 
 fn shape(name: &str) -> Shape {
     Shape::find(name).expect("a known shape")
 }
 
-/// Every device that can be opened, with its name. Not the simulator: its time says nothing of a kernel's (`pronk ops counters`).
+/// Every device that can be opened, with its name, except the simulator: `pronk ops counters` counts its work instead.
 fn devices() -> Vec<(String, DeviceChoice)> {
     let ids = backend::available().into_iter().map(|d| d.id).filter(|id| id != "sim");
     ids.map(|id| (id.clone(), id.parse().expect("a listed device's id is a choice"))).collect()
@@ -52,7 +52,7 @@ fn operations(c: &mut Criterion) {
     }
 }
 
-/// The product with Llama 3.2 1B's `ffn_gate`, of every type.
+/// The product with Llama 3.2 1B's `ffn_gate`, in every tensor type.
 fn types(c: &mut Criterion) {
     for (device, choice) in devices() {
         let mut group = c.benchmark_group(format!("{device}/types"));
@@ -74,7 +74,7 @@ fn types(c: &mut Criterion) {
     }
 }
 
-/// One token through the whole of SmolLM2, and through two layers and the head of Llama 3 8B.
+/// Decodes one token with SmolLM2, and with two layers and the head of Llama 3 8B.
 fn decode_step(c: &mut Criterion) {
     let two_layers = Shape { n_layers: 2, ..shape("llama3-8b") };
     let models = [("smollm2-135m", shape("smollm2-135m")), ("llama3-8b, 2 layers", two_layers)];

@@ -1,4 +1,4 @@
-//! A backend of one's own: it leaves all work to the reference, and counts the operations.
+//! A backend outside of the library: it counts the operations, and runs them on the CPU reference.
 //! `cargo run --release --example backend -- MODEL.gguf "Once upon a time"`
 
 use pronk::backend::{Backend, Error, Footprint, Memory, Unsupported, cpu::Cpu};

@@ -1,4 +1,4 @@
-//! How well a model predicts a text: `cargo run --release --example score -- MODEL.gguf TEXT_FILE`
+//! The perplexity of a text: `cargo run --release --example score -- MODEL.gguf TEXT_FILE`
 
 use pronk::{LanguageModel, LoadOptions};
 
@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(path), Some(text), None) = (args.next(), args.next(), args.next()) else {
         return Err("usage: score MODEL.gguf TEXT_FILE".into());
     };
-    // Windows of 512 tokens; every step has logits of up to 64 of them.
+    // Windows of 512 tokens; a step has logits of at most 64 tokens.
     let options = LoadOptions { n_ctx: Some(512), max_outputs: 64, ..LoadOptions::default() };
     let mut model = LanguageModel::load(path, &options, &mut |_| {})?;
     let mut score = model.score(&std::fs::read_to_string(text)?)?;

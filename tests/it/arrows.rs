@@ -1,11 +1,11 @@
-//! The direction of dependencies, as ARCHITECTURE.md draws it, held by reading the sources.
+//! Checks the sources for the direction of dependencies in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Module, and the modules that it may name. `cli` and `main.rs` see all.
+/// A module, and the modules that it may name. `cli` and `main.rs` may name all.
 const MAY_NAME: [(&str, &[&str]); 8] = [
     ("gguf", &[]),
     ("quant", &["gguf"]), // for GgmlType only: see the test below
@@ -17,7 +17,7 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
     ("generate", &["backend", "gguf", "model", "plan", "quant", "text"]),
 ];
 
-/// Crates that only one folder may name.
+/// Crates, and the only folder that may name them.
 const OWNERS: [(&str, &str); 10] = [
     ("wgpu::", "backend/wgpu"),
     ("cudarc::", "backend/cuda"),
@@ -31,7 +31,7 @@ const OWNERS: [(&str, &str); 10] = [
     ("clap_mangen::", "cli"),
 ];
 
-/// The only places with unsafe code, each behind a safe interface.
+/// The only files and folders with unsafe code, each behind a safe interface.
 const UNSAFE: [&str; 4] = ["platform.rs", "gguf/map.rs", "backend/wgpu", "backend/cuda/driver"];
 
 fn runtime() -> PathBuf {
@@ -123,7 +123,7 @@ fn unsafe_code_is_confined_and_explained() {
         let lines: Vec<&str> = text.lines().collect();
         for (i, line) in lines.iter().enumerate() {
             let code = line.split("//").next().unwrap_or("");
-            // The word alone is also in the texts of `pronk guard`.
+            // The texts of `pronk guard` have the word as well.
             if !["{", "fn ", "impl", "trait", "extern"].iter().any(|after| code.contains(&format!("unsafe {after}"))) {
                 continue;
             }
@@ -134,13 +134,13 @@ fn unsafe_code_is_confined_and_explained() {
     }
 }
 
-/// Sources of the library: all but the program's own.
+/// Sources of the library, without those of the program.
 fn library() -> impl Iterator<Item = (String, String)> {
     let program = ["cli/", "main.rs", "platform.rs"];
     sources(&runtime()).into_iter().filter(move |(path, _)| !program.iter().any(|own| path.starts_with(own)))
 }
 
-/// The string literals of a line, as far as quotes tell.
+/// The string literals of a line, found by its quotes.
 fn literals(line: &str) -> impl Iterator<Item = &str> {
     line.split('"').skip(1).step_by(2)
 }
@@ -225,7 +225,7 @@ fn every_test_file_is_compiled() {
     assert_eq!(stray, [] as [PathBuf; 0], "tests go into tests/it, which links the library once");
 }
 
-/// Test data comes from elsewhere in part: the page of each folder says what is in it, how it was made and its license.
+/// Some test data is of other projects: the README of each folder names contents, origin and license.
 #[test]
 fn test_data_names_its_license() {
     let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")).expect("tests/data");
@@ -235,7 +235,8 @@ fn test_data_names_its_license() {
     }
 }
 
-/// The most crates that the library and what it needs on Linux may be, with these features: measured 2026-11-25, 132 and 96.
+/// Maximum number of crates of the library and its dependencies on Linux, with these features: measured 2026-11-25, 132
+/// and 96.
 const MOST_CRATES: [(&str, usize); 2] = [("wgpu", 140), ("cuda", 100)];
 
 #[test]

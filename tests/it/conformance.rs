@@ -1,4 +1,4 @@
-//! Every conformance case on every backend that is here, compared with the CPU reference.
+//! Every conformance case on every backend of this machine, compared with the CPU reference.
 
 use crate::common;
 use pronk::backend::{Backend, REGISTRY};
@@ -50,7 +50,7 @@ fn every_operation_and_type_has_cases() {
     }
 }
 
-/// The reference against itself: the cases run, write only their own buffers, and repeat exactly.
+/// The reference against itself: the cases run, write only their results, and repeat exactly.
 #[test]
 fn cpu() {
     assert!(run_all(&mut pronk::backend::cpu::Cpu::default()) > 200);
@@ -84,7 +84,7 @@ fn wgpu() {
 fn run_all_on_sim(capability: (u32, u32)) {
     let mut device = pronk::backend::cuda::Cuda::sim_of(capability);
     let passed = run_all(&mut device);
-    // Not println: the harness hides that of a test that passes.
+    // Not println: the harness hides the output of a test that passes.
     writeln!(std::io::stderr(), "{}", device.driver().summary()).expect("stderr takes a line");
     assert!(passed > 250);
 }

@@ -1,4 +1,4 @@
-//! The examples, run as a user runs them. `cargo test` builds them; before `cargo test --test it examples` alone,
+//! Runs the examples as a user does. `cargo test` builds them; before `cargo test --test it examples` alone,
 //! `cargo build --examples` does.
 
 use crate::common;
@@ -18,12 +18,12 @@ fn example(name: &str, args: &[&str], input: &str) -> Output {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
-    // It may end without reading all.
+    // It may end before it has read everything.
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
     child.wait_with_output().expect("it ends")
 }
 
-/// The text that it writes. Fails unless it succeeds.
+/// The output of an example. Fails unless it succeeds.
 fn succeeds(name: &str, args: &[&str], input: &str) -> String {
     let done = example(name, args, input);
     assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
@@ -74,7 +74,7 @@ fn a_backend_of_ones_own_runs_the_model() {
         let line = shown.lines().find_map(|line| line.strip_prefix(op)?.strip_prefix(": "));
         line.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{op} in {shown}"))
     };
-    // Two layers: a pair of norms each and one at the end, of each step.
+    // In each step two layers with two norms each, and one norm at the end.
     assert_eq!((count("rms_norm"), count("attention")), (5 * count("embed"), 2 * count("embed")));
     assert_eq!(count("embed"), 32, "one step for the prompt and the first token, and one for each other");
 }

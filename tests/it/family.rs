@@ -1,4 +1,4 @@
-//! Llama's relatives: what their metadata and tensors change, on every backend, against a float64 forward pass.
+//! Variants of Llama, in metadata and tensors, on every backend, against a float64 forward pass.
 
 use crate::common;
 use crate::common::gguf_builder::GgufBuilder;
@@ -15,10 +15,10 @@ fn parse(file: &GgufBuilder) -> Gguf {
     Gguf::parse("m.gguf", file.build().into()).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Tokens of a test: more than one step of prefill, and more than the sliding windows below.
+/// Number of tokens of a test: more than a prefill step, and more than the sliding windows below.
 const N_TOKENS: u32 = 40;
 
-/// The products whose results go into attention.
+/// The products Q, K and V.
 const ATTENTION: [&str; 3] = ["attn_q", "attn_k", "attn_v"];
 
 /// A model, and its logits.
@@ -54,7 +54,7 @@ fn compare_on_cpu(name: &str, known: &Known) {
     compare(name, known, DeviceChoice::CPU, KvType::F16, 16, 1e-5);
 }
 
-/// On the CPU, and on the others where they are: one kind of cache in prefill, the other in decode.
+/// On the CPU and on other available devices: one type of cache in prefill, the other in decode.
 fn compare_everywhere(name: &str, file: &GgufBuilder) {
     let known = known(file);
     compare_on_cpu(name, &known);
@@ -67,7 +67,8 @@ fn compare_everywhere(name: &str, file: &GgufBuilder) {
     compare(name, &known, common::device("sim"), KvType::F16, 64, 1e-5);
 }
 
-/// SmolLM2's three query heads per KV head, Yi's seven; heads of another width than their share, or rotated in part.
+/// Three query heads per KV head as in SmolLM2, seven as in Yi; heads that are not n_embd / n_heads wide, or partly
+/// rotated.
 #[test]
 fn odd_head_shapes() {
     compare_everywhere("9 heads, 3 KV heads", &Tiny { n_heads: 9, n_kv_heads: 3, ..PLAIN }.file());
@@ -89,7 +90,7 @@ fn scaled_rotations() {
     compare_everywhere("YaRN", &yarn(PLAIN.file()).f32("llama.rope.scaling.attn_factor", 1.25));
 }
 
-/// Every entry of the rotation table at some positions, the last one of a long context among them.
+/// Every entry of the rotation table at some positions, up to the last one of a long context.
 fn check_table(file: &GgufBuilder) {
     let gguf = parse(file);
     let model = Model::new(gguf.clone()).unwrap_or_else(|e| panic!("{e}"));
@@ -107,7 +108,7 @@ fn check_table(file: &GgufBuilder) {
         let want: Vec<f64> = rotation(&gguf, position).into_iter().flat_map(|(cos, sin)| [cos, sin]).collect();
         assert_eq!(got.len(), want.len());
         for (i, (got, want)) in got.iter().zip(want).enumerate() {
-            // f32 rounding of numbers up to 2, and what f64 leaves of an angle of 131071.
+            // f32 rounding of numbers up to 2, and f64 rounding of an angle of 131071.
             assert!((*got as f64 - want).abs() < 2e-7, "position {position}, element {i}: {got}, expected {want}");
         }
     }
@@ -128,7 +129,7 @@ fn rotations_are_exact_at_long_positions() {
     check_table(&yarn(Tiny { rope_dim: 96, ..wide }.file()));
 }
 
-/// Biases of the products whose results go into attention; and all that a layer can have.
+/// Biases of Q, K and V; and all biases that a layer can have.
 #[test]
 fn biases() {
     compare_everywhere("q, k and v", &PLAIN.biased(PLAIN.file(), &ATTENTION));
@@ -183,7 +184,7 @@ fn q_k_and_v_in_one_tensor_of_a_wrong_shape_are_refused() {
     assert_eq!(refusal(&both), "tensor blk.1.attn_k.weight: has no place beside blk.1.attn_qkv.weight");
     let bias = PLAIN.file().tensor_f32("blk.0.attn_qkv.bias", &[128], &[0.0; 128]);
     assert!(refusal(&bias).starts_with("tensor blk.0.attn_qkv.bias: has no place in the Llama architecture"));
-    // A block of 32 elements ends where neither Q nor K does.
+    // Blocks of 32 elements do not end at the ends of Q and K.
     let odd = Tiny { n_heads: 6, n_kv_heads: 1, head_dim: 8, rope_dim: 8, ..PLAIN };
     let file = odd.with_one_qkv(odd.file(), "weight");
     let blocks = file.tensor("blk.0.attn_qkv.bias", GgmlType::Q8_0, &[64], &[0; 2 * 34]);
@@ -201,7 +202,7 @@ fn biases_of_a_wrong_length_and_others_are_refused() {
 }
 
 const QWEN2: Tiny = Tiny { arch: "qwen2", ..PLAIN };
-/// Heads that are wider than the width's share, as in Qwen3 0.6B.
+/// Heads that are wider than n_embd / n_heads, as in Qwen3 0.6B.
 const QWEN3: Tiny = Tiny { arch: "qwen3", head_dim: 24, rope_dim: 24, ..PLAIN };
 
 fn without_tensor(mut file: GgufBuilder, name: &str) -> GgufBuilder {
@@ -209,7 +210,7 @@ fn without_tensor(mut file: GgufBuilder, name: &str) -> GgufBuilder {
     file
 }
 
-/// With biases as in its files, and without, where fused kernels that rotate neighbours would fit.
+/// With biases as in its files, and without: then a fused kernel that rotates neighbours must not be chosen.
 #[test]
 fn qwen2() {
     let bias: Vec<f32> = (0..QWEN2.n_vocab).map(|i| (i as f32 - 20.0) / 10.0).collect();
@@ -236,7 +237,7 @@ fn qwen3() {
     compare_everywhere("Qwen3 with narrow heads", &narrow.file());
 }
 
-/// What another family's files may have.
+/// Features of files of another family.
 #[test]
 fn what_is_not_the_familys_is_refused() {
     let partly = Tiny { rope_dim: 8, ..QWEN2 };

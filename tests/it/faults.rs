@@ -1,4 +1,4 @@
-//! What goes wrong around a model file that is right: it changes while it is used, it is no file, the disk is full.
+//! Faults around a valid model: the file changes while it is used, the path is not a file, the disk is full.
 
 use crate::common;
 use crate::common::program::{fails, finish, pronk};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
-/// A copy of the tiny model that may be damaged.
+/// A copy of the tiny model, to be damaged.
 fn copy() -> (TempDir, PathBuf) {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("m.gguf");
@@ -26,7 +26,7 @@ fn writable(path: &Path) -> File {
     File::options().write(true).open(path).expect("the model")
 }
 
-/// One byte less: the last page stays, so that this process survives.
+/// Truncates the file by one byte: the last page remains, so that this process survives.
 fn shorten(path: &Path) -> u64 {
     let len = fs::metadata(path).expect("the model").len();
     writable(path).set_len(len - 1).expect("a writable file");
@@ -68,7 +68,7 @@ fn a_file_may_be_replaced_by_renaming() {
     session.feed(&[1, 2], Outputs::Last, |_, _| true).expect("the old file is still there");
 }
 
-/// Whatever the program does at that moment, it ends with a line.
+/// The program ends with a line, whatever it does at that moment.
 #[cfg(unix)]
 #[test]
 fn a_file_truncated_in_use_ends_the_program_with_a_line() {
@@ -88,7 +88,7 @@ fn a_file_truncated_in_use_ends_the_program_with_a_line() {
     assert!(last.starts_with("pronk: ") && lines.iter().any(|line| last.contains(line)), "{}", done.stderr);
 }
 
-/// A pipe that nobody writes to is not waited for.
+/// The program does not wait for the writer of a pipe.
 #[cfg(unix)]
 #[test]
 fn pipes_and_devices_are_refused() {
@@ -104,7 +104,7 @@ fn pipes_and_devices_are_refused() {
     }
 }
 
-/// Files may have one block only; the signal that says so is ignored, the error remains.
+/// The size limit of files is one block. Its signal is ignored, so that writes fail with an error.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_nothing_behind() {

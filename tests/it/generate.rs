@@ -1,4 +1,4 @@
-//! The library as a program uses it: generating, chatting, scoring, on tiny models.
+//! The public interface of the library: generating, chatting and scoring with tiny models.
 
 use crate::common;
 use crate::common::gguf_builder::GgufBuilder;
@@ -62,7 +62,7 @@ fn pieces_are_the_text_of_their_tokens() {
     assert_eq!((none, end), (vec![], Some(End::Limit)));
 }
 
-/// Where the largest logit decides, the device finds it; with a penalty of next to nothing the host does.
+/// The device finds the largest logit; with a tiny penalty the host does.
 #[test]
 fn the_host_and_the_device_choose_the_same() {
     let mut model = model();
@@ -118,7 +118,7 @@ fn what_the_cache_holds_is_not_fed_again() {
     assert_eq!(cached, 0);
     let (cached, again) = feeds(&mut model, &[]);
     assert_eq!((cached, &again), (n - 1, &first), "the last token is fed in any case");
-    // The reply as part of the text: its last token was chosen, but never fed.
+    // The reply as part of the next text: its last token was chosen, but not fed.
     assert_eq!(feeds(&mut model, &first).0, n + 5);
     assert_eq!(feeds(&mut model, &[first[0], 0]).0, n + 1);
     model.clear();
@@ -143,7 +143,7 @@ fn stop_strings_end_the_text_and_are_left_out() {
     let stops = vec!["not in there".to_string(), stop.clone()];
     let (pieces, end) = generate(&mut model, GenerateOptions { stops, ..greedy(40) });
     assert_eq!((text(&pieces).as_str(), end), (whole.split(&stop).next().expect("a part"), Some(End::StopString)));
-    // What could have been the beginning of a stop string comes last, without a token.
+    // Text that was held back for a stop string comes last, without a token.
     let last = whole.chars().last().expect("text").to_string();
     let (pieces, end) = generate(&mut model, GenerateOptions { stops: vec![last.clone() + "\u{0}"], ..greedy(40) });
     let rest = pieces.last().expect("a piece");
@@ -153,7 +153,7 @@ fn stop_strings_end_the_text_and_are_left_out() {
     assert!(matches!(error, Some(Error::EmptyStop(0))), "{error:?}");
 }
 
-/// The tiny model, in which the first token that it chooses ends the text.
+/// The tiny model, changed so that the first token that it chooses ends the text.
 #[test]
 fn a_token_that_ends_the_text_ends_it() {
     let first = tokens(&generate(&mut model(), greedy(1)).0)[0];
@@ -174,7 +174,7 @@ fn a_full_context_stops_or_shifts() {
     let mut model = model_of(16, 16);
     let n = model.encode(PROMPT).expect("tokens").len();
     let (stopped, end) = generate(&mut model, greedy(60));
-    // The last token is chosen, but does not fit any more.
+    // The last token is chosen, but does not fit.
     assert_eq!((tokens(&stopped).len(), end), (16 - n + 1, Some(End::ContextFull)));
 
     let shifts = RefCell::new(vec![]);
@@ -191,7 +191,7 @@ fn a_full_context_stops_or_shifts() {
     assert_eq!(generator.stats().shifts, shifts.borrow().len());
     drop(generator);
     assert!(shifts.borrow().len() > 3);
-    // The beginning-of-text token is kept besides.
+    // The beginning-of-text token is kept as well.
     assert_eq!(shifts.borrow()[0], GenerateEvent::Shift { kept: 2, dropped: 7, again: 7 });
     let all = GenerateOptions { context_end: ContextEnd::Shift { keep: usize::MAX }, ..greedy(60) };
     model.clear();
@@ -207,7 +207,7 @@ fn prompts_that_cannot_be_continued_are_refused() {
     assert!(matches!(error, Error::TooLong { n_tokens: 9, n_ctx: 8 }), "{error:?}");
     assert_eq!(error.to_string(), "the prompt has 9 tokens, the context holds 8");
     assert!(matches!(model.generate_tokens(&[], greedy(1)).err(), Some(Error::EmptyPrompt)));
-    // What was refused has changed nothing.
+    // A refused prompt changes nothing.
     assert_eq!(collect(&mut model.generate_tokens(&[1; 8], greedy(9)).expect("it fits")).len(), 1);
 }
 
@@ -232,7 +232,7 @@ fn the_caller_sees_the_prompt_progress_and_may_cancel() {
     drop(generator);
     assert_eq!(*steps.borrow(), [(0, 30), (8, 30), (16, 30)]);
 
-    // It goes on where it was cancelled; a flag cancels the reply as well.
+    // It goes on where it was cancelled; the reply can be cancelled as well.
     let flag = AtomicBool::new(false);
     let generator = model.generate_tokens(&prompt, greedy(9)).expect("a prompt");
     let mut generator = generator.cancel_when(|| flag.load(Ordering::Relaxed));
@@ -307,7 +307,7 @@ fn a_chat_forgets_its_oldest_turns_where_it_shifts() {
     assert_eq!(chat.turns().len(), 12 - forgotten, "and makes the chat forget nothing");
 }
 
-/// Each reply has a seed of its own, and the same conversation the same replies.
+/// Each reply has its own seed, and the same conversation has the same replies.
 #[test]
 fn replies_of_a_chat_are_drawn_anew() {
     let talk = || {
@@ -352,7 +352,7 @@ fn scores_come_window_by_window() {
     let stopped = score.next_window(|_| true);
     assert!(stopped.is_none());
     assert!(matches!(model.score("").err(), Some(Error::NothingToScore { tokens: 0 })));
-    // What was scored took the place of what the cache held.
+    // The scored text has replaced the contents of the cache.
     assert_eq!(model.generate_tokens(&[504, 1, 2], greedy(1)).expect("a prompt").stats().cached, 0);
 }
 

@@ -1,4 +1,4 @@
-//! Well-formed GGUF files: what is read is what was written.
+//! Well-formed GGUF files are read as they were written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -151,7 +151,7 @@ fn integers_convert_when_they_fit() {
     assert_eq!(gguf.f32("huge").unwrap_err().to_string(), "m.gguf: key huge: expected f32, found f64 1e300");
 }
 
-/// Reading a value as what it is not. Key, the error of reading it as each type, after `m.gguf: key KEY: `.
+/// Reads values as wrong types. Key, the error of reading it as each type, after `m.gguf: key KEY: `.
 #[test]
 fn wrong_types_are_named() {
     let long = "x".repeat(100);
@@ -211,7 +211,7 @@ fn other_modules_make_errors_of_the_same_look() {
     assert_eq!(gguf.tensor_error("t", "two\nlines").to_string(), r"m.gguf: tensor t: two\nlines");
 }
 
-/// A value as the round trip makes it; `Value` itself borrows from the file.
+/// An owned value of the round trip; `Value` itself borrows from the file.
 #[derive(Debug, Clone, PartialEq)]
 enum Plain {
     Scalar(Value),

@@ -1,4 +1,4 @@
-//! Random damage to GGUF files: whatever it does, the file is read or refused, and nothing panics.
+//! Randomly damaged GGUF files: each is read or refused, and nothing panics.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ fn valid() -> Vec<u8> {
         .build()
 }
 
-/// The part of the test model in front of its data, and how long the file is.
+/// The test model up to its data, and the length of the file.
 fn model_head() -> (Vec<u8>, usize) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/models/tiny-llama3.q4_0.gguf");
     let mut file = fs::read(path).unwrap();

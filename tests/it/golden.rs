@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 #[derive(Deserialize)]
 struct Golden {
-    /// The model's file, where the entry is not named after it.
+    /// The model file, if it is not the name of the entry.
     file: Option<String>,
     tokens: Vec<u32>,
     /// The positions of the rows of logits; None: all.
@@ -22,10 +22,10 @@ struct Golden {
     logits: String,
 }
 
-/// Largest normalized squared error with float activations: an f32 cache leaves only f32 rounding (measured: below 1e-10),
-/// an f16 cache adds its own rounding of keys and values (2^-11 relative, measured: below 1e-6). A q8_0 cache rounds
-/// to 1/127 of a block's largest element, 2 standard deviations: 2e-5 of the squares of keys and of values, in each layer anew
-/// (measured: below 2e-4). Unless the cache is f32, the CUDA kernels multiply long prompts in f16.
+/// Largest normalized squared error with float activations: an f32 cache leaves only f32 rounding (measured: below
+/// 1e-10), an f16 cache adds its own rounding of keys and values (2^-11 relative, measured: below 1e-6). A q8_0 cache
+/// rounds to 1/127 of a block's largest element, 2 standard deviations: 2e-5 of the squares of keys and of values, in
+/// each layer anew (measured: below 2e-4). Unless the cache is f32, the CUDA kernels multiply long prompts in f16.
 fn limit(kv: KvType) -> f64 {
     match kv {
         KvType::F32 => 1e-6,
@@ -37,7 +37,7 @@ fn limit(kv: KvType) -> f64 {
 /// Between devices with a q8_0 cache.
 const Q8_0_LIMIT: f64 = 1e-5;
 
-/// The folder of golden models: the ones in the repository, or a larger set of the same form.
+/// The folder of golden models: that of the repository, or a larger set in the same format.
 fn folder() -> PathBuf {
     given_folder().unwrap_or_else(|| common::data("models"))
 }
@@ -46,7 +46,7 @@ fn given_folder() -> Option<PathBuf> {
     std::env::var_os("PRONK_GOLDEN_MODELS").map(PathBuf::from)
 }
 
-/// The golden models that can be run. In the repository all can; a larger set may have others, which are printed.
+/// The golden models that can be run. In the repository all can; others in a larger set are printed.
 static MODELS: LazyLock<BTreeMap<String, Golden>> = LazyLock::new(|| {
     let index = std::fs::read(folder().join("index.json")).expect("an index.json in the folder of golden models");
     let mut models: BTreeMap<String, Golden> = serde_json::from_slice(&index).expect("the index is JSON");
@@ -72,11 +72,11 @@ static MODELS: LazyLock<BTreeMap<String, Golden>> = LazyLock::new(|| {
     models
 });
 
-/// The logits of all of a model's tokens on `device`, fed in chunks of `chunk` tokens: (tokens, n_vocab). None where the device
-/// has no kernel for the model. The device's own choice is the likeliest token.
+/// The logits of all of a model's tokens on `device`, fed in chunks of `chunk` tokens: (tokens, n_vocab). None where
+/// the device has no kernel for the model. The device's own choice is the likeliest token.
 fn logits(name: &str, golden: &Golden, device: DeviceChoice, kv: KvType, chunk: u32) -> Option<Vec<f32>> {
     let options = LoadOptions { device, n_ctx: Some(64), kv, chunk, max_outputs: 64 };
-    // A refusal that another device would not repeat is about the same thing.
+    // A device that is requested by name has its error inside of `Refused`.
     let file = golden.file.as_deref().unwrap_or(name);
     let loaded = load(&folder().join(file), &options, &mut |_| {}).map_err(|e| match e {
         LoadError::Refused(e) => *e,
@@ -102,7 +102,8 @@ fn logits(name: &str, golden: &Golden, device: DeviceChoice, kv: KvType, chunk: 
     Some(logits)
 }
 
-/// Every golden model on `device`, fed in chunks of `chunk` tokens. Returns how many were compared: all of them on the CPU.
+/// Every golden model on `device`, fed in chunks of `chunk` tokens. Returns how many were compared: all of them on the
+/// CPU.
 fn compare_all(device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) -> usize {
     let mut compared = 0;
     for (name, golden) in &*MODELS {
@@ -123,7 +124,7 @@ fn compare_all(device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) -> usiz
     compared
 }
 
-/// The same with a q8_0 cache against the CPU with one: both round alike, and only the rest differs.
+/// The same with a q8_0 cache, against the CPU with a q8_0 cache: both round in the same way.
 fn compare_with_cpu(device: DeviceChoice, chunk: u32, limit: f64) -> usize {
     let mut compared = 0;
     for (name, golden) in &*MODELS {
@@ -174,13 +175,14 @@ fn wgpu() {
     }
 }
 
-/// The CUDA kernels in both phases: prefill in one step of all tokens, decode of one token or as many as count as decode.
+/// The CUDA kernels in both phases: prefill in one step of all tokens, decode of one token or as many as count as
+/// decode.
 fn compare_cuda(device: DeviceChoice) {
     for kv in [KvType::F32, KvType::F16] {
         assert!(compare_all(device, kv, 64, limit(kv)) >= 4);
         assert!(compare_all(device, kv, if kv == KvType::F32 { 1 } else { 7 }, limit(kv)) >= 4);
     }
-    // Keys that prefill computed in f16 lie near enough to the CPU's for most quants to be the same, but not all.
+    // Keys computed in f16 by prefill are close to the CPU's: most quants are equal, but not all.
     assert!(compare_all(device, KvType::Q8_0, 64, limit(KvType::Q8_0)) >= 4);
     assert!(compare_with_cpu(device, 7, Q8_0_LIMIT) >= 4);
 }
@@ -210,7 +212,7 @@ fn cuda() {
     }
 }
 
-/// Greedy text is the same whether each token passes through the host or the device hands it on.
+/// Greedy text is the same whether tokens pass through the host or stay on the device.
 #[test]
 fn tokens_may_stay_on_the_device() {
     let wgpu = common::is_here("wgpu", pronk::backend::open(common::device("wgpu"))).map(|_| common::device("wgpu"));

@@ -1,4 +1,4 @@
-//! `pronk guard`: the prompt, the answers, and the score, on a model made so that its answer is known.
+//! `pronk guard`: prompt, answers and score, on a model that is built to give a known answer.
 
 use crate::common;
 use crate::common::gguf_builder::GgufBuilder;
@@ -72,7 +72,7 @@ fn answers_are_read_or_refused() {
     }
 }
 
-/// A model whose next token depends on the last one alone: the tiny model's vocabulary; embeddings with a single one
+/// A model whose next token depends only on the last one: the tiny model's vocabulary; embeddings with a single one
 /// each; a layer that adds nothing; and an output matrix that gives the token `to` the logit `l` after `from`, for each
 /// `(from, to, l)`.
 fn follows(pairs: &[(u32, u32, f32)]) -> GgufBuilder {
@@ -207,7 +207,7 @@ fn another_answer_is_an_error() {
     usage_error(&["guard", "-m", &path, "--agent", "a"], "one of --prompt, --file and --user is required");
 }
 
-/// Half an answer is no verdict.
+/// A cut answer has no verdict.
 #[test]
 fn a_cut_answer_is_an_error() {
     let folder = TempDir::new().expect("a folder");

@@ -1,6 +1,6 @@
-//! The bodies of the fuzz targets on their seeds, on what the fuzzer has found before, and on damaged seeds.
+//! The bodies of the fuzz targets on their seeds, on past findings of the fuzzer, and on damaged seeds.
 //!
-//! `PRONK_SEEDS=DIR` writes the seeds to a folder per target under DIR: `make fuzz` begins with them.
+//! `PRONK_SEEDS=DIR` writes the seeds to one folder per target under DIR, for `make fuzz`.
 
 use pronk::quant::Random;
 use std::fs;
@@ -12,7 +12,7 @@ mod targets;
 /// Damaged copies of each seed.
 const DAMAGED: u32 = 40;
 
-/// What a target does with its input.
+/// The body of a target.
 type Body = fn(&[u8]);
 
 const TARGETS: [(&str, Body); 4] = [
@@ -40,7 +40,7 @@ fn seeds_are_survived_whole_and_damaged() {
     }
 }
 
-/// `tests/fuzz/findings/TARGET/*`: inputs that were findings once.
+/// `tests/fuzz/findings/TARGET/*`: past findings.
 #[test]
 fn past_findings_are_survived() {
     let mut n = 0;

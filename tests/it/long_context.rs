@@ -1,4 +1,4 @@
-//! Long contexts: rotations and attention at their far end, the memory that they take, and what happens where they end.
+//! Long contexts: rotations and attention at their end, their memory, and full contexts.
 
 use crate::common;
 use pronk::backend::cpu::Cpu;
@@ -15,7 +15,7 @@ use pronk::quant::Random;
 /// Llama 3.1's context.
 const LONG: u32 = 131_072;
 
-/// Runs `test` on every backend that is here.
+/// Runs `test` on every backend of this machine.
 fn on_all(mut test: impl FnMut(&mut dyn Backend)) {
     test(&mut Cpu::default());
     test(&mut Cuda::sim());
@@ -30,7 +30,7 @@ fn model(name: &str) -> Model {
     Model::new(gguf).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// The rotation table that the model makes for so many positions.
+/// The rotation table of the model for this number of positions.
 fn rope_table(model: &Model) -> (WeightDecl, bytes::Bytes) {
     let options = PlanOptions { n_ctx: LONG, max_tokens: 1, max_outputs: 1, kv: KvType::F16 };
     let plan = model.plan(&options).expect("a plan");
@@ -38,7 +38,8 @@ fn rope_table(model: &Model) -> (WeightDecl, bytes::Bytes) {
     (plan[table].clone(), model.weights(&plan).expect("weights")[table].clone())
 }
 
-/// What pair `i` of a head turns by per position, from the papers' formulas. `kept`: YaRN's share of the pair's own frequency.
+/// The angle per position of pair `i` of a head, from the formulas of the papers. `kept`: YaRN's share of the pair's
+/// own frequency.
 fn frequency(model: &Model, i: u32, divisor: f64, kept: f64) -> f64 {
     let c = &model.config;
     let own = 1.0 / (c.rope_base as f64).powf(2.0 * i as f64 / c.rope_dim as f64) / divisor;
@@ -98,8 +99,8 @@ fn rotations_at_the_far_end_are_exact() {
     let linear: Vec<f64> = plain.iter().map(|f| f / 4.0).collect();
     rotates_exactly("linear", &llama3, &linear);
 
-    // Of the paper: a pair keeps its frequency where it turns 32 times or more within the original context, none of it where it
-    // turns once or less, with a ramp in the number of the pair between.
+    // From the paper: a pair keeps its frequency with at least 32 turns in the original context, and keeps none of it
+    // with at most one turn; between them the share is linear in the index of the pair.
     let yarn = Yarn { extrapolation: 1.0, beta_fast: 32.0, beta_slow: 1.0, original_context: 8192 };
     llama3.config.rope_scaling = RopeScaling { factor: 16.0, magnitude: 1.25, yarn: Some(yarn) };
     let turning = |turns: f64| {
@@ -122,7 +123,7 @@ fn rotations_at_the_far_end_are_exact() {
     rotates_exactly("rope_freqs", &llama31, &divided);
 }
 
-/// One query that sees every slot of a long cache, and one that sees its last half, against the CPU.
+/// One query over all slots of a long cache, and one over its last half, against the CPU.
 fn attends_to_all(ty: KvType) {
     // Not a divisor of 2^16: slots that differ only in their upper bits hold different keys.
     const CHUNK: u32 = 12_345;
@@ -138,7 +139,7 @@ fn attends_to_all(ty: KvType) {
     let mut random = Random::new(9);
     let mut fill =
         |buf: Buf, scale: f32| -> Vec<f32> { (0..plan.buf_len(buf)).map(|_| random.uniform(scale)).collect() };
-    // Values around 1, so that rounding is of a known size.
+    // Values around 1, so that the size of rounding is known.
     let values = fill(v, 0.5).into_iter().map(|v| v + 1.0).collect();
     let inputs = [(k, fill(k, 1.0)), (v, values), (q, fill(q, 4.0))];
 
@@ -152,7 +153,7 @@ fn attends_to_all(ty: KvType) {
             device.run(&step).unwrap_or_else(fails);
         }
         let mut step = Step::sequence(&[0, 0], LONG - 2, &[]);
-        step.rows[0].kv_len = LONG; // its neighbour's key is there already
+        step.rows[0].kv_len = LONG; // the key of the next row is there already
         (step.rows[1].kv_start, step.rows[1].kv_len) = (LONG / 2, LONG / 2);
         device.run(&step).unwrap_or_else(fails);
         let mut got = vec![0.0; 2 * (GROUP * HEAD_DIM) as usize];
@@ -160,7 +161,7 @@ fn attends_to_all(ty: KvType) {
         got
     };
     let want = run(&mut Cpu::default());
-    // How far the means of so many values lie from 1 depends on all of them: other slots would give other means.
+    // The difference of a mean from 1 depends on all values: other slots would give another mean.
     let spread = (want.iter().map(|v| (v - 1.0) * (v - 1.0)).sum::<f32>() / want.len() as f32).sqrt();
     assert!((5e-4..5e-2).contains(&spread), "{spread}");
     on_all(|device| {
@@ -178,7 +179,7 @@ fn attention_sees_every_slot_of_a_long_cache() {
     attends_to_all(KvType::Q8_0);
 }
 
-/// What a backend says that a plan takes is what it then takes, within 1%.
+/// The memory that a backend estimates for a plan is what it allocates, within 1%.
 #[test]
 fn memory_is_what_was_said() {
     let model = model("tiny-llama31.q4_0.gguf");
@@ -203,7 +204,7 @@ fn memory_is_what_was_said() {
         };
         let mut cpu = Cpu::default();
         let said = loaded(&mut cpu);
-        // The table that the model made is the only weight that no file holds.
+        // The rotation table is the only weight that is not in the file.
         agree("cpu", said, cpu.allocated() + weights[plan.rope_table().expect("a table")].len() as u64);
         let mut sim = Cuda::sim();
         let said = loaded(&mut sim);
@@ -217,7 +218,7 @@ fn memory_is_what_was_said() {
     }
 }
 
-/// A context of a GiB is announced before anything of it is there. Pages that nobody touches cost nothing.
+/// A context of 1 GiB is announced before it is allocated. Pages that are not touched take no memory.
 #[test]
 fn a_large_context_is_stated_first() {
     let options = LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(1 << 20), ..LoadOptions::default() };
@@ -279,7 +280,7 @@ fn a_shifted_context_is_a_fresh_one_of_what_was_kept() {
             assert_eq!(long.n_past() as usize, held.len());
         }
         assert!(shifts >= 3, "{shifts} shifts");
-        // All of them kept: there is nothing to drop.
+        // All tokens are kept: there is nothing to drop.
         let n = held.len();
         assert_eq!(long.shift(&mut held, n, |_, _| true).ok(), Some(0));
         assert_eq!(held.len(), n);

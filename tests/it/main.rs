@@ -1,5 +1,5 @@
-//! The tests of the library and the program, a module for each subject. They are one executable because each executable links
-//! the whole library, kernels included. `cargo test --test it golden` runs one module.
+//! The tests of the library and the program, a module for each subject. They are one executable, since every executable
+//! links the whole library with its kernels. `cargo test --test it golden` runs one module.
 
 mod arrows;
 mod cli;

@@ -1,4 +1,4 @@
-//! What a model makes of the metadata, odd and hostile values included.
+//! Hyperparameters from metadata, with odd and hostile values.
 
 use crate::common::gguf_builder::GgufBuilder;
 use pronk::gguf::Gguf;
@@ -18,7 +18,7 @@ fn model(file: GgufBuilder) -> Result<Model, String> {
     Model::new(gguf).map_err(|e| e.to_string())
 }
 
-/// Keys of another architecture are not the model's; a window is read only where the family has one.
+/// Keys of another architecture are ignored; a window is read only in families that have one.
 #[test]
 fn keys_begin_with_the_architecture() {
     let numbers = [("block_count", 1), ("context_length", 8), ("embedding_length", 2), ("feed_forward_length", 2)];
@@ -95,7 +95,7 @@ fn yarn_is_what_its_keys_say() {
     assert_eq!(found.yarn, Some(given));
     assert!((found.magnitude - 0.5 * 1.277_258_9).abs() < 1e-6, "{}", found.magnitude);
 
-    // Without its type there is YaRN only where a share is given, and none without a share.
+    // Without the type key, YaRN is used only if a share is given; with it, a share of 0 turns YaRN off.
     let share = |file: GgufBuilder, share: f32| scaling(file.f32(&key("yarn_ext_factor"), share)).expect("a model");
     assert_eq!(share(keys().f32(&key("factor"), 16.0), 1.0).yarn, Some(paper));
     assert_eq!(share(yarn(), 0.0), RopeScaling { factor: 16.0, ..RopeScaling::NONE });

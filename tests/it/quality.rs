@@ -1,4 +1,4 @@
-//! Tools that say what a file is and how good its model: hashes, JSON, divergence from another model, logits.
+//! Commands that describe a file and rate its model: hashes, JSON, divergence from another model, logits.
 
 use crate::common;
 use crate::common::program::{fails, run, usage_error};
@@ -40,7 +40,7 @@ fn hashes_are_those_of_the_bytes() {
     }
 }
 
-/// A name that is not UTF-8 is shown as well as it can be.
+/// A name that is not UTF-8 is shown with replacement characters.
 #[cfg(target_os = "linux")]
 #[test]
 fn files_are_hashed_whatever_their_names() {
@@ -66,7 +66,7 @@ fn logits(model: &str, out: &Path) -> (Vec<f32>, usize, Vec<usize>) {
     (logits, n_vocab, ids.split_whitespace().map(|id| id.parse().expect("an id")).collect())
 }
 
-/// The number behind `name` in a report.
+/// The number after `name` in a report.
 fn figure(report: &str, name: &str) -> f64 {
     let rest = report.split(name).nth(1).unwrap_or_else(|| panic!("{name} in {report}"));
     let number = rest.trim_start_matches([' ', '=', ':']).split([' ', '%', ',', '\n']).next();
@@ -116,7 +116,7 @@ fn divergence_is_that_of_the_logits() {
 fn a_model_does_not_differ_from_itself() {
     let folder = folder();
     let base = folder.path().join("base").display().to_string();
-    // Windows, the last of them short.
+    // Several windows; the last one is shorter.
     let args = ["perplexity", "--device", "cpu", "-p", TEXT, "-c", "9", "-m", &tiny()];
     run(&[&args[..], &["--kl-base-out", &base]].concat());
     let report = run(&[&args[..], &["--kl-base", &base]].concat()).stdout;
@@ -125,9 +125,9 @@ fn a_model_does_not_differ_from_itself() {
     assert!((figure(&report, "PPL / base PPL") - 1.0).abs() < 1e-4, "{report}");
 }
 
-/// Whoever read the perplexities has gone; the file was the point.
+/// The file is written even if nothing reads stdout.
 #[test]
-fn a_base_is_written_though_nobody_reads() {
+fn a_base_is_written_after_stdout_is_closed() {
     let folder = folder();
     let base = |name: &str| folder.path().join(name).display().to_string();
     let args = ["perplexity", "--device", "cpu", "-q", "-p", TEXT, "-c", "9", "-m", &tiny(), "--kl-base-out"];

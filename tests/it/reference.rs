@@ -1,4 +1,4 @@
-//! The CPU reference against formulas in float64, written once more and as plainly as possible.
+//! The CPU reference against plain formulas in float64.
 
 use half::f16;
 use pronk::backend::cpu::{KvRows, add, add_bias, argmax, attention, mat_mul, rms_norm, rope, swi_glu};
@@ -6,7 +6,7 @@ use pronk::conformance::nmse;
 use pronk::plan::{KvDecl, KvType, Pairing, StepRow};
 use pronk::quant::{self, GgmlType, Random, random_blocks};
 
-/// f32 sums of up to a few thousand terms.
+/// The error limit of f32 sums of at most a few thousand terms.
 const LIMIT: f64 = 1e-12;
 
 fn floats(random: &mut Random, n: usize, scale: f32) -> Vec<f32> {
@@ -87,7 +87,7 @@ fn attention_is_a_softmax_average_over_the_window() {
     assert_close(&got, &want);
 }
 
-/// Heads of 6 elements, 4 of them rotated: the pairs that turn.
+/// The rotated pairs of heads with 6 elements, 4 of them rotated.
 fn rope_turns(pairing: Pairing, pairs: [[usize; 2]; 2]) {
     let angles = [0.3f64, 2.0];
     let table: Vec<f32> = angles.iter().flat_map(|a| [a.cos() as f32, a.sin() as f32]).collect();

@@ -1,4 +1,4 @@
-//! A real model, against an independent float64 forward pass: SmolLM2-135M-Instruct in Q4_1.
+//! A real model against an independent float64 forward pass: SmolLM2-135M-Instruct in Q4_1.
 
 use crate::common;
 use crate::common::program::{fails, perplexity, run};
@@ -15,7 +15,7 @@ fn model() -> String {
     path.display().to_string()
 }
 
-/// The devices that the model is tried on: the CPU, and the first wgpu adapter where there is one.
+/// The devices of the tests: the CPU, and the first wgpu adapter if there is one.
 fn devices() -> Vec<&'static str> {
     let wgpu = "wgpu".parse().expect("a device's name");
     let wgpu = common::is_here("wgpu", pronk::backend::open(wgpu)).map(|_| "wgpu");
@@ -45,7 +45,7 @@ struct Continuation {
     prompt_tokens: Vec<u32>,
     greedy_tokens: Vec<u32>,
     text: String,
-    /// From the best logit to the second, at each step.
+    /// Difference of the two largest logits at each step.
     margins: Vec<f32>,
 }
 
@@ -97,7 +97,7 @@ fn passage_perplexity() {
     }
 }
 
-/// Steps where the best logit leads by less could go either way with activations in 8 bits.
+/// Below this margin, activations in 8 bits may change the choice.
 const CLEAR_MARGIN: f32 = 0.05;
 
 #[test]
@@ -108,13 +108,14 @@ fn greedy_continuation() {
     for device in devices() {
         let args = ["run", "-m", &model(), "--device", device, "-p", &golden.prompt, "-n", &n, "--temp", "0"];
         assert_eq!(run(&args).stdout, golden.text.clone() + "\n", "{device}");
-        // With a penalty that does nothing much, the choice is made from the logits instead of by the device.
+        // With a tiny penalty, the host chooses from the logits instead of the device.
         let sampled = run(&[&args[..], &["--repeat-penalty", "1.0000001"]].concat()).stdout;
         assert_eq!(sampled, golden.text.clone() + "\n", "{device}");
     }
 }
 
-/// The golden conversation goes on past the model's end token, where `chat` stops: each next token from those before it.
+/// The golden conversation goes on after the model's end token, where `chat` stops: each next token from those before
+/// it.
 #[test]
 fn continuations_token_by_token() {
     let golden = golden();

@@ -1,4 +1,4 @@
-//! Models split over several files: opened as one, or refused with one line that names the file at fault.
+//! Models split over several files: opened as one, or refused with one line that names the wrong file.
 
 use crate::common;
 use crate::common::gguf_builder::{GgufBuilder, id};
@@ -11,7 +11,7 @@ use pronk::plan::KvType;
 use std::fs;
 use std::path::Path;
 
-/// A model of four tensors in three parts: two, one and one of them.
+/// A model of four tensors in three parts of two, one and one tensors.
 fn parts() -> Vec<GgufBuilder> {
     let whole =
         ["a", "b", "c", "d"].into_iter().fold(GgufBuilder::default().str("general.name", "whole"), |b, name| {

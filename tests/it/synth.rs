@@ -1,5 +1,4 @@
-//! Models with random weights: files that everything accepts, of every type; and the geometries of well-known models,
-//! on devices.
+//! Models with random weights: valid files of every type, and the shapes of well-known models on devices.
 
 use crate::common;
 use crate::common::program::{fails, run, usage_error};
@@ -16,7 +15,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Whole blocks of every type in each row.
+/// A shape with rows of whole blocks of every type.
 const SMALL: [&str; 12] =
     ["--layers", "1", "--embd", "256", "--ff", "512", "--heads", "4", "--kv-heads", "2", "--vocab", "600"];
 
@@ -95,7 +94,7 @@ fn every_shape_makes_a_model() {
     for shape in SHAPES {
         assert_eq!(shape.check(), Ok(()));
         let vocab = Vocab::synthetic(shape.n_vocab).expect("a vocabulary");
-        // The data lies in a hole of the file.
+        // The data is a hole in the file.
         let synth = Synth { shape, ty: GgmlType::Q2_K, seed: 1 };
         let mut header = synth.header();
         vocab.write(&mut header);
@@ -122,14 +121,14 @@ fn random_weights_have_the_magnitude_asked_for() {
             quant::decode(format.ty, &random_weights(format.ty, n as u64, rms, &mut Random::new(7)), &mut values);
             let squares: f64 = values.iter().map(|v| (*v as f64).powi(2)).sum();
             let ratio = (squares / n as f64).sqrt() / rms as f64;
-            // Scales that are powers of two only come within their steps.
+            // Scales that are powers of two are coarse.
             let within = if format.ty == GgmlType::MXFP4 { 0.8..1.25 } else { 0.9..1.1 };
             assert!(within.contains(&ratio), "{}: {ratio} of {rms}", format.ty);
         }
     }
 }
 
-/// As many layers as the largest Llama has: what comes out is still about 1.
+/// With the number of layers of the largest Llama, logits are still about 1.
 #[test]
 fn activations_stay_in_range_through_126_layers() {
     let shape =
@@ -141,7 +140,7 @@ fn activations_stay_in_range_through_126_layers() {
     }
 }
 
-/// The heads of a well-known model, the rest cut down.
+/// A small model with the heads of a well-known one.
 fn head_geometry(name: &str) -> Shape {
     let shape = Shape::find(name).expect("a known shape");
     Shape { n_layers: 1, n_embd: 64, n_ff: 64, n_vocab: 288, n_ctx: 64, ..shape }
@@ -163,8 +162,8 @@ fn logits(shape: Shape, ty: GgmlType, device: DeviceChoice, chunk: u32) -> Vec<f
     logits
 }
 
-/// Llama 3.1 405B's 128 heads over 8, with Llama 3.1's rotations, and Llama 3.2 1B's 32 over 8: a GPU kernel that has
-/// not room for so many queries a group, or counts them wrongly, shows here.
+/// Llama 3.1 405B has 128 query heads over 8 KV heads, with Llama 3.1's rotations; Llama 3.2 1B has 32 over 8. A GPU
+/// kernel that has too little room for the queries of a group, or miscounts them, fails here.
 fn agrees_with_the_cpu(device: DeviceChoice) {
     for (name, ty) in [("llama3.1-405b", GgmlType::Q4_0), ("llama3.2-1b", GgmlType::Q8_0)] {
         let shape = head_geometry(name);
@@ -267,7 +266,7 @@ fn what_is_written_is_read() {
     assert_eq!(gguf.tensor("b").expect("b").data, [9; 68][..]);
 }
 
-/// Speed is measured with any type, at shapes whose rows are no whole blocks of it too.
+/// `bench` takes every type, also at shapes whose rows are not whole blocks of it.
 #[test]
 fn bench_takes_types_with_blocks_longer_than_rows() {
     for ty in ["MXFP4", "IQ3_S"] {

@@ -45,7 +45,7 @@ impl Golden {
         serde_json::from_str(&data("rendered.json")).unwrap()
     }
 
-    /// Renders what `rendered` has, with the variables of `extra`, and compares. Returns how many there are.
+    /// Renders the conversations of `rendered` with the variables of `extra`, and compares. Returns their number.
     fn compare(&self, rendered: &Rendered, extra: Value) -> usize {
         let variable = |name: &str| self.variables[name].as_str().unwrap();
         let mut extra = object(extra);
@@ -70,7 +70,7 @@ fn golden_renderings() {
     assert_eq!(golden.compare(&golden.rendered, json!({})), 30);
 }
 
-/// Qwen2.5's template asks whether there are tools: without the variable, with none, with an empty list, and with one.
+/// Qwen2.5's template has a branch for tools: without the variable, with null, with an empty list, and with a tool.
 #[test]
 fn golden_renderings_with_tools() {
     let golden = Golden::read();
@@ -221,7 +221,7 @@ fn a_namespace_is_a_variable_with_attributes_and_nothing_else() {
     for (source, expected) in allowed {
         assert_eq!(render(source).as_deref(), Ok(expected), "{source}");
     }
-    // Were they allowed, each could make a namespace a member of itself.
+    // Each of these could make a namespace a member of itself.
     let two = "{% set a = namespace() %}{% set b = namespace() %}";
     let refused = [
         "{% set a.x = a %}{% set b.x = b %}{{ a == b }}",
@@ -263,7 +263,7 @@ fn a_namespace_is_a_variable_with_attributes_and_nothing_else() {
 
 #[test]
 fn deeply_nested_values_do_not_overflow_the_stack() {
-    // A long conversation buys the fuel for this depth.
+    // A long conversation raises the work limit enough for this depth.
     let messages = [Message::new("user", "x".repeat(8 << 20))];
     let nest = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}";
     let compared = "{{ ns.x == [ns.x] }}{{ [[ns.x], ns.x] | sort | length }}{{ {ns.x: 1} | length }}{{ [ns.x] | unique | length }}";
@@ -294,7 +294,7 @@ fn sources_of_the_limit_are_parsed_and_freed_whatever_their_shape() {
     for (begin, repeated, end) in shapes {
         let n = (LIMIT - begin.len() - end.len()) / repeated.len();
         let source = format!("{begin}{}{end}", repeated.repeat(n));
-        // Some of them are refused: what counts is that the program goes on.
+        // Some of them are refused. The program must go on.
         if let Err(error) = ChatTemplate::new(&source, "", "") {
             assert!(error.to_string().contains("syntax error"), "{repeated}: {error}");
         }

@@ -196,7 +196,7 @@ fn of_tokens_with_the_same_text_the_first_is_produced() {
     assert_eq!(tokenizer.decode(&[16, id as u32], false), b" Hello Hello");
 }
 
-/// What [`Tokenizer::new`] says about SmolLM2's or Llama 2's vocabulary with one thing broken.
+/// The error of [`Tokenizer::new`] for SmolLM2's or Llama 2's vocabulary with one defect.
 fn refusal(vocab: &Vocab, spoil: impl FnOnce(&mut Vocab)) -> String {
     let mut vocab = vocab.clone();
     spoil(&mut vocab);
@@ -313,7 +313,7 @@ fn refusals_name_the_file() {
     );
 }
 
-/// All that a stream makes of the pieces.
+/// The whole output of a stream.
 fn detokenize<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> String {
     let mut stream = Detokenizer::new();
     let mut text: String = pieces.map(|piece| stream.push(piece)).collect();
@@ -353,7 +353,7 @@ fn stop_matcher_withholds_what_may_become_a_stop_string() {
     assert_eq!((stop.push("more"), stop.finish()), (String::new(), String::new()));
 }
 
-/// The definition: the text before the first stop string to be complete, the longest of those that end there.
+/// The definition: the text before the stop string that ends first, the longest of those that end there.
 fn stopped_text<'t>(text: &'t str, stops: &[String]) -> (&'t str, bool) {
     for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
         let ending = stops.iter().filter(|stop| text[..end].ends_with(stop.as_str())).map(String::len).max();
@@ -388,7 +388,7 @@ proptest! {
 
     #[test]
     fn detokenized_tokens_are_the_text(text in ".*") {
-        // SentencePiece writes spaces as U+2581, so that character itself comes back as a space.
+        // SentencePiece writes spaces as U+2581, so U+2581 in a text is decoded as a space.
         let spaces = text.replace('▁', " ");
         for (tokenizer, expected) in [(&*LLAMA3_TOKENIZER, &text), (&*LLAMA2_TOKENIZER, &spaces)] {
             let ids = tokenizer.encode(&text, PLAIN).unwrap();

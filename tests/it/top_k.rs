@@ -1,5 +1,5 @@
-//! The top-k kernel on the simulator: no operation of a plan uses it yet, so no conformance case reaches it. A changed kernel is
-//! taken from the folder `PRONK_PTX`, as everywhere.
+//! The top-k kernel on the simulator: no operation of a plan uses it yet, so no conformance case covers it. `PRONK_PTX`
+//! is a folder with a changed kernel, as everywhere.
 
 use pronk::backend::cuda::Arch;
 use pronk::backend::cuda::params::{TOP_K_MOST, TOP_K_PART, TOP_K_THREADS, TopKParams};
@@ -7,7 +7,7 @@ use pronk::quant::Random;
 use ptx_sim::{Device, LaunchConfig, Limits, Module};
 use std::path::Path;
 
-/// Ids of the `k` largest, falling, lower ids first among equals.
+/// Ids of the `k` largest values in falling order; among equal values the lower id is first.
 fn reference(x: &[f32], k: usize) -> Vec<u32> {
     let mut ids: Vec<u32> = (0..x.len() as u32).collect();
     ids.sort_by(|a, b| x[*b as usize].total_cmp(&x[*a as usize]).then(a.cmp(b)));
@@ -15,9 +15,9 @@ fn reference(x: &[f32], k: usize) -> Vec<u32> {
     ids
 }
 
-/// Rows that the grid has beyond the step's.
+/// Rows of the grid beyond those of the step.
 const BEYOND: u32 = 1;
-/// What results hold before: a float and an id that are none.
+/// Initial contents of the results: a value and an id that never occur.
 const UNTOUCHED: u32 = 0x7fc0_1234;
 
 /// The PTX for this architecture: the file of `PRONK_PTX`, if it is there.
@@ -30,8 +30,8 @@ fn ptx(arch: Arch) -> String {
     }
 }
 
-/// Runs both kernels over `rows`, one row of `n_cols` values each; returns values and ids of each row. They run twice, so that
-/// each finds memory in use by the one before.
+/// Runs both kernels over `rows`, one row of `n_cols` values each; returns values and ids of each row. They run twice,
+/// so that each finds memory in use by the one before.
 fn top_k(ptx: &str, is_dependent: bool, rows: &[Vec<f32>], k: u32) -> Vec<(Vec<f32>, Vec<u32>)> {
     let module = Module::load("top_k", ptx).expect("the PTX loads");
     let mut device = Device::new(Limits::default());

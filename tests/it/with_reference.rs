@@ -1,4 +1,4 @@
-//! Ports that lack operations run whole models on the reference's.
+//! Ports that lack operations run whole models with those of the CPU reference.
 
 use crate::common;
 use crate::common::program;
@@ -51,7 +51,7 @@ impl Backend for Port {
     }
 }
 
-/// What a port may have: nothing, everything but attention, only products, every second kind.
+/// The operations of a port: none, all but attention, only products, every second one.
 const PORTS: [fn(&Op) -> bool; 5] = [
     |_| false,
     |op| !matches!(op, Op::Attention(_)),
@@ -64,7 +64,7 @@ fn completed(inner: Box<dyn Backend>, has: fn(&Op) -> bool) -> WithReference {
     WithReference::new(Box::new(Port { inner, has }))
 }
 
-/// Every value stays where it should, whichever side writes it.
+/// Every value is in its place, whichever side writes it.
 #[test]
 fn every_case_passes() {
     for has in PORTS {
@@ -112,12 +112,12 @@ fn a_model_gives_the_same_logits_and_says_what_ran_elsewhere() {
         let Some(LoadNotice::OnReference { device, ops }) = notices.last() else { panic!("{notices:?}") };
         assert_eq!(device, "port+ref");
         assert!(!ops.is_empty());
-        // Keys and values are on one side: attention took the store with it.
+        // Keys and values are on one side: attention and the store move together.
         assert_eq!(ops.contains(&CoreKind::Attention.into()), ops.contains(&CoreKind::KvStore.into()), "{ops:?}");
     }
 }
 
-/// The same with the kernels of other devices, which fuse what the port has.
+/// The same with kernels of other devices, which fuse operations.
 #[test]
 fn kernels_of_other_devices_are_completed() {
     let (reference, _) = logits(Box::new(Cpu::default()));

@@ -62,7 +62,7 @@ fn info_shows_keys_tensors_and_memory() {
     );
 }
 
-/// Heads of 16 elements are no whole blocks of a q8_0 cache.
+/// Heads of 16 elements are not whole blocks of a q8_0 cache.
 #[test]
 fn info_leaves_out_caches_that_heads_do_not_fit() {
     let folder = folder();
@@ -260,7 +260,7 @@ fn write_errors_name_what_is_written() {
     assert_eq!(done.code, Some(1));
     assert!(done.stderr.starts_with("pronk: stdout: cannot write: No space left"), "{}", done.stderr);
 
-    // Files may have one block only; the signal that says so is ignored, the error remains.
+    // The size limit of files is one block. Its signal is ignored, so that writes fail with an error.
     let folder = folder();
     let out = folder.path().join("logits.npy").display().to_string();
     let mut command = Command::new("sh");
@@ -273,7 +273,7 @@ fn write_errors_name_what_is_written() {
     assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
 }
 
-/// Permissions do not stop a superuser, a link that leads nowhere does.
+/// A dangling link fails for a superuser too, unlike permissions.
 #[cfg(unix)]
 #[test]
 fn a_dangling_link_is_one_line() {
@@ -338,7 +338,7 @@ fn a_termination_signal_leaves_no_file_behind() {
     let ids = vec!["1"; 8000].join(",");
     let args = ["logits", "-m", &tiny(), "--tokens", &ids, "--out", &out, "--device", "cpu"];
     let child = common::program::pronk(&args).spawn().expect("the program starts");
-    // The first file only shows that the folder can be written; the second, which holds logits, is the work's.
+    // The first file only checks that the folder is writable; the second one has the logits.
     let grows = || {
         let files = fs::read_dir(folder.path()).expect("readable").filter_map(|file| file.ok()?.metadata().ok());
         files.map(|file| file.len()).sum::<u64>() > 0
@@ -477,7 +477,7 @@ fn the_version_says_which_build_it_is() {
     if cfg!(debug_assertions) {
         assert_eq!(build, " (debug build)");
     } else {
-        // Sources outside of a repository have no commit.
+        // Without a repository there is no commit.
         let commit = build.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
         let (hash, date) = commit.and_then(|commit| commit.split_once(", ")).unwrap_or(("0000000", "2026-11-25"));
         assert!(build.is_empty() == commit.is_none() && hash.len() >= 7 && date.len() == 10, "{shown}");

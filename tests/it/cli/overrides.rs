@@ -1,4 +1,4 @@
-//! Values that the command line gives in place of the file's.
+//! Overrides of metadata on the command line.
 
 use super::{GgufBuilder, comma_separated, file, folder, tiny};
 use crate::common::program::{fails, run, usage_error};
@@ -59,7 +59,7 @@ fn overrides_take_the_place_of_the_file_s_values() {
     fails(&wrong, &["key llama.rope.freq_base: -1", "expected a positive number"]);
 }
 
-/// What `pronk logits` writes, and what it says.
+/// The file that `pronk logits` writes, and its notices.
 fn logits(path: &str, more: &[&str]) -> (Vec<u8>, String) {
     let folder = folder();
     let out = folder.path().join("logits.npy").display().to_string();
@@ -98,7 +98,7 @@ fn rope_arguments_stand_for_their_keys() {
     let (path, expected) = (write("qwen2.gguf", qwen.file()), logits(&write("expected.gguf", with_base), &[]).0);
     assert!(logits(&path, &["--rope-freq-base", "500000"]).0 == expected && logits(&path, &[]).0 != expected);
 
-    // What says "as the file has it" changes nothing.
+    // Arguments that mean the value of the file change nothing.
     let unset = ["--rope-freq-base", "0", "--rope-freq-scale", "0", "--yarn-orig-ctx", "0", "--yarn-ext-factor", "-1"];
     let more =
         ["--yarn-attn-factor", "-1", "--yarn-beta-fast", "-1", "--yarn-beta-slow", "-1", "--rope-scaling", "none"];

@@ -1,4 +1,4 @@
-//! What `run` and `chat` say, and how they end.
+//! The output of `run` and `chat`, and the ways they end.
 
 use super::{file, folder, tiny};
 use crate::common::program::{Done, finish, pronk, run, with_input};
@@ -94,7 +94,7 @@ fn a_full_context_shifts_where_asked() {
     assert!(shifts.stderr.contains(" shifts of the context"), "{}", shifts.stderr);
     let quiet = with(&["-c", "16", "--context-end", "shift", "--keep", "-1", "-q"]);
     assert_eq!(quiet.stderr, "");
-    // Nothing is left to drop.
+    // There are too few tokens to drop.
     let kept = with(&["-c", "4", "--context-end", "shift", "--keep", "-1"]);
     assert!(kept.stderr.contains("the context is full: 4 tokens (-c); too few to drop any"), "{}", kept.stderr);
     let chat = ["chat", "-m", &model, "-c", "64", "-n", "8", "--context-end", "shift"];
@@ -135,12 +135,12 @@ fn a_full_conversation_goes_on_when_cleared() {
     assert_eq!(done.stderr.matches(FULL).count(), 3, "{}", done.stderr);
     assert_eq!(done.stderr.matches(" tok/s; reply ").count(), 2, "{}", done.stderr);
     assert!(done.stderr.ends_with("1 message without a reply: the conversation was full\n"), "{}", done.stderr);
-    // Where nothing was said before, nothing can be cleared.
+    // A first message that does not fit is an error: there is nothing to clear.
     let done = with_input(&["chat", "-m", &tiny(), "-c", "4"], "Hello\n");
     assert!(done.code == Some(1) && done.stderr.contains("the context holds 4"), "{}", done.stderr);
 }
 
-/// A reply that takes seconds, as its first byte has come.
+/// A reply that takes seconds, after its first byte has come.
 fn long_reply() -> Child {
     let args = ["run", "-m", &tiny(), "-p", "Hello", "--seed", "1", "--ignore-eos", "-c", "8000"];
     let mut child = pronk(&args).spawn().expect("the program starts");
@@ -156,7 +156,7 @@ fn a_closed_pipe_ends_quietly() {
     assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
 }
 
-/// Sends it Ctrl-C and waits for its end. Its text is UTF-8 to the last byte.
+/// Sends Ctrl-C and waits for the end. The whole output must be UTF-8.
 #[cfg(unix)]
 fn interrupt(child: Child) -> Done {
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();

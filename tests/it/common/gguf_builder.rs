@@ -36,11 +36,11 @@ pub struct TensorInfo {
 pub struct GgufBuilder {
     pub magic: [u8; 4],
     pub version: u32,
-    /// What tensor data is padded to. The key `general.alignment` is not written for it.
+    /// The alignment of tensor data. It does not write the key `general.alignment`.
     pub alignment: usize,
-    /// What the header says instead of the true number of tensors.
+    /// The number of tensors in the header, instead of the true one.
     pub n_tensors: Option<u64>,
-    /// What the header says instead of the true number of keys.
+    /// The number of keys in the header, instead of the true one.
     pub n_entries: Option<u64>,
     pub tensors: Vec<TensorInfo>,
     /// Keys with their values, encoded.
@@ -73,14 +73,14 @@ pub fn array(element: u32, len: u64, elements: &[u8]) -> Vec<u8> {
 }
 
 impl GgufBuilder {
-    /// What makes the same file again.
+    /// A builder of the same file.
     pub fn of(gguf: &Gguf) -> Self {
         let empty = GgufBuilder::default().aligned_to(gguf.alignment() as usize);
         let keys = gguf.metadata().fold(empty, |b, (key, value)| b.key(key, value.clone()));
         gguf.tensors().iter().fold(keys, |b, t| b.tensor(&t.name, t.ty, &t.shape, &t.data))
     }
 
-    /// What makes the parts of this file, split as llama.cpp splits: the first part has the keys and, as the others, its share
+    /// Builders of the parts of this file, split as by llama.cpp: the first part has the keys, and each part has some
     /// of the tensors.
     pub fn split(&self, parts: usize) -> Vec<GgufBuilder> {
         let share = self.tensors.len().div_ceil(parts);
@@ -104,24 +104,24 @@ impl GgufBuilder {
         self
     }
 
-    /// What tensor data is padded to; see [`GgufBuilder::alignment`].
+    /// Sets the alignment of tensor data; see [`GgufBuilder::alignment`].
     pub fn aligned_to(self, alignment: usize) -> Self {
         GgufBuilder { alignment, ..self }
     }
 
-    /// Bytes that stand where an entry would: not even a key need be whole.
+    /// Appends any bytes in place of a key and value.
     pub fn raw(mut self, entry: &[u8]) -> Self {
         self.entries.push(entry.to_vec());
         self
     }
 
-    /// A key with a value of the given type id and bytes, true or not.
+    /// Appends a key with a value of the given type id and bytes, valid or not.
     pub fn kv(self, key: impl AsRef<[u8]>, ty: u32, value: &[u8]) -> Self {
         let entry = [&string(key)[..], &ty.to_le_bytes(), value].concat();
         self.raw(&entry)
     }
 
-    /// A key with a value, as it should be.
+    /// Appends a key with a valid value.
     pub fn key(self, key: &str, value: impl Into<Value>) -> Self {
         self.raw(&entry(key, value))
     }

@@ -1,5 +1,5 @@
 //! Parses a file that may be broken, and fails if that takes more memory than its size justifies.
-//! For that it is the home of the test program's global allocator, which counts per thread.
+//! It has the global allocator of the test program, which counts bytes per thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -7,7 +7,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 use pronk::gguf::Gguf;
 
-/// Counts the bytes that each thread asks for.
+/// Counts the bytes that each thread requests.
 struct Counting;
 
 thread_local! {
@@ -15,7 +15,7 @@ thread_local! {
 }
 
 fn count(bytes: usize) {
-    // Fails only while the thread is ending, when nothing is measured any more.
+    // This fails only while the thread ends, when nothing is measured.
     let _ = ALLOCATED.try_with(|total| total.set(total.get().saturating_add(bytes)));
 }
 
@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Parses within the memory that the file's size justifies, then reads all of it if it is accepted.
+/// Parses within the memory that the file's size justifies, and reads the whole file if it is accepted.
 pub fn parse_checked(file: &[u8]) -> Result<(), String> {
     let bytes = Bytes::copy_from_slice(file);
     let before = ALLOCATED.get();

@@ -1,4 +1,4 @@
-//! Shared by the tests.
+//! Helpers of the tests.
 
 pub mod gguf_builder;
 pub mod gguf_checked;
@@ -26,8 +26,8 @@ pub fn device(name: &str) -> DeviceChoice {
     name.parse().unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Whether a device is here, from the error of opening it. A missing one is reported, and fails the test where the environment
-/// variable `REQUIRE_BACKENDS` lists `name`.
+/// Whether a device is available, from the result of opening it. A missing device is printed, and fails the test if the
+/// environment variable `REQUIRE_BACKENDS` lists `name`.
 pub fn is_here<T, E: std::fmt::Display>(name: &str, opened: Result<T, E>) -> Option<T> {
     let required = std::env::var("REQUIRE_BACKENDS").unwrap_or_default();
     match opened {

@@ -1,4 +1,4 @@
-//! Running the program.
+//! Runs the program.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -30,7 +30,7 @@ fn done(args: &[&str]) -> Done {
 /// Runs it with `input` on stdin.
 pub fn with_input(args: &[&str], input: &str) -> Done {
     let mut child = pronk(args).stdin(Stdio::piped()).spawn().expect("the program starts");
-    // It may end without reading all.
+    // It may end before it has read everything.
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
     finish(child)
 }

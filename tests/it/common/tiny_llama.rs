@@ -1,4 +1,4 @@
-//! Tiny models of each family with random F32 weights, and what they compute in float64, written once more and as plainly as possible.
+//! Tiny models of each family with random F32 weights, and a plain forward pass in float64.
 
 use super::gguf_builder::GgufBuilder;
 use pronk::gguf::Gguf;
@@ -21,7 +21,7 @@ pub struct Tiny {
     pub n_ctx: u32,
 }
 
-/// Heads of the width's share, all of them rotated.
+/// Heads of n_embd / n_heads elements, all of them rotated.
 pub const PLAIN: Tiny = Tiny {
     arch: "llama",
     n_layers: 2,
@@ -71,7 +71,7 @@ impl Tiny {
             };
             part("attn_norm", &[embd], 0.5, 1.0);
             part("ffn_norm", &[embd], 0.5, 1.0);
-            // Large enough for sharp attention.
+            // Large enough for attention with sharp peaks.
             part("attn_q", &[embd, q], 0.4, 0.0);
             part("attn_k", &[embd, kv], 0.4, 0.0);
             part("attn_v", &[embd, kv], 0.2, 0.0);
@@ -107,7 +107,8 @@ impl Tiny {
         file
     }
 
-    /// The same file with Q, K and V of each layer in one tensor, `attn_qkv`: the tensors of this ending, `weight` or `bias`.
+    /// The same file with Q, K and V of each layer in one tensor, `attn_qkv`: the tensors of this ending, `weight` or
+    /// `bias`.
     pub fn with_one_qkv(&self, file: GgufBuilder, ending: &str) -> GgufBuilder {
         let mut file = file;
         for layer in 0..self.n_layers {
@@ -150,8 +151,8 @@ fn tensor(gguf: &Gguf, name: &str) -> Option<Vec<f64>> {
     Some(values.into_iter().map(f64::from).collect())
 }
 
-/// Cosine and sine of each pair at a position: RoPE (Su et al., 2021), its frequencies divided by `rope_freqs` and scaled linearly
-/// or by YaRN (Peng et al., 2023).
+/// Cosine and sine of each pair at a position: RoPE (Su et al., 2021), its frequencies divided by `rope_freqs` and
+/// scaled linearly or by YaRN (Peng et al., 2023).
 pub fn rotation(gguf: &Gguf, position: u32) -> Vec<(f64, f64)> {
     let dim = number(gguf, "rope.dimension_count", None);
     let base = float(gguf, "rope.freq_base", 1e4);
@@ -212,7 +213,7 @@ pub fn logits(gguf: &Gguf, tokens: &[u32]) -> Vec<f32> {
         let columns = [("attn_q", 0..q), ("attn_k", q..q + kv), ("attn_v", q + kv..q + 2 * kv)];
         columns.map(|(name, at)| biased(all.iter().map(|row| row[at.clone()].to_vec()).collect(), &part(name)))
     };
-    // Each head by itself, where the file has weights for that.
+    // Normalizes each head, if the file has weights for that.
     let norm_heads = |xs: &mut [Vec<f64>], name: &str| {
         if tensor(gguf, name).is_some() {
             for head in xs.iter_mut().flat_map(|x| x.chunks_exact_mut(dim)) {

@@ -1,4 +1,4 @@
-//! Broken and hostile GGUF files: each is refused with one line that names what is wrong.
+//! Broken and hostile GGUF files: each is refused with one line that names the problem.
 
 use std::fs;
 use std::path::Path;
@@ -220,7 +220,7 @@ fn broken_metadata_is_refused() {
     refused(metadata());
 }
 
-/// What cannot be opened at all: path under a scratch folder, message after the path.
+/// Paths that cannot be opened: path under a scratch folder, message after the path.
 #[test]
 fn unreadable_paths_are_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -42,7 +42,7 @@ fn vectors(file: GgufBuilder, name: &str, shape: &[u64]) -> GgufBuilder {
     file.tensor_f32(name, shape, &vec![0.5; shape.iter().product::<u64>() as usize])
 }
 
-/// Takes the place of a tensor.
+/// Replaces a tensor.
 fn reshaped(name: &str, shape: &[u64]) -> GgufBuilder {
     vectors(lacking(name), name, shape)
 }
@@ -63,7 +63,7 @@ fn with_f32(key: &str, v: f32) -> GgufBuilder {
     llama().without(&key).f32(&key, v)
 }
 
-/// What keeps a file from being loaded.
+/// The error of loading a file.
 fn problem(file: &GgufBuilder) -> Option<String> {
     let gguf = Gguf::parse("m.gguf", file.build().into()).expect("a well-formed file");
     let load = |gguf| -> Result<(), pronk::model::Error> {
@@ -154,7 +154,7 @@ fn hyperparameters() -> Vec<(GgufBuilder, &'static str)> {
     ]
 }
 
-/// Tensors that the hyperparameters do not ask for, or in another shape.
+/// Tensors that do not match the hyperparameters.
 fn tensors() -> Vec<(GgufBuilder, &'static str)> {
     let freqs =
         |values: &[f32]| lacking("rope_freqs.weight").tensor_f32("rope_freqs.weight", &[values.len() as u64], values);
@@ -338,8 +338,8 @@ fn vocabularies_that_contradict_themselves_are_refused() {
     }
 }
 
-/// A block of ones only: its scale is NaN in every type that has a float for it, and overflows in others. NVFP4 has no
-/// code for what is not finite.
+/// A block of ones only: its scale is NaN in every type that has a float for it, and overflows in others. NVFP4 has
+/// only finite values.
 #[test]
 fn values_that_are_not_finite_are_found_in_every_type() {
     for format in &quant::FORMATS {

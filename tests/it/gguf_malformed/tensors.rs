@@ -1,4 +1,4 @@
-//! Tensors that the file describes wrongly.
+//! Tensors with wrong infos.
 
 use pronk::gguf::GgmlType;
 
@@ -71,7 +71,7 @@ fn infos() -> Vec<(Vec<u8>, &'static str)> {
     ]
 }
 
-/// Tensor infos that are false about where the data lies.
+/// Tensor infos with wrong positions of the data.
 fn data() -> Vec<(Vec<u8>, &'static str)> {
     let two = || one_tensor().tensor_f32("u", &[8], &[2.0; 8]);
     vec![

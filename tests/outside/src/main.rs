@@ -1,4 +1,4 @@
-//! `outside MODEL.gguf TEXT`: the model's reply to a message, on the CPU, as it comes.
+//! `outside MODEL.gguf TEXT`: streams the model's reply to a message, on the CPU.
 
 use pronk::{GenerateOptions, LanguageModel, LoadOptions, SamplerOptions};
 use std::io::{Write, stdout};

@@ -1,4 +1,4 @@
-//! A file as it comes: parsed, shown, planned and, if it is a model after all, run for two tokens.
+//! The input is a file: it is parsed, shown, planned and, if it is a model, run for two tokens.
 
 use bytes::Bytes;
 use pronk::backend::{Backend, DeviceChoice, check_supported, cpu::Cpu};
@@ -62,7 +62,7 @@ fn plan_and_run(model: Model) {
             return check_error(e);
         }
     }
-    // Every tensor of the plan is in the file, so what is allocated from here on is bounded by the file's size.
+    // Every tensor of the plan is in the file, so the size of the file limits all allocations from here on.
     let last = model.config.n_vocab - 1;
     let options =
         LoadOptions { device: DeviceChoice::CPU, n_ctx: Some(trained.min(2)), chunk: 2, ..LoadOptions::default() };

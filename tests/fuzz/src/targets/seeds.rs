@@ -1,4 +1,4 @@
-//! What each target begins with.
+//! The seeds of each target.
 
 use crate::common::gguf_builder::{GgufBuilder, array, id};
 use pronk::gguf::GgmlType;
@@ -6,7 +6,7 @@ use pronk::gguf::GgmlType;
 /// A target's name, a seed's name, the seed.
 pub type Seed = (&'static str, String, Vec<u8>);
 
-/// All seeds, small ones: the fuzzer copies them.
+/// All seeds. They are small, since the fuzzer copies them.
 pub fn seeds() -> Vec<Seed> {
     let mut seeds: Vec<Seed> = vec![];
     let ggufs = [

@@ -1,4 +1,4 @@
-//! A model cut into parts: what each part says of itself, its name and its bytes are the input's choice, right or wrong.
+//! A model in parts. The input chooses the keys, the name and the bytes of each part, right or wrong.
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
@@ -20,7 +20,7 @@ fn parse(u: &mut Unstructured) -> Result<()> {
             continue; // a missing part
         }
         let name = match u.ratio(1, 16)? {
-            // A path is the user's own, and shown whole however long.
+            // A path comes from the user, and is shown in full at any length.
             true => u.arbitrary::<String>()?.chars().take(100).collect(),
             false => format!("dir/m-{:05}-of-{:05}.gguf", wrong(u, no + 1)?, wrong(u, count)?),
         };
@@ -44,7 +44,7 @@ fn parse(u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-/// The number, or now and then another.
+/// The number, or sometimes another one.
 fn wrong(u: &mut Unstructured, number: u32) -> Result<u32> {
     Ok(if u.ratio(1, 24)? { u.arbitrary()? } else { number })
 }

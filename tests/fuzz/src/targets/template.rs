@@ -1,4 +1,4 @@
-//! A chat template, and after a zero byte what the user says.
+//! A chat template, and after a zero byte the message of the user.
 
 use pronk::text::{ChatTemplate, Message};
 

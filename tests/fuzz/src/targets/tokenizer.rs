@@ -1,4 +1,4 @@
-//! A vocabulary and texts, made of the input so that they get past the header: a GGUF file is written and read back.
+//! A vocabulary and texts, built from the input. A valid GGUF file of them is written and read back.
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
@@ -51,7 +51,7 @@ const PIECES: [&str; 40] = [
     "\u{0}",
     "ſ",
 ];
-/// Names of pre-tokenizers, one of each family, and one that there is not.
+/// Names of pre-tokenizers, one of each family, and one that does not exist.
 const PRE: [&str; 13] = [
     "llama-bpe",
     "dbrx",
@@ -101,12 +101,12 @@ fn tokenize(u: &mut Unstructured) -> Result<()> {
             assert_eq!(String::from_utf8_lossy(&tokenizer.decode(&ids, true)), text, "{ids:?}");
         }
     }
-    let any: Vec<u32> = u.arbitrary()?; // ids that no text has
+    let any: Vec<u32> = u.arbitrary()?; // also ids that no text encodes to
     decode(&tokenizer, &any);
     Ok(())
 }
 
-/// All at once, and as a stream up to a stop string.
+/// Decodes at once, and as a stream up to a stop string.
 fn decode(tokenizer: &Tokenizer, ids: &[u32]) {
     let whole = tokenizer.decode(ids, false);
     assert!(whole.len() <= tokenizer.decode(ids, true).len());
