@@ -5,6 +5,7 @@
 //! names the file and the key or tensor. What the values mean to a model is checked by the model.
 
 mod error;
+mod kind;
 mod map;
 mod read;
 mod split;
@@ -14,6 +15,7 @@ mod types;
 mod value;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::path::Path;
@@ -233,6 +235,11 @@ impl Gguf {
 
     /// UTF-8 text.
     pub fn str(&self, key: &str) -> Result<Option<&str>, Error> {
+        self.optional(key)
+    }
+
+    /// A text whose bytes that are not UTF-8 are replaced by U+FFFD.
+    pub fn text(&self, key: &str) -> Result<Option<Cow<'_, str>>, Error> {
         self.optional(key)
     }
 
