@@ -1,6 +1,8 @@
 //! The program as a user runs it, on tiny models.
 
 mod manual;
+#[cfg(target_os = "linux")]
+mod memory;
 mod overrides;
 mod replies;
 

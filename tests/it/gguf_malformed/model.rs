@@ -7,7 +7,7 @@ use pronk::quant::{self, Random};
 use pronk::text::Tokenizer;
 
 use super::builder;
-use crate::common::gguf_builder::{GgufBuilder, array, id, string};
+use crate::common::gguf_builder::{GgufBuilder, id, string};
 
 /// A model of one layer: width 4, 2 query heads and 1 KV head of 2 elements, feed-forward width 6, 3 tokens.
 pub(super) fn llama() -> GgufBuilder {
