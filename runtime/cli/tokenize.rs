@@ -1,11 +1,11 @@
 //! `pronk tokenize`: the tokens of a text.
 
 use super::args::FileArgs;
-use super::output::{plain_table, print, stdout};
+use super::output::{notice, plain_table, print, stdout};
 use super::overrides::notice_unread;
 use super::text::TextArgs;
 use anyhow::{Context, Result};
-use pronk::text::{EncodeOptions, Tokenizer};
+use pronk::text::{EncodeOptions, Tokenizer, VocabNotice};
 use std::io::Write;
 
 /// Show the tokens of a text
@@ -32,6 +32,7 @@ pub fn run(args: &Args) -> Result<()> {
     let gguf = args.file.gguf()?;
     let tokenizer = Tokenizer::from_gguf(&gguf)?;
     notice_unread(&gguf);
+    VocabNotice::of(&gguf).iter().for_each(notice);
     let options = EncodeOptions { add_bos: tokenizer.add_bos() && !args.no_bos, parse_special: args.special };
     let ids = tokenizer.encode(&text, options).with_context(|| args.file.model.display().to_string())?;
     if args.ids {

@@ -3,6 +3,7 @@
 use super::{DoesNotFit, LoadError};
 use crate::backend::{DeviceChoice, Footprint, gib};
 use crate::plan::OpKind;
+use crate::text::VocabNotice;
 use std::fmt;
 
 /// An event during a load.
@@ -57,6 +58,15 @@ pub enum LoadNotice {
         /// The operations.
         ops: Vec<OpKind>,
     },
+    /// What was assumed about a vocabulary.
+    Vocab(VocabNotice),
+    /// A key that counts the tokens does not agree with the embedding, whose rows were counted instead.
+    VocabSize {
+        /// What the key says.
+        claimed: u64,
+        /// Rows of the embedding.
+        rows: u32,
+    },
     /// The context is longer than the one that the model was trained for.
     BeyondTraining {
         /// The context, in tokens.
@@ -83,6 +93,13 @@ impl fmt::Display for LoadNotice {
             LoadNotice::OnReference { device, ops } => {
                 let ops: Vec<&str> = ops.iter().map(|op| op.stem()).collect();
                 write!(f, "{device}: the CPU reference runs {}", ops.join(", "))
+            }
+            LoadNotice::Vocab(notice) => notice.fmt(f),
+            LoadNotice::VocabSize { claimed, rows } => {
+                write!(
+                    f,
+                    "key vocab_size: {claimed}, but the embedding has {rows} rows, which is taken for the vocabulary"
+                )
             }
             LoadNotice::BeyondTraining { n_ctx, n_ctx_train } => write!(
                 f,

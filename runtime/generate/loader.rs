@@ -5,6 +5,7 @@ use crate::backend::{self, Backend, DeviceChoice, cpu::Cpu};
 use crate::gguf::{Gguf, Watch};
 use crate::model::{Model, PlanOptions};
 use crate::plan::{DECODE_TOKENS, KvType, Plan, fuse};
+use crate::text::VocabNotice;
 use std::path::Path;
 
 /// How a model is loaded.
@@ -66,11 +67,12 @@ pub fn load_model(
 ) -> Result<Loaded, LoadError> {
     // A plan with the smallest context checks the tensors before a device is opened.
     let smallest = planned(&model, options, 1)?;
-    match options.device {
+    let assumed = assumed(&model);
+    let mut loaded = match options.device {
         DeviceChoice::Auto => {
             let gpus = backend::available().into_iter().filter(|device| device.is_gpu);
             let gpus = gpus.filter_map(|gpu| gpu.id.parse().ok());
-            load_on_first(&gpus.collect::<Vec<_>>(), DeviceChoice::CPU, model, options, on_event)
+            load_on_first(&gpus.collect::<Vec<_>>(), DeviceChoice::CPU, model, options, on_event)?
         }
         device @ DeviceChoice::Named(_) => {
             let mut notices = vec![];
@@ -79,9 +81,19 @@ pub fn load_model(
                 let helps = helps && backend::check_supported(&Cpu::default(), &smallest).is_ok();
                 if helps { LoadError::Refused(Box::new(e)) } else { e }
             })?;
-            Ok(Loaded { model, session, notices })
+            Loaded { model, session, notices }
         }
-    }
+    };
+    loaded.notices.extend(assumed);
+    Ok(loaded)
+}
+
+/// What was assumed about a model's file.
+fn assumed(model: &Model) -> Vec<LoadNotice> {
+    let rows = model.config.n_vocab;
+    let size = model.other_vocab_size.map(|claimed| LoadNotice::VocabSize { claimed, rows });
+    let vocab = model.gguf().map(VocabNotice::of).unwrap_or_default();
+    size.into_iter().chain(vocab.into_iter().map(LoadNotice::Vocab)).collect()
 }
 
 /// [`load_model`] on a backend of the caller, instead of [`LoadOptions::device`].
@@ -93,7 +105,7 @@ pub fn load_model_on(
     options: &LoadOptions,
     on_event: &mut dyn FnMut(LoadEvent),
 ) -> Result<Loaded, LoadError> {
-    let mut notices = vec![];
+    let mut notices = assumed(&model);
     let session = load_into(backend, &model, options, &mut notices, on_event)?;
     Ok(Loaded { model, session, notices })
 }

@@ -5,6 +5,7 @@
 //! file and the key or tensor. The module `model` checks the meaning of the values.
 
 mod error;
+mod kind;
 mod map;
 mod read;
 mod split;
@@ -13,6 +14,7 @@ mod types;
 mod value;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::path::Path;
@@ -232,6 +234,11 @@ impl Gguf {
 
     /// UTF-8 text.
     pub fn str(&self, key: &str) -> Result<Option<&str>, Error> {
+        self.optional(key)
+    }
+
+    /// A text whose bytes that are not UTF-8 are replaced by U+FFFD.
+    pub fn text(&self, key: &str) -> Result<Option<Cow<'_, str>>, Error> {
         self.optional(key)
     }
 

@@ -1,5 +1,6 @@
 //! Metadata values and their conversion to Rust types.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -126,8 +127,8 @@ impl Value {
         })
     }
 
-    /// The value of any integer type.
-    fn integer(&self) -> Option<i128> {
+    /// The value, if it is of an integer type.
+    pub fn integer(&self) -> Option<i128> {
         Some(match *self {
             Value::U8(v) => v.into(),
             Value::I8(v) => v.into(),
@@ -307,13 +308,29 @@ impl<'a> FromValue<'a> for &'a str {
     }
 }
 
+/// A text whose bytes that are not UTF-8 are replaced by U+FFFD.
+impl<'a> FromValue<'a> for Cow<'a, str> {
+    fn from_value(value: &'a Value) -> Result<Self, String> {
+        match value {
+            Value::String(bytes) => Ok(String::from_utf8_lossy(bytes)),
+            _ => Err(mismatch("string", value)),
+        }
+    }
+}
+
 impl<'a> FromValue<'a> for Vec<&'a str> {
     fn from_value(value: &'a Value) -> Result<Self, String> {
-        let array = match value {
-            Value::Array(array) if array.element == ValueType::String || array.is_empty() => array,
-            _ => return Err(mismatch("array of string", value)),
-        };
         let text = |(i, raw)| str::from_utf8(raw).map_err(|e| format!("expected UTF-8 text, element {i}: {e}"));
-        array.raw().enumerate().map(text).collect()
+        Vec::<&[u8]>::from_value(value)?.into_iter().enumerate().map(text).collect()
+    }
+}
+
+/// The bytes of each string, UTF-8 or not.
+impl<'a> FromValue<'a> for Vec<&'a [u8]> {
+    fn from_value(value: &'a Value) -> Result<Self, String> {
+        match value {
+            Value::Array(array) if array.element == ValueType::String || array.is_empty() => Ok(array.raw().collect()),
+            _ => Err(mismatch("array of string", value)),
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::planner::TOKEN_EMBD;
 use super::{Architecture, Error, RopeScaling};
-use crate::gguf::{FromValue, Gguf};
+use crate::gguf::{FromValue, Gguf, Value};
+use std::borrow::Cow;
 use std::fmt::Display;
 
 /// The checked hyperparameters of a model: all are positive, and divisions have no remainder.
@@ -63,8 +64,8 @@ impl Config {
         const ROPE_DIM: &str = "rope.dimension_count";
         let n_layers = read.count("block_count", None, MAX_LAYERS)?;
         let n_embd = read.count(WIDTH, None, MAX_WIDTH)?;
-        let n_heads = read.count(HEADS, None, MAX_WIDTH)?;
-        let n_kv_heads = read.count(KV_HEADS, Some(n_heads), MAX_WIDTH)?;
+        let n_heads = read.count_of_layers(HEADS, None, n_layers)?;
+        let n_kv_heads = read.count_of_layers(KV_HEADS, Some(n_heads), n_layers)?;
         if !n_heads.is_multiple_of(n_kv_heads) {
             let what = format!("{n_kv_heads}, does not divide {} {n_heads}", read.key(HEADS));
             return Err(read.error(KV_HEADS, what));
@@ -96,10 +97,6 @@ impl Config {
         if n_vocab > MAX_VOCAB {
             return Err(gguf.tensor_error(TOKEN_EMBD, format!("{n_vocab} rows, at most {MAX_VOCAB}")).into());
         }
-        const VOCAB: &str = "vocab_size";
-        if let Some(n) = gguf.u64(&read.key(VOCAB))?.filter(|n| *n != n_vocab) {
-            return Err(read.error(VOCAB, format!("{n}, but {TOKEN_EMBD} has {n_vocab} rows")));
-        }
         let n_ctx_train = read.count("context_length", None, u32::MAX)?;
         const BASE: &str = "rope.freq_base";
         let rope_base = read.positive(BASE, Some(1e4))?;
@@ -108,11 +105,11 @@ impl Config {
             return Err(read.error(BASE, format!("{rope_base}, expected more than 1 with YaRN")));
         }
         Ok(Config {
-            name: gguf.optional("general.name")?.unwrap_or(gguf.name()).to_string(),
+            name: gguf.text("general.name")?.map_or(gguf.name().to_string(), Cow::into_owned),
             n_layers,
             n_ctx_train,
             n_embd,
-            n_ff: read.count("feed_forward_length", None, MAX_WIDTH)?,
+            n_ff: read.count_of_layers("feed_forward_length", None, n_layers)?,
             n_heads,
             n_kv_heads,
             head_dim,
@@ -161,10 +158,32 @@ impl<'a> Reader<'a> {
     /// A number in 1..=most; `default`, if there is one, where the key is missing.
     fn count(&self, name: &str, default: Option<u32>, most: u32) -> Result<u32, Error> {
         let n = default.map_or_else(|| self.required(name), |default| self.or(name, default))?;
+        self.in_range(name, n, most)
+    }
+
+    fn in_range(&self, name: &str, n: u32, most: u32) -> Result<u32, Error> {
         if n == 0 || n > most {
             return Err(self.error(name, format!("{n}, expected 1 to {most}")));
         }
         Ok(n)
+    }
+
+    /// A width that the file may give for all layers at once or for each, as long as they are equal: a number in 1..=MAX_WIDTH.
+    fn count_of_layers(&self, name: &str, default: Option<u32>, n_layers: u32) -> Result<u32, Error> {
+        let Some(Value::Array(_)) = self.gguf.get(&self.key(name)) else {
+            return self.count(name, default, MAX_WIDTH);
+        };
+        let layers: Vec<u32> = self.required(name)?;
+        if layers.len() != n_layers as usize {
+            let what = format!("array of {}, expected one number for each of {n_layers} layers", layers.len());
+            return Err(self.error(name, what));
+        }
+        let n = layers[0]; // n_layers is not 0
+        if let Some(layer) = layers.iter().position(|other| *other != n) {
+            let what = format!("{n} in layer 0, {} in layer {layer}: layers that differ cannot be run", layers[layer]);
+            return Err(self.error(name, what));
+        }
+        self.in_range(name, n, MAX_WIDTH)
     }
 
     pub(super) fn positive(&self, name: &str, default: Option<f32>) -> Result<f32, Error> {

@@ -50,6 +50,7 @@ pub const ARCHITECTURES: [&Architecture; 3] = [&llama::LLAMA, &qwen2::QWEN2, &qw
 impl Architecture {
     /// The architecture of a file. Errors: it is not supported; the message lists those that are.
     pub fn of(gguf: &Gguf) -> Result<&'static Architecture, Error> {
+        gguf.require_model()?;
         const KEY: &str = "general.architecture";
         let found: &str = gguf.required(KEY)?;
         ARCHITECTURES.into_iter().find(|arch| arch.key == found).ok_or_else(|| {
@@ -102,6 +103,8 @@ pub struct Model {
     pub config: Config,
     /// Its tensors.
     pub catalog: Catalog,
+    /// What the file says of the size of its vocabulary, where that is not [`Config::n_vocab`], the rows of the embedding.
+    pub other_vocab_size: Option<u64>,
     source: Source,
 }
 
@@ -121,7 +124,9 @@ impl Model {
         let config = (arch.config)(&Reader::new(&gguf, arch))?;
         let mut catalog = gguf.tensors().iter().map(|t| (t.name.clone(), (t.ty, t.shape.clone()))).collect();
         let slices = qkv::split(&gguf, &config, &mut catalog)?;
-        Ok(Model { arch, config, catalog, source: Source::File(Box::new(gguf), slices) })
+        let vocab_size = gguf.u64(&format!("{}.vocab_size", arch.key))?;
+        let other_vocab_size = vocab_size.filter(|n| *n != u64::from(config.n_vocab));
+        Ok(Model { arch, config, catalog, other_vocab_size, source: Source::File(Box::new(gguf), slices) })
     }
 
     /// The file; None for a model with random weights.

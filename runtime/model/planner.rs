@@ -137,7 +137,7 @@ impl<'a> Planner<'a> {
         let Some((ty, shape)) = self.model.catalog.get(ROPE_FREQS) else {
             return Ok(());
         };
-        if shape[..] != [half] || *ty != GgmlType::F32 {
+        if !is_shape(shape, &[half]) || *ty != GgmlType::F32 {
             let what = format!("F32 of shape [{half}] expected from the metadata, {} of {shape:?} found", ty.name());
             return Err(self.model.tensor_error(ROPE_FREQS, what));
         }
@@ -167,7 +167,7 @@ impl<'a> Planner<'a> {
 
     fn tensor(&mut self, name: &str, shape: &[u64], rows: u32, cols: u32) -> Result<Weight, Error> {
         let found = self.model.catalog.get(name).ok_or_else(|| self.model.tensor_error(name, "is missing"))?;
-        if found.1 != shape {
+        if !is_shape(&found.1, shape) {
             let what = format!("shape {shape:?} expected from the metadata, {:?} found", found.1);
             return Err(self.model.tensor_error(name, what));
         }
@@ -175,4 +175,15 @@ impl<'a> Planner<'a> {
         let (name, rows, cols) = (name.to_string(), rows.into(), cols.into());
         Ok(self.plan.weight(WeightDecl { name, ty: found.0, rows, cols }))
     }
+}
+
+/// Whether two shapes are the same, whatever dimensions of 1 follow the others.
+pub(super) fn is_shape(found: &[u64], expected: &[u64]) -> bool {
+    fn trimmed(mut shape: &[u64]) -> &[u64] {
+        while let [rest @ .., 1] = shape {
+            shape = rest;
+        }
+        shape
+    }
+    trimmed(found) == trimmed(expected)
 }

@@ -1,5 +1,6 @@
 //! Files with Q, K and V of a layer in one tensor, `attn_qkv`: the rows of Q, then those of K, then those of V.
 
+use super::planner::is_shape;
 use super::{Catalog, Config, Error};
 use crate::gguf::Gguf;
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ pub(super) fn split(gguf: &Gguf, config: &Config, catalog: &mut Catalog) -> Resu
             let Some((ty, shape)) = catalog.remove(&name) else { continue };
             let shape_of = |rows: u64| [row, &[rows]].concat();
             let expected = shape_of(q + 2 * kv);
-            if shape != expected {
+            if !is_shape(&shape, &expected) {
                 let what = format!("shape {expected:?} expected from the metadata, {shape:?} found");
                 return Err(gguf.tensor_error(&name, what).into());
             }

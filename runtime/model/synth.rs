@@ -182,6 +182,6 @@ impl Synth {
         };
         let tensors: BTreeMap<String, SynthTensor> = self.tensors().into_iter().map(|t| (t.name.clone(), t)).collect();
         let catalog: Catalog = tensors.iter().map(|(name, t)| (name.clone(), (t.ty, t.shape.clone()))).collect();
-        Model { arch: &LLAMA, config, catalog, source: Source::Random { synth: self, tensors } }
+        Model { arch: &LLAMA, config, catalog, other_vocab_size: None, source: Source::Random { synth: self, tensors } }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, Merges, Vocab as Ids};
 
+use super::pretokenizer::{Alphabet, Row};
 use super::vocab::{self, TokenType, byte_of};
 use super::{Error, Vocab, quoted};
 
@@ -16,10 +17,10 @@ pub(super) const SPACE: &str = "▁";
 /// splits, each with all bytes of the piece. Those of Llama 2 have 1.0 MiB.
 const MAX_SPLIT_BYTES: usize = 64 << 20;
 
-/// Byte-level BPE, with the merges of the file. `ignore_merges`: a word that is a token is not split.
+/// BPE whose merges are in the file, for words that a pre-tokenizer of this row has cut.
 ///
-/// Errors: there are no merges; a merge is not two tokens with a space between, or its result is not a token.
-pub(super) fn byte_level(vocab: &Vocab, ignore_merges: bool) -> Result<BPE, Error> {
+/// Errors: no merges; a merge that is not two tokens with a space between, or whose result is not a token.
+pub(super) fn byte_level(vocab: &Vocab, row: &Row) -> Result<BPE, Error> {
     if vocab.merges.is_empty() {
         return Err(Error::key(vocab::MERGES, "no merges, byte-level BPE needs them"));
     }
@@ -40,8 +41,9 @@ pub(super) fn byte_level(vocab: &Vocab, ignore_merges: bool) -> Result<BPE, Erro
             merges.push((left.to_string(), right.to_string()));
         }
     }
-    let model = BPE::builder().vocab_and_merges(ids, merges).ignore_merges(ignore_merges).build();
-    model.map_err(|e| Error::key(vocab::MERGES, e.to_string()))
+    let byte_fallback = row.alphabet != Alphabet::Bytes;
+    let builder = BPE::builder().vocab_and_merges(ids, merges).ignore_merges(row.ignore_merges);
+    builder.byte_fallback(byte_fallback).build().map_err(|e| Error::key(vocab::MERGES, e.to_string()))
 }
 
 /// SentencePiece BPE: the file has scores instead of merges. Two neighbours merge if together they are a piece; the
@@ -83,13 +85,27 @@ pub(super) fn sentence_piece(vocab: &Vocab) -> Result<BPE, Error> {
     builder.build().map_err(|e| Error::key(vocab::TOKENS, e.to_string()))
 }
 
-/// Token text to id. Among tokens with the same text only the first is produced; all can be decoded.
+/// Token text to id. Of tokens with the same text the first is produced; all can be decoded. Tokens that are not UTF-8 are in no text.
 fn ids(vocab: &Vocab) -> Ids {
     let mut ids = Ids::with_capacity(vocab.tokens.len());
-    for (id, token) in (0..).zip(&vocab.tokens).filter(|(_, token)| !token.is_empty()) {
+    for (id, token) in
+        (0..).zip(&vocab.tokens).filter(|(id, token)| !token.is_empty() && !vocab.not_utf8.contains_key(id))
+    {
         ids.entry(token.clone()).or_insert(id);
     }
     ids
+}
+
+/// Appends the ids of a word to `out`, which is spelled in the text's own characters: those that have no tokens are left out, and
+/// what stands around them does not merge.
+pub(super) fn encode_text_word(model: &BPE, word: &str, out: &mut Vec<u32>) -> Result<(), Error> {
+    let has_token = |c: char| {
+        let mut utf8 = [0; 4];
+        let text = c.encode_utf8(&mut utf8);
+        let has_byte = |byte| model.token_to_id(&format!("<0x{byte:02X}>")).is_some();
+        model.token_to_id(text).is_some() || text.bytes().all(has_byte)
+    };
+    word.split(|c| !has_token(c)).try_for_each(|part| encode_word(model, part, out))
 }
 
 /// Appends the ids of a word to `out`.

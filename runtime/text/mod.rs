@@ -17,7 +17,7 @@ pub use stop::StopMatcher;
 pub use template::{ChatTemplate, Message};
 pub use tokenizer::{EncodeOptions, Tokenizer};
 pub use utf8::Detokenizer;
-pub use vocab::{TokenType, Vocab};
+pub use vocab::{TokenType, Vocab, VocabNotice};
 
 use crate::gguf::{self, Gguf};
 

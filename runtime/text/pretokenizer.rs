@@ -1,116 +1,28 @@
 //! Pre-tokenizers: they cut text into words; byte-level BPE then merges within each word.
 
-use fancy_regex::Regex;
+mod table;
+
+use regex_automata::meta::Regex;
 
 use super::{Error, quoted, vocab};
+use table::TABLE;
+pub(super) use table::{Alphabet, Row};
 
-/// One family of pre-tokenizers: a row of [`TABLE`].
-pub(super) struct Row {
-    /// The values of `tokenizer.ggml.pre` that select this row.
-    names: &'static [&'static str],
-    /// Applied in order. Each cuts every piece left by the one before into its matches and the gaps between them.
-    patterns: &'static [&'static str],
-    /// Whether a word that is a token is not split, even if the merges give other tokens.
-    pub(super) ignore_merges: bool,
-    /// Whether prompts start with the beginning-of-text token if the file does not say.
-    pub(super) add_bos: bool,
+/// How a piece of text is cut. No pattern looks ahead, so the time is linear in the length of the text.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// Into the matches of a pattern and the gaps between them.
+    Matches(&'static str),
+    /// Into the matches of `PATTERN|\s+(?!\S)|\s+`: of white space that nothing in `PATTERN` takes, the last character stays
+    /// with what follows.
+    Words(&'static str),
+    /// Like `Words`, with white space in runs of 512, 256, 128, 64, 32, 16, 8, 4, 2 and 1 characters, as many as fit.
+    WordsAndPowersOfTwo(&'static str),
+    /// Into the matches of a pattern, each from its end in groups of three characters, and the gaps between.
+    Threes(&'static str),
 }
 
-/// English contractions in any case. Not `(?i:...)`: that would fold the long s (U+017F) into s as well.
-macro_rules! contractions {
-    () => {
-        "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
-    };
-}
-
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
-const LLAMA3: &str = concat!(
-    contractions!(),
-    r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-);
-const QWEN2: &str =
-    concat!(contractions!(), r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+");
-const TEKKEN: &str = concat!(
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
-    r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-);
-const GPT4O: &str = concat!(
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?:",
-    contractions!(),
-    r")?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?:",
-    contractions!(),
-    r")?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-);
-
-/// The known pre-tokenizers, after llama.cpp's table (`llama-vocab.cpp`). For `tekken` and `gpt-4o` the patterns are
-/// those of the models' own tokenizers, which llama.cpp approximates.
-const TABLE: &[Row] = &[
-    Row {
-        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
-        patterns: &[LLAMA3],
-        ignore_merges: true,
-        add_bos: true,
-    },
-    Row {
-        names: &["dbrx", "smaug-bpe", "chatglm-bpe", "glm4"],
-        patterns: &[LLAMA3],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
-        patterns: &[r"\p{N}", GPT2],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["gpt-2", "phi-2", "mpt", "olmo", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4", "trillion"],
-        patterns: &[GPT2],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["qwen2", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan", "kormo", "solar-open"],
-        patterns: &[QWEN2],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Row { names: &["tekken"], patterns: &[TEKKEN], ignore_merges: true, add_bos: true },
-    Row { names: &["gpt-4o", "llama4", "kanana2"], patterns: &[GPT4O], ignore_merges: false, add_bos: false },
-    Row {
-        names: &["deepseek-coder"],
-        patterns: &[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["falcon"],
-        patterns: &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["poro-chat", "bloom", "gpt3-finnish"],
-        patterns: &[r" ?[^(\s|.,!?…。，、।۔،)]+"],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["viking"],
-        patterns: &[r" ?[^(\s|.,!?…。，、।۔،)]+", r"\p{N}"],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["default"],
-        patterns: &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
-        ignore_merges: false,
-        add_bos: false,
-    },
-];
-
-/// The row of this name. Errors: the name is unknown; the message lists the known ones.
+/// The row of this name. Errors: an unknown name, listing the known ones.
 pub(super) fn row(name: &str) -> Result<&'static Row, Error> {
     TABLE.iter().find(|row| row.names.contains(&name)).ok_or_else(|| {
         let known: Vec<&str> = TABLE.iter().flat_map(|row| row.names).copied().collect();
@@ -121,38 +33,81 @@ pub(super) fn row(name: &str) -> Result<&'static Row, Error> {
 
 /// Cuts text into words.
 pub(super) struct Splitter {
-    patterns: Vec<Regex>,
+    cuts: Vec<(Cut, Regex)>,
 }
+
+/// The longest run of white space that [`Cut::WordsAndPowersOfTwo`] keeps together, in characters.
+const LONGEST_SPACES: usize = 512;
 
 impl Splitter {
     pub(super) fn new(row: &Row) -> Result<Splitter, Error> {
-        let compile = |p: &&str| {
+        let compile = |cut: &Cut| {
+            let regex = match cut {
+                Cut::Matches(pattern) | Cut::Threes(pattern) => Regex::new(pattern),
+                Cut::Words(pattern) | Cut::WordsAndPowersOfTwo(pattern) => Regex::new_many(&[pattern, r"\s+"]),
+            };
             let failed = |e| Error::key(vocab::PRE, format!("{}: bad pattern: {e}", row.names[0]));
-            Regex::new(p).map_err(failed)
+            Ok((*cut, regex.map_err(failed)?))
         };
-        Ok(Splitter { patterns: row.patterns.iter().map(compile).collect::<Result<_, _>>()? })
+        Ok(Splitter { cuts: row.cuts.iter().map(compile).collect::<Result<_, _>>()? })
     }
 
-    /// The words of a text, in order. None is empty; together they are the text.
-    ///
-    /// Errors: a run of whitespace too long for the regex engine, about a million characters.
-    pub(super) fn split<'t>(&self, text: &'t str) -> Result<Vec<&'t str>, Error> {
+    /// The words of a text, in order, none empty; joined they are the text.
+    pub(super) fn split<'t>(&self, text: &'t str) -> Vec<&'t str> {
         let mut words = vec![text];
-        for pattern in &self.patterns {
+        for (cut, regex) in &self.cuts {
             let mut finer = Vec::with_capacity(words.len());
             for word in words {
-                let mut pos = 0;
-                for found in pattern.find_iter(word) {
-                    let found = found.map_err(|e| Error::Encode(format!("word too long: {e}")))?;
-                    finer.extend([&word[pos..found.start()], found.as_str()]);
-                    pos = found.end();
-                }
-                finer.push(&word[pos..]);
+                apply(*cut, regex, word, &mut finer);
             }
             words = finer;
             words.retain(|word| !word.is_empty());
         }
-        Ok(words)
+        words
+    }
+}
+
+/// Appends the pieces of a word to `pieces`, empty ones too.
+fn apply<'t>(cut: Cut, regex: &Regex, word: &'t str, pieces: &mut Vec<&'t str>) {
+    let mut pos = 0;
+    while let Some(found) = regex.search(&regex_automata::Input::new(word).range(pos..)) {
+        let match_ = &word[found.range()];
+        pieces.push(&word[pos..found.start()]);
+        pos = found.end();
+        let is_spaces = found.pattern().as_usize() == 1;
+        match cut {
+            Cut::Words(_) | Cut::WordsAndPowersOfTwo(_) if is_spaces => {
+                let last = match_.char_indices().next_back().map_or(0, |(at, _)| at);
+                // A single character, or white space at the end, is a word of its own.
+                let spaces = if pos == word.len() || last == 0 { match_ } else { &match_[..last] };
+                pos = found.start() + spaces.len();
+                if let Cut::Words(_) = cut { pieces.push(spaces) } else { powers_of_two(spaces, pieces) }
+            }
+            Cut::Threes(_) => threes(match_, pieces),
+            _ => pieces.push(match_),
+        }
+    }
+    pieces.push(&word[pos..]);
+}
+
+/// Cuts into groups of three characters, counted from the end.
+fn threes<'t>(digits: &'t str, pieces: &mut Vec<&'t str>) {
+    let (mut rest, mut size) = (digits, (digits.chars().count() + 2) % 3 + 1);
+    while !rest.is_empty() {
+        let (group, tail) = rest.split_at(rest.char_indices().nth(size).map_or(rest.len(), |(at, _)| at));
+        pieces.push(group);
+        (rest, size) = (tail, 3);
+    }
+}
+
+/// Cuts into groups of at most [`LONGEST_SPACES`] characters, the largest power of two first.
+fn powers_of_two<'t>(spaces: &'t str, pieces: &mut Vec<&'t str>) {
+    let (mut rest, mut left) = (spaces, spaces.chars().count());
+    while left > 0 {
+        let size = LONGEST_SPACES.min(1 << left.ilog2());
+        let (group, tail) = rest.split_at(rest.char_indices().nth(size).map_or(rest.len(), |(at, _)| at));
+        pieces.push(group);
+        (rest, left) = (tail, left - size);
     }
 }
 
@@ -165,8 +120,8 @@ mod tests {
         let text = "I'LL pay ₹1234.50, don't\r\n\r\n  you?\t\u{3000}x\u{85}y ÀéΣς 中文ไทย 🦙 'ſ   ";
         for row in TABLE {
             let splitter = Splitter::new(row).unwrap();
-            assert_eq!(splitter.split(text).unwrap().concat(), text, "{}", row.names[0]);
-            assert!(splitter.split("").unwrap().is_empty());
+            assert_eq!(splitter.split(text).concat(), text, "{}", row.names[0]);
+            assert!(splitter.split("").is_empty());
         }
     }
 
@@ -180,7 +135,7 @@ mod tests {
 
     #[test]
     fn words_of_some_families() {
-        let cases: [(&str, &str, &[&str]); 5] = [
+        let cases: [(&str, &str, &[&str]); 16] = [
             (
                 "llama-bpe",
                 "I'LL have 12345  x\n\n y",
@@ -190,19 +145,51 @@ mod tests {
             ("smollm", "I'LL 12  x", &["I", "'", "LL", " ", "1", "2", " ", " x"]),
             ("gpt-2", "it's 12  x", &["it", "'s", " 12", " ", " x"]),
             ("tekken", "helloWorld 12/\n", &["hello", "World", " ", "1", "2", "/\n"]),
+            ("superbpe", "I am 1234567.", &["I am ", "1", "234", "567", "."]),
+            ("tiny_aya", "aB 1234 x", &["a", "B", " ", "1", "234", " x"]),
+            ("afmoe", "ab 12345 ไทย中文!", &["ab", " ", "12", "345", " ", "ไ", "ทย", "中文", "!"]),
+            ("deepseek-v3", "a.b 1234 中文x", &["a", ".b", " ", "123", "4", " ", "中文", "x"]),
+            ("deepseek-llm", "ab  12\n中a  ", &["ab", "  ", "12", "\n", "中", "a", "  "]),
+            ("kimi-k2", "abC中文 1234's", &["ab", "C", "中文", " ", "123", "4", "'s"]),
+            ("youtu", "한국a！b", &["한국", "a", "！", "b"]),
+            ("qwen35", "e\u{301}a 12", &["e\u{301}a", " ", "1", "2"]),
+            ("seed-coder", "x;\n\ny", &["x", ";", "\n\n", "y"]),
+            ("exaone-moe", "한 국 a\n\n1", &["한 국 a", "\n\n", "1"]),
+            ("gemma4", "a b\n\nc", &["a b", "\n\n", "c"]),
         ];
         for (name, text, words) in cases {
-            assert_eq!(Splitter::new(row(name).unwrap()).unwrap().split(text).unwrap(), words, "{name}");
+            assert_eq!(Splitter::new(row(name).unwrap()).unwrap().split(text), words, "{name}");
         }
     }
 
     #[test]
-    fn long_runs_of_spaces_are_split_like_short_ones_or_refused() {
+    fn long_words_are_split_like_short_ones() {
         let splitter = Splitter::new(row("llama-bpe").unwrap()).unwrap();
-        let text = format!("{}x", " ".repeat(900_000));
-        let words = splitter.split(&text).unwrap();
-        assert_eq!(words.iter().map(|w| w.len()).collect::<Vec<_>>(), [899_999, 2]);
-        let error = splitter.split(&" ".repeat(1_500_000)).unwrap_err().to_string();
-        assert!(error.starts_with("cannot tokenize: word too long: "), "{error}");
+        for n in [900_000, 2_500_000] {
+            let text = format!("{}x", " ".repeat(n));
+            let words = splitter.split(&text);
+            assert_eq!(words.iter().map(|w| w.len()).collect::<Vec<_>>(), [n - 1, 2]);
+        }
+    }
+
+    /// Each takes some milliseconds where the time is linear, and minutes where it is quadratic.
+    #[test]
+    fn a_million_equal_characters_are_split_by_every_row() {
+        for row in TABLE {
+            let splitter = Splitter::new(row).unwrap();
+            for unit in ["a", "A", " ", "7", "\n", "'", "é", "中", " \t"] {
+                let text = unit.repeat(1 << 20) + "x";
+                assert_eq!(splitter.split(&text).concat(), text, "{} {unit:?}", row.names[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn white_space_in_powers_of_two() {
+        let splitter = Splitter::new(row("jais-2").unwrap()).unwrap();
+        let sizes = |text: &str| splitter.split(text).iter().map(|word| word.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(&" ".repeat(1031)), [512, 512, 4, 2, 1]);
+        assert_eq!(sizes(&(" ".repeat(8) + "x")), [4, 2, 1, 2]);
+        assert_eq!(sizes("\t1"), [1, 1]);
     }
 }

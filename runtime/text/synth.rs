@@ -2,7 +2,7 @@
 
 use super::bpe::BYTE_ALPHABET;
 use super::{Error, TokenType, Vocab, vocab};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Control tokens, in this order at the end of the vocabulary.
 const CONTROL: [&str; 5] =
@@ -49,6 +49,7 @@ impl Vocab {
             pre: Some("llama-bpe".to_string()),
             types: types.collect(),
             tokens,
+            not_utf8: BTreeMap::new(),
             scores: vec![],
             merges,
             bos: id("<|begin_of_text|>"),

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
-use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind, StartKind};
+use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 
+use super::pretokenizer::Alphabet;
 use super::vocab::{TokenType, byte_of};
 use super::{Error, Vocab, bpe, ends, pretokenizer, quoted, vocab};
 use crate::gguf::{self, Gguf};
@@ -21,48 +22,73 @@ pub struct EncodeOptions {
 
 /// The algorithm for text between special tokens.
 enum Algorithm {
-    /// Byte-level BPE: cuts text into words, and merges bytes within each.
-    ByteLevel { splitter: pretokenizer::Splitter, model: BPE },
-    /// SentencePiece BPE: merges over the whole text, with "▁" for a space.
+    /// Words, then merges within each over an alphabet of bytes.
+    ByteLevel { splitter: pretokenizer::Splitter, model: BPE, alphabet: Alphabet },
+    /// Merges over the whole text, in which "▁" stands for a space.
     SentencePiece { model: BPE, add_space_prefix: bool },
 }
 
 /// Tokens that are found in text as a whole.
 struct Specials {
-    /// Longest text first.
+    /// By text, then by id.
     ids: Vec<u32>,
-    /// Finds the longest token that a text starts with, by its index in `ids`.
-    automaton: AhoCorasick,
+    /// Whether one of them begins with this byte.
+    begins: [bool; 256],
 }
 
 impl Specials {
-    /// Errors: the texts are too long for the automaton.
-    fn new(mut ids: Vec<u32>, pieces: &[String]) -> Result<Specials, Error> {
+    /// `pieces`: (n_vocab), the texts of all tokens; none of `ids` is empty.
+    fn new(mut ids: Vec<u32>, pieces: &[String]) -> Specials {
         let text = |id: &u32| pieces[*id as usize].as_str();
-        ids.sort_by_key(|id| Reverse(text(id).len()));
-        let mut builder = AhoCorasick::builder();
-        builder.match_kind(MatchKind::LeftmostLongest).start_kind(StartKind::Anchored);
-        let automaton = builder.build(ids.iter().map(text)).map_err(|e| Error::key(vocab::TOKENS, e.to_string()))?;
-        Ok(Specials { ids, automaton })
+        ids.sort_by_key(|id| (text(id), *id));
+        let mut begins = [false; 256];
+        ids.iter().for_each(|id| begins[usize::from(text(id).as_bytes()[0])] = true);
+        Specials { ids, begins }
     }
 
-    /// The tokens in a text, in order: (start, end, id). If two overlap, the longer one counts; if they are equally
-    /// long, the one with the smaller id, then the earlier one.
-    fn find(&self, text: &str) -> Vec<(usize, usize, u32)> {
+    /// The longest of them that `text` begins with, of equal ones that of the smallest id: its bytes and its id.
+    fn longest(&self, text: &[u8], pieces: &[String]) -> Option<(usize, u32)> {
+        if !text.first().is_some_and(|byte| self.begins[usize::from(*byte)]) {
+            return None;
+        }
+        let piece = |id: &u32| pieces[*id as usize].as_bytes();
+        let mut longest = None;
+        // Those that share their first `len` bytes with the text; those that end there come first.
+        let mut candidates = &self.ids[..];
+        for len in 0.. {
+            if let Some(id) = candidates.first().filter(|id| piece(id).len() == len) {
+                longest = Some((len, *id));
+                candidates = &candidates[candidates.partition_point(|id| piece(id).len() == len)..];
+            }
+            let (Some(byte), [first, .., last] | [first @ last]) = (text.get(len), candidates) else { break };
+            if piece(first)[len] != *byte || piece(last)[len] != *byte {
+                candidates = &candidates[candidates.partition_point(|id| piece(id)[len] < *byte)..];
+                candidates = &candidates[..candidates.partition_point(|id| piece(id)[len] == *byte)];
+            }
+        }
+        longest
+    }
+
+    /// Where in a text they are, in order: (start, end, id). Where two overlap, the longer one counts; of equally long ones that
+    /// of the smaller id, then the earlier.
+    fn find(&self, text: &str, pieces: &[String]) -> Vec<(usize, usize, u32)> {
         let longest = |start: usize, end: usize| {
-            let input = Input::new(text).range(start..end).anchored(Anchored::Yes);
-            self.automaton.find(input).map(|found| (found.len(), Reverse(found.pattern()), Reverse(start)))
+            let found = self.longest(&text.as_bytes()[start..end], pieces);
+            found.map(|(len, id)| (len, Reverse(id), Reverse(start)))
         };
         let mut candidates: BinaryHeap<_> = (0..text.len()).filter_map(|start| longest(start, text.len())).collect();
+        if candidates.is_empty() {
+            return vec![];
+        }
         let mut taken = vec![false; text.len()];
         let mut found = vec![];
-        while let Some((len, Reverse(index), Reverse(start))) = candidates.pop() {
+        while let Some((len, Reverse(id), Reverse(start))) = candidates.pop() {
             match taken[start..start + len].iter().position(|taken| *taken) {
                 Some(0) => {}
                 Some(free) => candidates.extend(longest(start, start + free)),
                 None => {
                     taken[start..start + len].fill(true);
-                    found.push((start, start + len, self.ids[index.as_usize()]));
+                    found.push((start, start + len, id));
                 }
             }
         }
@@ -115,7 +141,8 @@ impl Tokenizer {
                 let row = pretokenizer::row(vocab.pre.as_deref().unwrap_or("default"))?;
                 let algorithm = Algorithm::ByteLevel {
                     splitter: pretokenizer::Splitter::new(row)?,
-                    model: bpe::byte_level(vocab, row.ignore_merges)?,
+                    model: bpe::byte_level(vocab, row)?,
+                    alphabet: row.alphabet,
                 };
                 (algorithm, row.add_bos)
             }
@@ -139,15 +166,16 @@ impl Tokenizer {
         let special_ids = |with_hidden: bool| {
             let special = |i: &usize| if hidden[*i] { with_hidden } else { vocab.types[*i] == TokenType::UserDefined };
             let ids = (0..hidden.len()).filter(|i| !vocab.tokens[*i].is_empty()).filter(special);
-            ids.map(|i| i as u32).collect::<Vec<u32>>() // fits, checked above
+            let ids = ids.map(|i| i as u32); // fits, checked above
+            ids.filter(|id| !vocab.not_utf8.contains_key(id)).collect::<Vec<u32>>()
         };
         let mut tokenizer = Tokenizer {
             algorithm,
             pieces: vocab.tokens.clone(),
             bytes: Vec::new(),
             byte_ends: Vec::with_capacity(vocab.tokens.len()),
-            user_defined: Specials::new(special_ids(false), &vocab.tokens)?,
-            specials: Specials::new(special_ids(true), &vocab.tokens)?,
+            user_defined: Specials::new(special_ids(false), &vocab.tokens),
+            specials: Specials::new(special_ids(true), &vocab.tokens),
             hidden,
             ends: ends::ends(vocab),
             bos: vocab.bos,
@@ -160,15 +188,19 @@ impl Tokenizer {
     /// Computes the bytes of all tokens.
     fn read_tokens(&mut self, vocab: &Vocab) {
         let byte_of_char: HashMap<char, u8> = bpe::BYTE_ALPHABET.into_iter().zip(0..=255).collect();
-        for (id, (text, ty)) in vocab.tokens.iter().zip(&vocab.types).enumerate() {
-            let special = self.hidden[id] || *ty == TokenType::UserDefined;
+        for (id, (text, ty)) in (0..).zip(vocab.tokens.iter().zip(&vocab.types)) {
+            let special = self.hidden[id as usize] || *ty == TokenType::UserDefined;
             let spelled = || text.chars().map(|c| byte_of_char.get(&c).copied()).collect::<Option<Vec<u8>>>();
             match (byte_of(text), &self.algorithm) {
+                _ if vocab.not_utf8.contains_key(&id) => self.bytes.extend(&vocab.not_utf8[&id]),
                 (Some(byte), _) if *ty == TokenType::Byte => self.bytes.push(byte),
-                (_, Algorithm::ByteLevel { .. }) if !special => {
+                (_, Algorithm::ByteLevel { alphabet: Alphabet::Bytes, .. }) if !special => {
                     self.bytes.extend(spelled().unwrap_or_else(|| text.as_bytes().to_vec()));
                 }
-                (_, Algorithm::SentencePiece { .. }) if !special => {
+                (
+                    _,
+                    Algorithm::SentencePiece { .. } | Algorithm::ByteLevel { alphabet: Alphabet::MarkedSpaces, .. },
+                ) if !special => {
                     self.bytes.extend(text.replace(bpe::SPACE, " ").into_bytes());
                 }
                 _ => self.bytes.extend(text.as_bytes()),
@@ -182,7 +214,7 @@ impl Tokenizer {
     /// Byte-level BPE drops bytes without a token, as llama.cpp does. Llama 3's vocabulary has tokens for all 256
     /// bytes.
     ///
-    /// Errors: `add_bos` is set, but there is no beginning-of-text token; the text has a run of about a million spaces.
+    /// Errors: `add_bos` without a beginning-of-text token.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, Error> {
         let mut ids = Vec::new();
         if options.add_bos {
@@ -202,10 +234,18 @@ impl Tokenizer {
 
     fn encode_text(&self, text: &str, after_token: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
         match &self.algorithm {
-            Algorithm::ByteLevel { splitter, model } => {
-                for word in splitter.split(text)? {
-                    let word: String = word.bytes().map(|b| bpe::BYTE_ALPHABET[usize::from(b)]).collect();
-                    bpe::encode_word(model, &word, ids)?;
+            Algorithm::ByteLevel { splitter, model, alphabet } => {
+                let marked = (*alphabet == Alphabet::MarkedSpaces).then(|| text.replace(' ', bpe::SPACE));
+                for word in splitter.split(marked.as_deref().unwrap_or(text)) {
+                    match (alphabet, model.token_to_id(word)) {
+                        (Alphabet::Bytes, _) => {
+                            let word: String = word.bytes().map(|b| bpe::BYTE_ALPHABET[usize::from(b)]).collect();
+                            bpe::encode_word(model, &word, ids)?;
+                        }
+                        // Of newlines there are tokens, and no merges.
+                        (Alphabet::MarkedSpaces, Some(id)) if word.starts_with('\n') => ids.push(id),
+                        _ => bpe::encode_text_word(model, word, ids)?,
+                    }
                 }
                 Ok(())
             }
@@ -222,7 +262,7 @@ impl Tokenizer {
         let specials = if parse_special { &self.specials } else { &self.user_defined };
         let mut fragments = vec![];
         let mut rest = 0;
-        for (start, end, id) in specials.find(text) {
+        for (start, end, id) in specials.find(text, &self.pieces) {
             fragments.extend([Fragment::Text(&text[rest..start]), Fragment::Token(id)]);
             rest = end;
         }

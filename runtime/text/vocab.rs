@@ -1,5 +1,9 @@
 //! The vocabulary in a GGUF file.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
 use super::{Error, quoted};
 use crate::gguf::{self, FromValue, Gguf, Header, Value};
 
@@ -61,7 +65,9 @@ pub struct Vocab {
     pub pre: Option<String>,
     /// (n_vocab). Text of each token, in the alphabet of the algorithm.
     pub tokens: Vec<String>,
-    /// (n_vocab), or empty. SentencePiece's log-probabilities: the piece with the best score is merged first.
+    /// The bytes of tokens that are not UTF-8, by id; `tokens` has U+FFFD for what cannot be read. No text contains them.
+    pub not_utf8: BTreeMap<u32, Vec<u8>>,
+    /// (n_vocab), or empty. SentencePiece's log-probabilities: the best piece is merged first.
     pub scores: Vec<f32>,
     /// (n_vocab).
     pub types: Vec<TokenType>,
@@ -86,11 +92,14 @@ pub struct Vocab {
 }
 
 impl Vocab {
-    /// Reads the vocabulary of a file and checks it.
+    /// Reads the vocabulary of a file and checks it. Special ids outside of the vocabulary are left out ([`VocabNotice`]), and so
+    /// are merges that are not UTF-8.
     ///
-    /// Errors: a key is missing or of the wrong type; those of [`Vocab::check`].
+    /// Errors: a file that is no model; a key that is missing or of the wrong type, and whatever [`Vocab::check`] refuses.
     pub fn from_gguf(gguf: &Gguf) -> Result<Vocab, gguf::Error> {
-        let tokens: Vec<&str> = gguf.required(TOKENS)?;
+        gguf.require_model()?;
+        let raw: Vec<&[u8]> = gguf.required(TOKENS)?;
+        let tokens: Vec<Cow<str>> = raw.iter().map(|raw| String::from_utf8_lossy(raw)).collect();
         let types = match list(gguf, TYPES)? {
             None => vec![TokenType::Normal; tokens.len()],
             Some(types) => {
@@ -106,22 +115,28 @@ impl Vocab {
         let model = gguf.required::<&str>(MODEL)?.to_string();
         let default = |id: u32| (model == "llama" && (id as usize) < tokens.len()).then_some(id);
         let (unk, bos, eos) = (default(0), default(1), default(2));
-        let owned = |strings: Vec<&str>| strings.into_iter().map(String::from).collect::<Vec<_>>();
+        let special = |key| special_id(gguf, key, tokens.len());
+        let not_utf8 = (0..).zip(&raw).filter(|(_, raw)| str::from_utf8(raw).is_err());
+        let merges: Vec<&[u8]> = list(gguf, MERGES)?.unwrap_or_default();
+        let merges = merges.into_iter().filter_map(|merge| str::from_utf8(merge).ok()).map(String::from);
+        let is_outside = special(BOS)?.is_some_and(|id| id.is_err());
         let vocab = Vocab {
             model,
-            pre: gguf.str(PRE)?.map(String::from),
-            tokens: owned(tokens),
+            pre: gguf.str(PRE)?.filter(|pre| !pre.is_empty()).map(String::from),
+            bos: special(BOS)?.and_then(Result::ok).or(bos),
+            eos: special(EOS)?.and_then(Result::ok).or(eos),
+            eot: special(EOT)?.and_then(Result::ok),
+            eom: special(EOM)?.and_then(Result::ok),
+            unk: special(UNK)?.and_then(Result::ok).or(unk),
+            not_utf8: not_utf8.map(|(id, raw)| (id, raw.to_vec())).collect(),
+            tokens: tokens.iter().map(|token| token.to_string()).collect(),
             scores: list(gguf, SCORES)?.unwrap_or_default(),
             types,
-            merges: owned(list(gguf, MERGES)?.unwrap_or_default()),
-            bos: gguf.u32(BOS)?.or(bos),
-            eos: gguf.u32(EOS)?.or(eos),
-            eot: gguf.u32(EOT)?,
-            eom: gguf.u32(EOM)?,
-            unk: gguf.u32(UNK)?.or(unk),
-            add_bos: gguf.bool(ADD_BOS)?,
+            merges: merges.collect(),
+            // Without a default, a BOS that is left out is put before nothing.
+            add_bos: gguf.bool(ADD_BOS)?.filter(|_| !is_outside || bos.is_some()),
             add_space_prefix: gguf.bool(ADD_SPACE_PREFIX)?,
-            chat_template: gguf.str(CHAT_TEMPLATE)?.map(String::from),
+            chat_template: gguf.text(CHAT_TEMPLATE)?.map(Cow::into_owned),
         };
         vocab.check().map_err(|e| e.in_file(gguf))?;
         Ok(vocab)
@@ -187,6 +202,57 @@ impl Vocab {
         }
         Ok(())
     }
+}
+
+/// What was assumed about the vocabulary of a file that does not say it right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VocabNotice {
+    /// The id of a special token is outside of the vocabulary: the token counts as missing.
+    SpecialId {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        id: i128,
+        /// Tokens of the vocabulary.
+        n_vocab: usize,
+    },
+    /// A byte-level BPE that does not name its pre-tokenizer: `default` is used.
+    NoPreTokenizer,
+}
+
+impl VocabNotice {
+    /// What [`Vocab::from_gguf`] assumes about a file; nothing about one whose vocabulary is missing or broken.
+    pub fn of(gguf: &Gguf) -> Vec<VocabNotice> {
+        let Some(Value::Array(tokens)) = gguf.get(TOKENS) else { return vec![] };
+        let outside = |key| special_id(gguf, key, tokens.len()).ok().flatten().and_then(Result::err);
+        let mut notices: Vec<VocabNotice> = [BOS, EOS, EOT, EOM, UNK].into_iter().filter_map(outside).collect();
+        let text = |key| gguf.str(key).ok().flatten();
+        if text(MODEL) == Some("gpt2") && text(PRE).is_none_or(str::is_empty) && gguf.str(PRE).is_ok() {
+            notices.push(VocabNotice::NoPreTokenizer);
+        }
+        notices
+    }
+}
+
+impl fmt::Display for VocabNotice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            VocabNotice::SpecialId { key, id, n_vocab } => {
+                write!(f, "key {key}: {id} is outside of the {n_vocab} tokens, the model is run without this token")
+            }
+            VocabNotice::NoPreTokenizer => {
+                write!(f, "key {PRE} is missing: words are split by the default pre-tokenizer, quality may suffer")
+            }
+        }
+    }
+}
+
+/// The id of a special token, or that it is outside of the vocabulary. None if the file does not have the key.
+fn special_id(gguf: &Gguf, key: &'static str, n_vocab: usize) -> Result<Option<Result<u32, VocabNotice>>, gguf::Error> {
+    let Some(value) = gguf.get(key) else { return Ok(None) };
+    let Some(id) = value.integer() else { return gguf.u32(key).map(|id| id.map(Ok)) };
+    let known = u32::try_from(id).ok().filter(|&id| (id as usize) < n_vocab);
+    Ok(Some(known.ok_or(VocabNotice::SpecialId { key, id, n_vocab })))
 }
 
 fn list<'a, T>(gguf: &'a Gguf, key: &str) -> Result<Option<Vec<T>>, gguf::Error>

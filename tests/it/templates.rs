@@ -106,6 +106,7 @@ fn vocab() -> Vocab {
         model: "gpt2".into(),
         pre: None,
         tokens: ["a", "<s>", "</s>"].map(String::from).into(),
+        not_utf8: Default::default(),
         scores: vec![],
         types: vec![TokenType::Normal, TokenType::Control, TokenType::Control],
         merges: vec![],

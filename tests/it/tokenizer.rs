@@ -304,16 +304,66 @@ fn refusals_name_the_file() {
         "broken.gguf: key tokenizer.ggml.token_type: token 1 is of type 7, the last known is 6 (byte)"
     );
     assert_eq!(
-        error(&[model.clone(), tokens.clone(), types(1), ("tokenizer.ggml.eos_token_id", 4, vec![2, 0, 0, 0])]),
-        "broken.gguf: key tokenizer.ggml.eos_token_id: 2, the last token is 1"
-    );
-    assert_eq!(
         error(&[model, tokens, types(1)]),
         "broken.gguf: key tokenizer.ggml.merges: no merges, byte-level BPE needs them"
     );
 }
 
-/// The whole output of a stream.
+/// llama.cpp gives one token for each letter too.
+#[test]
+fn words_of_a_million_characters_are_encoded() {
+    let n = 1_000_000;
+    for (tokenizer, letter) in [(&*LLAMA3_TOKENIZER, "\u{1}"), (&*LLAMA2_TOKENIZER, "\u{1}"), (&*LLAMA3_TOKENIZER, " ")]
+    {
+        let ids = tokenizer.encode(&letter.repeat(n), EncodeOptions::default()).unwrap();
+        let text = tokenizer.decode(&ids, false);
+        assert!(text == letter.repeat(n).as_bytes(), "{letter:?}: {} bytes", text.len());
+    }
+}
+
+/// Tokens that begin alike: the longest that is there counts, where the text goes on like a longer one too.
+#[test]
+fn tokens_that_begin_alike_are_told_apart() {
+    let names = ["<a", "<ab", "<abcd", "<b", "<abce", "<a"];
+    let mut vocab = SMOLLM2.clone();
+    let first = vocab.tokens.len() as u32;
+    for name in names {
+        vocab.tokens.push(name.to_string());
+        vocab.types.push(TokenType::UserDefined);
+    }
+    let tokenizer = Tokenizer::new(&vocab).unwrap();
+    let found = |text: &str| {
+        let ids = tokenizer.encode(text, EncodeOptions::default()).unwrap();
+        ids.into_iter().filter(|id| *id >= first).map(|id| id - first).collect::<Vec<_>>()
+    };
+    assert_eq!(found("<abc<abcd<abce<abcf<a<b<"), [1, 2, 4, 1, 0, 3]);
+    assert_eq!(found("<<aa"), [0]);
+}
+
+/// Vocabularies whose words are text: what has no token falls back to bytes, newlines are tokens without merges.
+#[test]
+fn words_without_an_alphabet_of_bytes() {
+    let tokens = ["▁", "a", "b", "▁a", "\n", "\n\n", "<0xC3>", "<0xA9>", "x y"];
+    let ty = |text: &&str| if text.starts_with("<0x") { TokenType::Byte } else { TokenType::Normal };
+    let vocab = |pre: &str| Vocab {
+        pre: Some(pre.to_string()),
+        types: tokens.iter().map(ty).collect(),
+        tokens: tokens.map(String::from).into(),
+        merges: vec!["▁ a".to_string()],
+        chat_template: None,
+        ..Vocab { bos: None, eos: None, eot: None, eom: None, unk: None, add_bos: None, ..SMOLLM2.clone() }
+    };
+    let marked = Tokenizer::new(&vocab("gemma4")).unwrap();
+    let ids = marked.encode("b a\n\né", EncodeOptions::default()).unwrap();
+    assert_eq!(ids, [2, 3, 5, 6, 7]);
+    assert_eq!(marked.decode(&ids, false), "b a\n\né".as_bytes());
+    assert_eq!(marked.encode("▁?a", EncodeOptions::default()).unwrap(), [0, 1], "no token for the mark between");
+    let plain = Tokenizer::new(&vocab("whitespace")).unwrap();
+    assert_eq!(plain.encode("▁ab\n", EncodeOptions::default()).unwrap(), [3, 2, 4]);
+    assert_eq!(plain.token_bytes(3, false), "▁a".as_bytes());
+}
+
+/// All that a stream makes of the pieces.
 fn detokenize<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> String {
     let mut stream = Detokenizer::new();
     let mut text: String = pieces.map(|piece| stream.push(piece)).collect();

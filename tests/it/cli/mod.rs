@@ -2,6 +2,8 @@
 
 mod foreign;
 mod manual;
+#[cfg(target_os = "linux")]
+mod memory;
 mod overrides;
 mod replies;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use pronk::gguf::Gguf;
 
+mod assumed;
 mod model;
 mod tensors;
 
