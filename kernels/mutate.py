@@ -37,10 +37,10 @@ import build
 KERNELS = build.KERNELS
 RECORD = KERNELS / "MUTATIONS.md"
 ARCH = "sm_90"
-# Types of the products: rows of any length or of whole units, and each way that tensor cores take them.
+# Types of the products: rows of any length or of whole units, and each form of operands of tensor cores.
 TYPES = ["f32", "bf16", "f16", "q4_0"]
 PRODUCTS = ["mat_mul", "mat_mul_add", "norm_gate_up_swi_glu", "norm_qkv_rope_store"]
-# Seconds. A loop without an end is a wrong result as well.
+# Seconds that a command may take: an endless loop counts as a wrong result.
 PATIENCE = 120
 # Added to the scratch copy: traps where the change makes a difference.
 PROBE = """
@@ -198,7 +198,7 @@ class Scratch:
                 path.write_text(text)
 
     def verdict(self, stem, ptx):
-        """How the tests of a stem fare with this PTX: survived, check or result; and what was said."""
+        """What the tests of a stem notice of this PTX: survived, check or result; and the first message."""
         with tempfile.TemporaryDirectory() as folder:
             (pathlib.Path(folder) / f"{stem}.{ARCH}.ptx").write_text(ptx)
             for command in selections(stem):
@@ -317,7 +317,7 @@ def main():
     files = sorted(path.relative_to(KERNELS).as_posix() for path in KERNELS.glob("*/*.cu*"))
     parser.add_argument("--file", choices=files, nargs="+", default=files)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--list", action="store_true", help="only say what would be tried")
+    parser.add_argument("--list", action="store_true", help="print the mutants and stop")
     args = parser.parse_args()
     work = [mutant for file in args.file for mutant in mutants(file)]
     if args.list:

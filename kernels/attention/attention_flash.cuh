@@ -4,7 +4,7 @@
 // Layout   cache of f16 or q8_0: kv.cuh; head_dim = D, a multiple of 16; group up to FLASH_ROWS
 // Traffic  reads keys and values once per tile of tokens, from the first slot that any of them attends to to the last
 //
-// Scaled queries and weights are rounded to f16; keys and values are f16, or are rounded to it; sums are floats.
+// Scaled queries and the weights of the softmax are rounded to f16; so are q8_0 keys and values; sums are floats.
 #pragma once
 #include "attention/kv.cuh"
 #include "attention/softmax.cuh"
@@ -12,7 +12,7 @@
 // One of the two rows that a lane holds parts of: a query head of a token.
 struct FlashRow {
     u64 at;          // element of q and out where it begins
-    u32 start, end;  // slots that it attends to; none if the tile is not full
+    u32 start, end;  // slots that it attends to; 0, 0: not a row of the tile or of the step
 };
 
 __device__ __forceinline__ FlashRow flash_row(const AttentionParams& p, u32 r, u32 D) {
@@ -103,7 +103,7 @@ __device__ __forceinline__ void attention_flash(const AttentionParams& p) {
         }
         __syncthreads();  // k: read by all, before the next tile overwrites it
         if (tile + FLASH_SLOTS < end) copy_slots<C, D, STRIDE>(k, keys, tile + FLASH_SLOTS, end);
-        else copy_commit();  // so that the wait below counts two groups
+        else copy_commit();  // an empty group in its place: copy_wait<1> below waits for v
 
         // Softmax: element i of a fragment belongs to row i / 2, slot tile + 8n + col + i % 2. A row lies in 4 lanes.
         float now[2] = {most[0], most[1]};

@@ -4,19 +4,19 @@
 // Layout   head_dim a multiple of 8, up to 256; cache: (heads, slots, head_dim)
 // Traffic  reads each key and value once per HEADS query heads; partial results once each way
 //
-// A key takes 1, 2, 4, .. 32 lanes, 8 elements each: a warp reads several slots at once, whole and in order. Every such stream of
-// slots keeps its own maximum, sum and weighted values (online softmax; Milakov and Gimelshein, 2018); they merge at the end.
+// A key takes 1, 2, 4, .. 32 lanes, 8 elements each: a warp reads several slots at once, whole and in order. The lanes of one key
+// are a stream. It keeps its own maximum, sum and weighted values (online softmax; Milakov and Gimelshein, 2018) and merges at the end.
 #pragma once
 #include "attention/kv.cuh"
 #include "attention/softmax.cuh"
 
-// Slots per stream and round: 8 16-byte loads in flight per lane with an f16 cache, less where heads need the registers.
+// Slots per stream and round: 8 loads of 16 bytes in flight per lane with an f16 cache, 4 where heads need the registers; unmeasured.
 __host__ __device__ constexpr u32 at_once(u32 heads) { return heads < 8 ? 4 : 2; }
 constexpr u32 SPLIT_WARPS = SPLIT_THREADS / WARP;
 
 static_assert(MAX_HEAD_DIM <= WARP * PIECE, "a warp holds a whole key");
 
-// Slots of each part of a row but the last, which has the rest. Parts beyond that one are empty.
+// Slots of a part of a row. The last part that has slots may have fewer; the parts after it are empty.
 __device__ __forceinline__ u32 slots_per_split(const AttentionParams& p, u32 kv_len) {
     return max((kv_len + p.n_splits - 1) / p.n_splits, SPLIT_SLOTS);
 }
@@ -60,7 +60,7 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
     const typename C::Rows keys = C::rows(p.kv, p.kv.keys, head_start), values = C::rows(p.kv, p.kv.values, head_start);
 
 #pragma unroll 1
-    for (u32 first = start; first < end; first += streams * AT_ONCE) {  // the same for all: the warp shuffles below
+    for (u32 first = start; first < end; first += streams * AT_ONCE) {  // the same rounds for all threads: lanes shuffle below
         typename C::Piece key[AT_ONCE], value[AT_ONCE];
 #pragma unroll
         for (u32 u = 0; u < AT_ONCE; u++) {
@@ -122,7 +122,7 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
     // Streams of a warp, then warps of the block, one head at a time.
 #pragma unroll
     for (u32 h = 0; h < HEADS; h++) {
-        if (h >= heads) break;  // the same for all
+        if (h >= heads) break;  // all threads of the block or none
 #pragma unroll 1
         for (u32 other = lanes; other < WARP; other *= 2) {
             const float most_there = __shfl_xor_sync(ALL_LANES, most[h], other);

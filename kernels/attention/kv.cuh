@@ -25,11 +25,11 @@ __device__ __forceinline__ u32 half_pair(float x, float y) {
 }
 
 // Reading. Attention is a template over a struct per format:
-//   Rows    the rows from one element on: rows(kv, keys or values, first element)
-//   Piece   PIECE elements as they lie in the cache: load(rows, element); `element` counts from the first, a multiple of PIECE
-//   decode  their floats, exactly
-//   stage   brings a piece to shared memory as halves, zeros if !valid; complete after copy_wait and a barrier
-//   AT_ONCE pieces that a thread stages in one round of its loop
+//   Rows    keys or values from one element on: rows(kv, keys or values, first element)
+//   Piece   PIECE elements as they lie in the cache: load(rows, i) reads those from rows' element i on, i a multiple of PIECE
+//   decode  a piece as floats, exactly
+//   stage   copies a piece to shared memory as halves, zeros if !valid; complete after copy_wait and a barrier
+//   AT_ONCE pieces that a thread stages in one round of its loop; unmeasured
 
 struct CachedHalf {
     using Rows = const __half*;
@@ -71,12 +71,12 @@ struct CachedQ8_0 {
     }
     static __device__ __forceinline__ void decode(const Piece& p, float (&v)[PIECE]) {
         const float d = half_bits(p.scale);
-        // Two's complement with the sign flipped is the value plus 128.
+        // A byte in two's complement with its sign bit flipped is the value plus 128.
         const float4 a = scaled(bytes_less(p.quants.x ^ 0x80808080, 128), d);
         const float4 b = scaled(bytes_less(p.quants.y ^ 0x80808080, 128), d);
         v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
     }
-    // Tensor cores take halves: the products of quants and scale are rounded.
+    // Tensor cores take halves: quants times scale are rounded.
     static __device__ __forceinline__ void stage(__half* to, const Rows& rows, u64 at, bool valid) {
         float v[PIECE] = {};
         if (valid) decode(load(rows, at), v);
@@ -89,7 +89,7 @@ __device__ __forceinline__ u64 kv_element(const KvCache& kv, u32 slot, u32 i) {
     return (u64(i / kv.head_dim) * kv.n_slots + slot) * kv.head_dim + i % kv.head_dim;
 }
 
-// Stores elements i and i + 1 (i even) of a slot as f16 or f32. Traps for q8_0: a pair does not have what a block's scale needs.
+// Stores elements i and i + 1 (i even) of a slot as f16 or f32. Traps for q8_0: the scale needs all elements of a block.
 __device__ __forceinline__ void store_pair(const KvCache& kv, void* rows, u32 slot, u32 i, float2 v) {
     const u64 at = kv_element(kv, slot, i);
     if (kv.format == KV_F16) *(u32*)((__half*)rows + at) = half_pair(v.x, v.y);
@@ -97,8 +97,8 @@ __device__ __forceinline__ void store_pair(const KvCache& kv, void* rows, u32 sl
     else asm volatile("trap;");
 }
 
-// Stores elements i and i + 1 (i even) of a slot as 8-bit quants: 16 lanes have a block. All lanes of the warp call it, also those
-// past the end (!valid), which are whole blocks. Bit for bit what the CPU backend stores.
+// Stores elements i and i + 1 (i even) of a slot as 8-bit quants: 16 lanes have a block. All lanes of the warp call it; those past
+// the end (!valid) are whole blocks and store nothing. Bit for bit what the CPU backend stores.
 __device__ __forceinline__ void store_q8_0(const KvCache& kv, void* rows, u32 slot, u32 i, float2 v, bool valid) {
     float most = fmaxf(fabsf(v.x), fabsf(v.y));
 #pragma unroll

@@ -17,4 +17,4 @@ struct AttentionParams {
 };
 
 constexpr float LOG2_E = 1.4426950408889634f;
-constexpr float LOWEST = -3.0e38f;  // maximum of no scores: below all of them, and its difference with itself is a number
+constexpr float LOWEST = -3.0e38f;  // maximum of no scores: below every score, and unlike with -infinity, LOWEST - LOWEST is 0

@@ -17,7 +17,7 @@ __device__ __forceinline__ float4 iq2_values(u32 entry, u32 g, u32 signs, float 
     return negated(scaled(bytes_less(values, 0), d), signs >> (4 * (g % 2)));
 }
 
-// The start of a block of 256: f16 d; 8 bytes of each unit. Returns what follows of the block.
+// The start of a block of 256: f16 d; 8 bytes for each unit. Returns the rest of the block.
 template <u32 BYTES>
 __device__ __forceinline__ const u8* repack_entries(const RepackParams& p, u64 unit) {
     const u32 u = u32(unit % GROUP);
@@ -27,7 +27,7 @@ __device__ __forceinline__ const u8* repack_entries(const RepackParams& p, u64 u
     return block + 66;
 }
 
-// In what follows, octet g / 2 of a unit has groups g of four elements.
+// Below, g counts the groups of four elements of a unit, and g / 2 its octets.
 
 struct IQ2_XXS {
     static constexpr u32 CHUNK = 32, STEPS = 1;
@@ -54,7 +54,7 @@ struct IQ2_XS {
         const u32 q = (g < 4 ? r.q.x : r.q.y) >> (16 * (g / 2 % 2));
         return iq2_values(grid_iq2_xs(q & 511), g, eight_signs(q >> 9), d);
     }
-    // Then a byte of two scales of each unit.
+    // Then for each unit a byte of two scales.
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u8* rest = repack_entries<74>(p, unit);
         ((u8*)p.scales)[unit] = rest[unit % GROUP];
@@ -73,7 +73,7 @@ struct IQ2_S {
         const u32 i = byte_of(r.q.x, g / 2) | (r.scales >> (g / 2 * 2) & 3) << 8;
         return iq2_values(grid_iq2_s(i), g, byte_of(r.q.y, g / 2), d);
     }
-    // f16 d; of each unit 4 bytes of entries; of each 4 bytes of signs; of each a byte of bits 8 and 9 of the entries; of each two scales
+    // f16 d; for each unit 4 bytes of entries; for each 4 bytes of signs; for each a byte of bits 8, 9 of the entries; for each two scales
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u32 u = u32(unit % GROUP);
         const u8* block = p.blocks + unit / GROUP * 82;
@@ -96,7 +96,7 @@ struct IQ3_XXS {
         const u32 values = __byte_perm(4 | 12 << 8 | 20 << 16 | 28 << 24, 36 | 44 << 8 | 52 << 16 | 62 << 24, entry);
         return negated(scaled(bytes_less(values, 0), d), eight_signs(r.signs >> (7 * (g / 2))) >> (4 * (g % 2)));
     }
-    // Then a word of signs and scale of each unit.
+    // Then for each unit a word of signs and scale.
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u8* rest = repack_entries<98>(p, unit);
         ((u32*)p.scales)[unit] = u32_at(rest + 4 * u32(unit % GROUP));
@@ -118,7 +118,7 @@ struct IQ3_S {
         const u32 values = __byte_perm(1 | 3 << 8 | 5 << 16 | 7 << 24, 9 | 11 << 8 | 13 << 16 | 15 << 24, grid_iq3_s(i));
         return negated(scaled(bytes_less(values, 0), d), r.signs >> (4 * g));
     }
-    // Then of each unit a byte of bit 8 of the entries; of each a word of signs; of each a nibble of scale.
+    // Then for each unit a byte of bit 8 of the entries; for each a word of signs; for each a nibble of scale.
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u32 u = u32(unit % GROUP);
         const u8* rest = repack_entries<110>(p, unit);
@@ -148,7 +148,7 @@ struct IQ1_S {
         const float d = half_bits(r.d) * float(2 * (r.high >> 12 & 7) + 1) * 0.125f;
         return iq1_values(byte_of(r.q, g / 2) | (r.high >> (g / 2 * 3) & 7) << 8, g, r.high >> 15, d);
     }
-    // f16 d; of each unit 4 bytes of entries; of each 16 bits more
+    // f16 d; for each unit 4 bytes of entries; for each 16 bits more
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u32 u = u32(unit % GROUP);
         const u8* block = p.blocks + unit / GROUP * 50;
@@ -172,7 +172,7 @@ struct IQ1_M {
         const float d = half_bits(r.head.x) * float(2 * scale + 1) * 0.125f;
         return iq1_values(byte_of(r.q, g / 2) | (high & 7) << 8, g, high & 8, d);
     }
-    // Of each unit 4 bytes of entries; of each 16 bits more; four u16 of four scales of 3 bits each and 4 bits of f16 d, lowest first
+    // For each unit 4 bytes of entries; for each 16 bits more; four u16, each of four scales of 3 bits and 4 bits of f16 d, lowest first
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u32 u = u32(unit % GROUP);
         const u8* block = p.blocks + unit / GROUP * 56;

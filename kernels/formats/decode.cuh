@@ -5,7 +5,7 @@
 
 __device__ __forceinline__ float half_bits(u32 v) { return __half2float(__ushort_as_half(u16(v))); }
 
-// The bytes of v, less bias. A byte below the exponent of 2^23 is that float's last byte: the difference is exact.
+// The bytes of v minus bias. In the lowest byte of the float 2^23, a byte adds its value to it: the difference is exact.
 __device__ __forceinline__ float4 bytes_less(u32 v, float bias) {
     constexpr u32 TWO_23 = 0x4b000000;
     const float zero = 8388608.0f + bias;
@@ -26,7 +26,7 @@ __device__ __forceinline__ u32 word(uint4 v, u32 i) { return i == 0 ? v.x : i ==
 // Elements 4g .. 4g + 3 of 16 bytes of nibbles, one per byte.
 __device__ __forceinline__ u32 nibbles(uint4 q, u32 g) { return (word(q, g % 4) >> (g / 4 * 4)) & 0x0f0f0f0f; }
 
-// Bits g of the bytes of `high`, each moved to bit `at` of its byte by a rotation.
+// Bit g of each byte of `high`, moved to bit `at` of its byte by a rotation.
 __device__ __forceinline__ u32 bits_to(u32 high, u32 g, u32 at) {
     return __funnelshift_l(high, high, at - g) & (0x01010101 << at);
 }
@@ -37,10 +37,10 @@ __device__ __forceinline__ u32 pairs(uint2 q, u32 g) { return ((g < 4 ? q.x : q.
 // Byte i of v in the low bits; i < 4.
 __device__ __forceinline__ u32 byte_of(u32 v, u32 i) { return v >> (8 * i) & 255; }
 
-// The nibble of an odd or even unit.
+// The low nibble for an even unit, the high one for an odd unit.
 __device__ __forceinline__ u32 nibble_of(u32 byte, u32 unit) { return byte >> (4 * (unit % 2)) & 15; }
 
-// Four values as bytes, 128 more each.
+// Four values plus 128 as bytes, a lowest.
 __host__ __device__ constexpr u32 biased(int a, int b, int c, int d) {
     return u32(a + 128) | u32(b + 128) << 8 | u32(c + 128) << 16 | u32(d + 128) << 24;
 }

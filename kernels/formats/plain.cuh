@@ -3,7 +3,7 @@
 #include "formats/blocks.cuh"
 #include "formats/decode.cuh"
 
-// Elements of `BYTES` bytes each, copied; the last unit of a row is filled up with zeros.
+// Elements of `BYTES` bytes each, copied; the last unit of a row is padded with zeros.
 template <u32 BYTES>
 __device__ __forceinline__ void repack_floats(const RepackParams& p, u64 unit) {
     const u64 row = unit / p.units;

@@ -80,7 +80,7 @@ struct NVFP4 {
     static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
         return {load_once(w.quants + chunk), load_weight((const u16*)w.scales + chunk)};
     }
-    // Scales are E4M3 without sign, an f16 of another bias: half of one is 2^7 times that f16. 0x7f means NaN, taken as 0.
+    // Scales are unsigned E4M3. Their bits in the place of an f16's give 2^-8 of the scale: half of it is 2^7 times that. NaN is taken as 0.
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const u32 d = (g < 4 ? r.d : r.d >> 8) & 255;
         return fp4_values(r.q, g, d == 127 ? 0.0f : half_bits((d & 127) << 7) * 128.0f);
@@ -112,8 +112,8 @@ struct TQ2_0 {
     }
 };
 
-// 256 elements are 13 words: 12 of quants, one of high. Group G of four of the block's 64 is digit G % 5 of the bytes of word
-// G / 5; a byte is the fraction 0.(digits) to base 3, times 256, rounded up.
+// 256 elements take 13 words: 12 in quants, one in high. Of the 64 groups of four elements, group G is digit G % 5 of the four
+// bytes of word G / 5. A byte is the fraction 0.(its five digits) in base 3, times 256, rounded up.
 struct TQ1_0 {
     static constexpr u32 CHUNK = 32, STEPS = 1;
     struct Raw { u32 a, b, c; u16 d; u32 unit; };

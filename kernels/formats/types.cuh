@@ -2,8 +2,8 @@
 // its type and brings blocks of a file into planes, side by side in the file of its family: plain.cuh, k.cuh, table.cuh or
 // codebook.cuh.
 //
-// A matrix lies in planes (struct Planes). A unit of 32 elements is read in chunks of CHUNK elements: 16 bytes of quants, or fewer
-// where these are all of a unit. Chunk c of row r is number r * units * (32 / CHUNK) + c of the plane. What the planes hold of each
+// A matrix lies in planes (struct Planes). A unit of 32 elements is read in chunks of CHUNK elements: 16 bytes of quants, or all
+// quants of a unit where they are fewer. Chunk c of row r is number r * units * (32 / CHUNK) + c of the plane. What the planes hold of each
 // unit, or of each block of eight units:
 //
 //   type      CHUNK  quants                       high                        scales                          supers
@@ -52,8 +52,8 @@
 //   STEPS   chunks of a row that a lane of mat_vec holds at a time
 //   Raw     what is loaded for a chunk; all zero bytes decode to zeros
 //   load    chunk `chunk`, counted from the start of the planes
-//   decode  elements 4g .. 4g + 3 of a chunk, as quant::decode gives them, up to the rounding of one multiply-add. In the
-//           loops that count g % 4 is known, and g / 4 a loop's counter
+//   decode  elements 4g .. 4g + 3 of a chunk, as quant::decode gives them, up to the rounding of one multiply-add. Where
+//           speed matters, loops are unrolled so that g % 4 is a constant: unrolled()
 //   repack  brings unit `unit`, counted from the first row's, from the blocks of a file into the planes
 
 // Groups of four elements, of a chunk of `chunk` elements, that a kernel writes out one by one; the rest is a loop.
@@ -64,8 +64,8 @@ __host__ __device__ constexpr u32 unrolled(u32 chunk) { return chunk / 4 < 4 ? c
     FUSED_TYPES(X) X(mxfp4, MXFP4) X(nvfp4, NVFP4) X(tq1_0, TQ1_0) X(tq2_0, TQ2_0) X(iq1_s, IQ1_S)               \
     X(iq1_m, IQ1_M) X(iq2_xxs, IQ2_XXS) X(iq2_xs, IQ2_XS) X(iq2_s, IQ2_S) X(iq3_xxs, IQ3_XXS) X(iq3_s, IQ3_S)
 
-// Those that have the entries of the fused operations too: types that files are made of for speed. Each costs 0.3 MB of PTX for
-// each architecture; for the others fusion finds no entries and keeps the core operations.
+// Those that have the entries of the fused operations too: the types of most files. Each costs 0.3 MB of PTX for each
+// architecture; with the others, plans keep the core operations.
 #define FUSED_TYPES(X)                                                                                          \
     X(f32, F32) X(f16, F16) X(bf16, BF16) X(q4_0, Q4_0) X(q4_1, Q4_1) X(q5_0, Q5_0) X(q5_1, Q5_1) X(q8_0, Q8_0)  \
     X(q2_k, Q2_K) X(q3_k, Q3_K) X(q4_k, Q4_K) X(q5_k, Q5_K) X(q6_k, Q6_K) X(iq4_nl, IQ4_NL) X(iq4_xs, IQ4_XS)

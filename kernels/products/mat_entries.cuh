@@ -1,8 +1,8 @@
 // The entries of one op's Job for all weight types:
 //   <op>_<type>_t<TOKENS>   mat_vec.cuh, up to TOKENS rows of x per block
 //   <op>_<type>_tiled       mat_tiled.cuh
-// Where an op reads matrices of two types, <type> is <first>_<second>, Job::SECOND is the segment of the second, and there is no
-// _tiled: launches of their own cost little beside the work of many rows.
+// If an op reads matrices of two types, <type> is <first>_<second>, and Job::SECOND is the segment of the second. Such an op has no
+// _tiled entry: beside the work of many rows, the launches that fusion saves cost little (unmeasured).
 #pragma once
 #include "products/mat_tiled.cuh"
 #include "products/mat_vec.cuh"

@@ -39,7 +39,7 @@ struct Segment {
     }
 };
 
-// `n_rows` rows of one matrix from `first_row` on, neighbours paired; of an odd number, the last has no partner.
+// `n_rows` rows of one matrix from `first_row` on, neighbours paired; if n_rows is odd, the last has no partner.
 __device__ __forceinline__ Segment neighbours(const Planes& w, u32 first_row, u32 n_rows, u32 first, u32 id) {
     const u64 row = first_row;
     return {w, w, row, row + 1, row + n_rows - 1, 2, (n_rows + 1) / 2, first, id};

@@ -6,25 +6,25 @@
 // Traffic  reads w once from DRAM, once more from L2 per further TILED_TOKENS rows of x; staged x once per TILED_PAIRS pairs;
 //          writes out once
 //
-// Each step multiplies the 64 halves of a staged row: copied to shared memory STAGES - 1 steps ahead, while the step's weights
-// pass through registers, loaded one step ahead, and are decoded into shared memory.
+// Each step multiplies 64 halves of a staged row. They are copied to shared memory TILED_STAGES - 1 steps ahead. The weights of
+// a step are loaded into registers one step ahead, and decoded into shared memory when the step begins.
 //
-// How a type is multiplied:
-//   Half   quantized types and F16: w rounded to f16, x staged as f16; 64 columns a step
-//   Brain  BF16: w exact, x staged as hi + lo; 32 columns a step, hi w + lo w
-//   Split  F32: w = hi + lo in bf16 as well; 32 columns a step, hi hi + lo hi + hi lo, an error of 2^-16
+// How the weights of a type become operands of mma:
+//   WeightsF16     quantized types and F16: w rounded to f16, x staged as f16; 64 columns a step
+//   WeightsBf16    BF16: w exact, x staged as hi + lo; 32 columns a step: hi w + lo w
+//   WeightsBf16x2  F32: w = hi + lo in bf16 as well; 32 columns a step: hi hi + lo hi + hi lo, off by less than 2^-16 of a product
 #pragma once
 #include <cuda_bf16.h>
 #include "products/mat_job.cuh"
 #include "shared/mma.cuh"
 
-constexpr u32 TILED_STAGES = 3;
+constexpr u32 TILED_STAGES = 3;               // tiles of x in shared memory: one is read while two arrive; unmeasured
 constexpr u32 TILED_STRIDE = STAGE_COLS + 8;  // halves; 16 bytes of padding put 8 rows into different banks
 constexpr u32 SLICE = 16;                     // columns of one mma
 
 static_assert(TILED_THREADS == 4 * WARP && TILED_TOKENS == 64 && TILED_PAIRS == 64, "2 x 2 warps of 32 x 64 results");
 
-struct Half {
+struct WeightsF16 {
     static constexpr u32 COLS = 64, PRODUCTS = 4;
     // The slices of a staged row and of a decoded row that product i multiplies.
     static __device__ __forceinline__ constexpr u32 a(u32 i) { return i; }
@@ -37,7 +37,7 @@ struct Half {
     }
 };
 
-struct Brain {
+struct WeightsBf16 {
     static constexpr u32 COLS = 32, PRODUCTS = 4;
     static __device__ __forceinline__ constexpr u32 a(u32 i) { return i; }
     static __device__ __forceinline__ constexpr u32 b(u32 i) { return i % 2; }
@@ -48,7 +48,7 @@ struct Brain {
     }
 };
 
-struct Split {
+struct WeightsBf16x2 {
     static constexpr u32 COLS = 32, PRODUCTS = 6;
     static __device__ __forceinline__ constexpr u32 a(u32 i) { return i < 4 ? i : i - 4; }
     static __device__ __forceinline__ constexpr u32 b(u32 i) { return i < 4 ? i % 2 : i - 2; }
@@ -57,31 +57,31 @@ struct Split {
         const __nv_bfloat162 a = __floats2bfloat162_rn(v.x, v.y), b = __floats2bfloat162_rn(v.z, v.w);
         *(uint2*)at = make_uint2(*(const u32*)&a, *(const u32*)&b);
         const float4 rest = make_float4(v.x - __low2float(a), v.y - __high2float(a), v.z - __low2float(b), v.w - __high2float(b));
-        Brain::store(at + COLS, rest);
+        WeightsBf16::store(at + COLS, rest);
     }
 };
 
-template <class T> struct Multiplied { using By = Half; };
-template <> struct Multiplied<BF16> { using By = Brain; };
-template <> struct Multiplied<F32>  { using By = Split; };
+template <class T> struct WeightOperand { using Form = WeightsF16; };
+template <> struct WeightOperand<BF16> { using Form = WeightsBf16; };
+template <> struct WeightOperand<F32>  { using Form = WeightsBf16x2; };
 
-constexpr u32 RESULTS_STRIDE = 2 * TILED_PAIRS + 8;  // floats; 4 rows of 8 bytes a lane fall into different banks
+constexpr u32 RESULTS_STRIDE = 2 * TILED_PAIRS + 8;  // floats; with 8 of padding, the float2s of 4 rows lie in different banks
 
 union TiledShared {
     struct {
         u16 x[TILED_STAGES][TILED_TOKENS][TILED_STRIDE];
         u16 w[2 * TILED_PAIRS][TILED_STRIDE];
     } tiles;
-    float results[TILED_TOKENS][RESULTS_STRIDE];  // when x and w are read no more
+    float results[TILED_TOKENS][RESULTS_STRIDE];  // after the last step, in the place of x and w
 };
 
 // The chunks of one step that a thread decodes.
 template <class T>
 struct TiledChunks {
-    using By = typename Multiplied<T>::By;
-    static constexpr u32 ROW = By::COLS / T::CHUNK;  // chunks of a row in a step
+    using Form = typename WeightOperand<T>::Form;
+    static constexpr u32 ROW = Form::COLS / T::CHUNK;  // chunks of a row in a step
     static constexpr u32 EACH = 2 * TILED_PAIRS * ROW / TILED_THREADS;
-    static_assert(By::COLS % T::CHUNK == 0 && EACH * TILED_THREADS == 2 * TILED_PAIRS * ROW, "threads have whole chunks, all as many");
+    static_assert(Form::COLS % T::CHUNK == 0 && EACH * TILED_THREADS == 2 * TILED_PAIRS * ROW, "each thread decodes the same number of whole chunks");
     typename T::Raw raw[EACH];
 
     __device__ __forceinline__ void load(const Segment& s, u32 step) {
@@ -104,7 +104,7 @@ struct TiledChunks {
 #pragma unroll 1
             for (u32 part = 0; part < T::CHUNK / 4; part += unrolled(T::CHUNK)) {
 #pragma unroll
-                for (u32 g = part; g < part + unrolled(T::CHUNK); g++) By::store(at + 4 * g, T::decode(raw[j], g));
+                for (u32 g = part; g < part + unrolled(T::CHUNK); g++) Form::store(at + 4 * g, T::decode(raw[j], g));
             }
         }
     }
@@ -112,7 +112,7 @@ struct TiledChunks {
 
 template <class T, class J>
 __device__ __forceinline__ void mat_tiled(const typename J::Params& p, const Segment& s, TiledShared& shared) {
-    using By = typename Multiplied<T>::By;
+    using Form = typename WeightOperand<T>::Form;
     const u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const u32 warp_token = warp / 2 * 32, warp_row = warp % 2 * 64;
 
@@ -123,7 +123,7 @@ __device__ __forceinline__ void mat_tiled(const typename J::Params& p, const Seg
     const u32 n_tokens = rows_in_use(p.step, p.input.of_outputs);
     const u32 first_token = blockIdx.x * TILED_TOKENS;
     if (first_token >= n_tokens) return;
-    const u32 steps = (p.input.n_cols + By::COLS - 1) / By::COLS;
+    const u32 steps = (p.input.n_cols + Form::COLS - 1) / Form::COLS;
 
     const auto copy_x = [&](u32 step) {
         if (step < steps) {
@@ -136,7 +136,7 @@ __device__ __forceinline__ void mat_tiled(const typename J::Params& p, const Seg
                 copy_async(&shared.tiles.x[step % TILED_STAGES][t][piece], from, first_token + t < n_tokens);
             }
         }
-        copy_commit();  // empty groups too, so that the number of groups counts steps
+        copy_commit();  // one group per step, empty past the last: copy_wait counts groups
     };
 #pragma unroll 1
     for (u32 step = 0; step < TILED_STAGES - 1; step++) copy_x(step);
@@ -151,26 +151,26 @@ __device__ __forceinline__ void mat_tiled(const typename J::Params& p, const Seg
 
         const u16 (*x)[TILED_STRIDE] = shared.tiles.x[step % TILED_STAGES];
 #pragma unroll 1
-        for (u32 i = 0; i < By::PRODUCTS; i++) {
+        for (u32 i = 0; i < Form::PRODUCTS; i++) {
             u32 a[2][4];
 #pragma unroll
             for (u32 m = 0; m < 2; m++)
-                load_matrices(a[m], &x[warp_token + 16 * m + lane % 16][By::a(i) * SLICE + lane / 16 * 8]);
+                load_matrices(a[m], &x[warp_token + 16 * m + lane % 16][Form::a(i) * SLICE + lane / 16 * 8]);
 #pragma unroll
             for (u32 n = 0; n < 8; n += 2) {
                 u32 b[4];  // two columns of fragments
-                load_matrices(b, &shared.tiles.w[warp_row + 8 * n + lane % 8 + lane / 16 * 8][By::b(i) * SLICE + lane / 8 % 2 * 8]);
+                load_matrices(b, &shared.tiles.w[warp_row + 8 * n + lane % 8 + lane / 16 * 8][Form::b(i) * SLICE + lane / 8 % 2 * 8]);
 #pragma unroll
                 for (u32 m = 0; m < 2; m++) {
-                    By::mma(sum[m][n], a[m], b[0], b[1]);
-                    By::mma(sum[m][n + 1], a[m], b[2], b[3]);
+                    Form::mma(sum[m][n], a[m], b[0], b[1]);
+                    Form::mma(sum[m][n + 1], a[m], b[2], b[3]);
                 }
             }
         }
         __syncthreads();  // w: read by all, before the next step's overwrites it
     }
 
-    // Through shared memory, so that threads finish neighbouring pairs of a token.
+    // Results pass through shared memory: neighbouring threads then finish neighbouring pairs of a token.
 #pragma unroll
     for (u32 m = 0; m < 2; m++) {
 #pragma unroll

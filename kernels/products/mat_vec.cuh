@@ -5,15 +5,15 @@
 // Layout   w in planes, a chunk of 16 bytes or less (types.cuh) per lane and load; rows of x contiguous, n_cols % 4 == 0
 // Traffic  reads w once from DRAM, once more from L2 per further TOKENS rows of x; x once per block, from L2 for all blocks but the first
 //
-// x passes through shared memory in tiles as wide as what a warp's lanes hold of a row of w. The next tile's weights are
-// loaded before this tile's are used, and the first before the kernel waits for its inputs.
+// x passes through shared memory in tiles: a tile has the columns of w that the lanes of a warp hold at a time. The weights of
+// the next tile are loaded before those of this tile are used, and the first before the kernel waits for its inputs.
 #pragma once
 #include "products/mat_job.cuh"
 
 constexpr u32 VEC_THREADS = VEC_WARPS * WARP;
 static_assert(VEC_PAIRS == VEC_WARPS, "a warp has a pair of rows");
 
-// Place of column c in a row of the tile: 4 floats of padding after 32 let lanes that are 8, 16 or 32 columns apart read
+// Place of column c in a row of the tile: 4 floats of padding after every 32 let lanes that are 8, 16 or 32 columns apart read
 // float4s without bank conflicts.
 __host__ __device__ constexpr u32 padded(u32 c) { return c + c / 32 * 4; }
 

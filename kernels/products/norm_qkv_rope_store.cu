@@ -51,8 +51,8 @@ struct NormQkvRopeStore {
 
 #define ENTRY(name, T) MAT_ENTRIES(norm_qkv_rope_store_##name, T, NormQkvRopeStore)
 FUSED_TYPES(ENTRY)
-// Files name the type of most of their matrices; V has more bits in some or all layers. What llama.cpp's quantizer makes for
-// models with fewer heads of K and V than of Q: Q2_K_*; Q3_K_M (Q4_K or Q5_K) and Q3_K_L; Q4_K_S and 70B; Q4_K_M; Q5_K_M; IQ4_*.
+// A file is named after the type of most of its matrices; V has more bits in some or all layers. The pairs of types that
+// llama.cpp's quantizer makes for models with fewer heads of K and V than of Q: Q2_K_*; Q3_K_M (Q4_K or Q5_K) and Q3_K_L; Q4_K_S and 70B; Q4_K_M; Q5_K_M; IQ4_*.
 #define MIXED(name, T, T2) MAT_VEC_ENTRIES(norm_qkv_rope_store_##name, T, T2, NormQkvRopeStore)
 MIXED(q2_k_q4_k, Q2_K, Q4_K)
 MIXED(q3_k_q4_k, Q3_K, Q4_K)

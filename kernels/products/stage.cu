@@ -8,7 +8,7 @@
 //
 // Grid     one block per row
 // Layout   steps of 64 halves, columns past n_cols zero; n_cols % 4 == 0
-// Traffic  reads x once from DRAM, writes half of its bytes (stage_f16) or as many (stage_bf16x2)
+// Traffic  reads x once from DRAM, writes half of its bytes (stage_f16) or the same number (stage_bf16x2)
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include "shared/common.cuh"
@@ -74,7 +74,7 @@ stage_f16(const __grid_constant__ StageParams p) {
         most = fmaxf(most, fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
     }
     most = block_largest(most, scratch);
-    // Biased exponents of the scale and its inverse, both normal: that of the largest float, less TOP, is below 254.
+    // Biased exponents of the scale, 1 to 255 - TOP, and of its inverse, 254 less: both are normal.
     const int exponent = max(int(__float_as_uint(most) >> 23) - int(TOP), 1);
     const float scale = __uint_as_float(u32(exponent) << 23), inverse = __uint_as_float(u32(254 - exponent) << 23);
 

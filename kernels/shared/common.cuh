@@ -69,7 +69,7 @@ __device__ __forceinline__ float swi_glu_of(float gate, float up) {
     return gate / (1.0f + expf(-gate)) * up;
 }
 
-// Loads of weights, which are read once and never change: past L1, and never moved below wait_for_inputs.
+// Loads of weights, which are read once and never change: they bypass L1, and volatile keeps them above wait_for_inputs.
 __device__ __forceinline__ uint4 load_once(const uint4* at) {
     uint4 v;
     asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"

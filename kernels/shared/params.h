@@ -21,8 +21,8 @@ struct StepRow {
     u32 reserved[2];
 };
 
-// The head of a step in device memory, followed by its rows (n_tokens). Kernels read here whatever varies from step to
-// step, so that a captured graph never changes.
+// The head of a step in device memory, followed by its rows (n_tokens). Kernels read from here all that varies from step
+// to step, so that a captured graph never changes.
 struct Step {
     u32 n_tokens;   // rows in use of buffers with a row per token
     u32 n_outputs;  // rows in use of buffers with a row per output
@@ -46,7 +46,7 @@ struct Input {
     const float* x;          // (rows, n_cols)
     const float* norm;       // (n_cols): weights of RMSNorm
     const u16*   staged;     // (rows, steps, 64): see stage.cu
-    const float* row_scale;  // (rows): what the staged rows are to be multiplied by
+    const float* row_scale;  // (rows): factors of the results of the staged rows
     u32   n_cols;            // a multiple of 4
     float eps;               // added to the mean square
     u32   of_outputs;        // 0: rows are the step's tokens; 1: its outputs

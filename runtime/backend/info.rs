@@ -11,7 +11,7 @@ pub struct DeviceInfo {
     pub kind: String,
     /// A real GPU: what `auto` looks for.
     pub is_gpu: bool,
-    /// Bytes of memory and how much of it is free, where the system tells.
+    /// Bytes of memory, and of these the free ones; None if the system does not report them.
     pub memory: Option<Memory>,
     /// Sizes that bound what can be loaded, each with its unit.
     pub limits: Vec<String>,
@@ -24,7 +24,7 @@ pub struct DeviceInfo {
 pub struct Memory {
     /// All of it.
     pub total: u64,
-    /// What no process uses.
+    /// Bytes that no process uses.
     pub free: u64,
 }
 
@@ -34,7 +34,7 @@ pub fn system_memory() -> Option<Memory> {
     system.refresh_memory();
     let (mut total, mut free) = (system.total_memory(), system.available_memory());
     if let Some(limits) = system.cgroup_limits() {
-        // What the system keeps of files counts towards the limit, but gives way.
+        // Cached files count towards the limit, but the system drops them when memory is needed.
         let unused = limits.total_memory.saturating_sub(limits.rss);
         (total, free) = (total.min(limits.total_memory), free.min(unused));
     }

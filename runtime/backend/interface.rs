@@ -55,7 +55,7 @@ pub trait Backend: MaybeSend {
         Precision::F32
     }
 
-    /// The device's memory, where the system tells.
+    /// The device's memory; None if the system does not report it.
     fn memory(&self) -> Option<Memory>;
 
     /// Whether steps read the weights that [`Backend::load`] was given, which lie in the mapped file: false where the backend has a
@@ -74,11 +74,11 @@ pub trait Backend: MaybeSend {
         Footprint { weights: plan.weight_bytes(), kv: plan.kv.bytes(), buffers: plan.buf_bytes() }
     }
 
-    /// Takes the weights, repacks and uploads them, and prepares everything that [`Backend::run`] needs. `progress` is told
-    /// the bytes of weights done so far.
+    /// Takes the weights, repacks and uploads them, and prepares everything that [`Backend::run`] needs. `progress`
+    /// receives the bytes of weights loaded so far.
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error>;
 
-    /// Runs one step, or the part of it that [`Step::ops`] names. Takes no device memory and compiles nothing. Results are ready when
+    /// Runs one step, or the part of it that [`Step::ops`] names. Allocates no device memory and compiles nothing. Results are ready when
     /// [`Backend::read`] returns them.
     fn run(&mut self, step: &Step) -> Result<(), Error>;
 
@@ -122,7 +122,9 @@ impl Footprint {
     }
 }
 
-/// Asks `backend` about every operation of `plan`: the first refusal, as an error that names the device.
+/// Checks that `backend` supports every operation of `plan`.
+///
+/// Errors: the first refusal, with the name of the device.
 pub fn check_supported(backend: &(impl Backend + ?Sized), plan: &Plan) -> Result<(), Error> {
     for phase in [Phase::Decode, Phase::Prefill] {
         for op in plan.ops(phase) {

@@ -33,7 +33,7 @@ macro_rules! left_out {
     };
 }
 
-/// Every backend, in the order in which `auto` tries their GPUs. Those that this build leaves out are known by name.
+/// Every backend, in the order in which `auto` tries their GPUs. Opening one that this build leaves out is an error that names its feature.
 pub static REGISTRY: &[&Registered] = &[
     &cpu::REGISTERED,
     #[cfg(feature = "cuda")]

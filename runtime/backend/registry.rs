@@ -8,14 +8,14 @@ use thiserror::Error as ThisError;
 /// Opens a device by its index, the first without one.
 pub type OpenDevice = fn(Option<usize>) -> Result<Box<dyn Backend>, Error>;
 
-/// A backend that a device's name can stand for.
+/// A backend, as the names of devices refer to it.
 #[derive(Debug)]
 pub struct Registered {
-    /// What its devices' names begin with: `wgpu`.
+    /// The beginning of its devices' names: `wgpu`.
     pub name: &'static str,
-    /// Whether a name may say which device: `wgpu:1`.
+    /// Whether a name may have an index: `wgpu:1`.
     pub has_index: bool,
-    /// The devices that are here.
+    /// The devices of this machine.
     pub devices: fn() -> Vec<DeviceInfo>,
     /// Opens a device by its index, the first without one.
     pub open: OpenDevice,
@@ -29,7 +29,7 @@ impl PartialEq for Registered {
 
 impl Eq for Registered {}
 
-/// What a user asks for.
+/// The device that a user asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeviceChoice {
     /// The first real GPU that can run the model, else the CPU.
@@ -53,7 +53,7 @@ impl DeviceChoice {
         DeviceChoice::Named(DeviceName { backend: &cpu::REGISTERED, index: None, with_reference: false });
 }
 
-/// What stands behind the name of a backend that lacks operations.
+/// The end of a name that asks for [`WithReference`].
 const WITH_REFERENCE: &str = "+ref";
 
 /// A text that names no device.

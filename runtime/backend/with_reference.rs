@@ -5,7 +5,7 @@ use crate::plan::{Buf, Elem, Op, OpKind, Phase, Plan, Step, Weights};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// Runs each operation on `inner` if it can, else on the reference, and brings buffers to where the next operation reads them.
+/// Runs each operation on `inner` if that supports it, else on the reference, and copies buffers to the side that reads them next.
 pub struct WithReference {
     inner: Box<dyn Backend>,
     reference: Cpu,
@@ -22,8 +22,15 @@ struct Loaded {
     plan: Plan,
     /// For each phase, where each operation of the plan's list runs and its index in the list of that side's plan.
     placed: [Vec<(Side, usize)>; 2],
-    /// For each buffer, the side that has its last values; None: both.
-    only: Vec<Option<Side>>,
+    last: Vec<LastValues>,
+}
+
+/// Where the last values of a buffer are.
+#[derive(Clone, Copy)]
+struct LastValues {
+    side: Side,
+    /// The number of elements, from the first on, that the other side has as well.
+    shared: usize,
 }
 
 impl WithReference {
@@ -32,7 +39,7 @@ impl WithReference {
         WithReference { inner, reference: Cpu::default(), loaded: None }
     }
 
-    /// Keys and values stay on one side: on that of `inner` if it has all operations of the plan that touch them.
+    /// The side of the KV cache: `inner` if it supports all operations of the plan that read or write the cache.
     fn kv_side(&self, plan: &Plan) -> Side {
         let touches_kv = |op: &&Op| matches!(op, Op::KvStore(_) | Op::Attention(_));
         let has = |phase: Phase| {
@@ -70,19 +77,23 @@ impl WithReference {
         self.loaded.as_mut().ok_or(Error::Device { device, what })
     }
 
-    /// Brings a buffer's last values to `side`, as far as the step uses them.
+    /// Copies a buffer's last values to `side`, as far as the step uses them.
     fn bring(&mut self, b: Buf, side: Side, step: &Step) -> Result<(), Error> {
         let loaded = self.loaded()?;
-        let Some(from) = loaded.only[b.0 as usize].filter(|only| *only != side) else { return Ok(()) };
-        loaded.only[b.0 as usize] = None;
+        let LastValues { side: from, shared } = loaded.last[b.0 as usize];
         // Token ids are read by the next step, which has other rows.
         let len = match loaded.plan[b].elem {
             Elem::U32 => loaded.plan.buf_len(b),
             Elem::F32 => loaded.plan.used_len(b, step),
         };
+        if from == side || shared >= len {
+            return Ok(());
+        }
         let mut values = vec![0.0; len];
         self.backend(from).read(b, &mut values)?;
-        self.backend(side).write(b, &values)
+        self.backend(side).write(b, &values)?;
+        self.loaded()?.last[b.0 as usize].shared = len;
+        Ok(())
     }
 }
 
@@ -91,7 +102,7 @@ impl Backend for WithReference {
         format!("{}+ref", self.inner.name())
     }
 
-    /// What either side has. A fused operation is the inner backend's alone, where its parts would be as well.
+    /// What either side supports. Only the inner backend runs fused operations, and only where their parts would run there too.
     fn supports(&self, plan: &Plan, op: &Op, phase: Phase) -> Result<(), Unsupported> {
         match self.side(plan, op, phase) {
             Side::Inner => Ok(()),
@@ -130,6 +141,7 @@ impl Backend for WithReference {
 
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
         super::check_supported(self, plan)?;
+        self.loaded = None; // a failure below leaves no plan
         let [inner, reference] = [Side::Inner, Side::Reference].map(|side| self.of_side(plan, side));
         self.reference.load(&reference, weights, &mut |_| {})?;
         self.inner.load(&inner, weights, progress)?;
@@ -142,7 +154,8 @@ impl Backend for WithReference {
             };
             plan.ops(phase).iter().map(place).collect()
         });
-        self.loaded = Some(Loaded { plan: plan.clone(), placed, only: vec![None; plan.bufs.len()] });
+        let both = |b| LastValues { side: Side::Inner, shared: plan.buf_len(b) };
+        self.loaded = Some(Loaded { plan: plan.clone(), placed, last: plan.buf_ids().map(both).collect() });
         Ok(())
     }
 
@@ -160,7 +173,7 @@ impl Backend for WithReference {
                     self.bring(b, side, step)?;
                 }
                 for b in op.writes() {
-                    self.loaded()?.only[b.0 as usize] = Some(side);
+                    self.loaded()?.last[b.0 as usize] = LastValues { side, shared: 0 };
                 }
             }
             let range: Range<usize> = index..index + run.len();
@@ -173,12 +186,13 @@ impl Backend for WithReference {
     fn write(&mut self, b: Buf, v: &[f32]) -> Result<(), Error> {
         self.inner.write(b, v)?;
         self.reference.write(b, v)?;
-        self.loaded()?.only[b.0 as usize] = None;
+        let last = &mut self.loaded()?.last[b.0 as usize];
+        last.shared = last.shared.max(v.len());
         Ok(())
     }
 
     fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error> {
-        let side = self.loaded()?.only[b.0 as usize].unwrap_or(Side::Inner);
+        let side = self.loaded()?.last[b.0 as usize].side;
         self.backend(side).read(b, v)
     }
 }

@@ -38,16 +38,21 @@ fn embed() -> Vec<Case> {
         quant::FORMATS.iter().flat_map(|f| [build(f.ty, 1, 768), build(f.ty, 33, 256), twice(build(f.ty, 3, 256))]);
     // Not whole units of 32.
     let mut cases: Vec<Case> = all.chain([GgmlType::F32, GgmlType::F16].map(|ty| build(ty, 5, 100))).collect();
-    cases.push(case(CoreKind::Embed, "what the device chose".to_string(), Some(GgmlType::Q8_0), ROUNDED, |s| {
-        s.size(no_kv(), 5, 3);
-        let table = s.weight(GgmlType::Q8_0, 67, 64);
-        let x = s.input("x", Rows::Outputs, 67, 5.0);
-        let next = s.plan.token_buf("next");
-        let out = s.output("out", Rows::Tokens, 64);
-        s.push(Argmax { out: next, x });
-        s.push(Embed { out, table, next: Some(next) });
-        s.step(Step::sequence(&[NEXT_TOKEN, 7, NEXT_TOKEN, 66, 0], 0, &[4, 0, 1]));
-    }));
+    let chosen = |what: &'static str, change: fn(&mut [f32])| {
+        case(CoreKind::Embed, what.to_string(), Some(GgmlType::Q8_0), ROUNDED, move |s| {
+            s.size(no_kv(), 5, 3);
+            let table = s.weight(GgmlType::Q8_0, 67, 64);
+            let x = s.input("x", Rows::Outputs, 67, 5.0);
+            s.inputs.iter_mut().for_each(|(_, values)| change(&mut values[..67]));
+            let next = s.plan.token_buf("next");
+            let out = s.output("out", Rows::Tokens, 64);
+            s.push(Argmax { out: next, x });
+            s.push(Embed { out, table, next: Some(next) });
+            s.step(Step::sequence(&[NEXT_TOKEN, 7, NEXT_TOKEN, 66, 0], 0, &[4, 0, 1]));
+        })
+    };
+    cases.push(chosen("what the device chose", |_| {}));
+    cases.push(chosen("what the device could not choose", |row| row[5] = f32::NAN));
     cases
 }
 

@@ -88,7 +88,7 @@ impl Setup {
         self.weight_within(ty, rows, cols, 0..rows)
     }
 
-    /// A random weight of which only the rows `used` hold numbers: a kernel that multiplies others, even by zero, gives NaN.
+    /// A random weight whose rows outside of `used` are NaN: a kernel that multiplies them, even by zero, gives NaN.
     pub fn weight_within(&mut self, ty: GgmlType, rows: u64, cols: u64, used: Range<u64>) -> Weight {
         let mut blocks = random_blocks(ty, rows * cols, &mut self.rng);
         let row = blocks.len() / rows as usize;
@@ -295,8 +295,8 @@ impl Setup {
         }
     }
 
-    /// Runs the first step with nothing in the buffers but the input rows that it has: a kernel that reads others reads memory that
-    /// nobody wrote, which the simulator finds.
+    /// Runs the first step with nothing in the buffers but the input rows that it has: a kernel that reads others reads
+    /// uninitialized memory, which the simulator reports.
     fn run_bare(&self, backend: &mut dyn Backend) -> Result<(), Error> {
         let Some(step) = self.steps.first() else { return Ok(()) };
         for (b, values) in &self.inputs {

@@ -22,7 +22,7 @@ pub struct PerfCase {
 
 /// Bytes that the copies of a case read in all: more than the caches of most CPUs and GPUs (an H100's is 50 MB).
 const WORKING_SET: u64 = 128 << 20;
-/// No case needs more repetitions than this to drown the cost of starting a step.
+/// Repetitions of a case, at most: enough to hide the cost of starting a step. Unmeasured.
 const MAX_COPIES: u32 = 32;
 /// Of the random weights and inputs.
 const SEED: u64 = 7;
@@ -53,8 +53,8 @@ impl PerfCase {
         backend.read(Buf(0), &mut [0.0]) // waits
     }
 
-    /// Seconds of one run of all copies: the median of at least 5 runs, as many as fit into `time`, after one that does not
-    /// count.
+    /// Seconds of one run of all copies: the median of the runs that fit into `time`, at least 5, after a run to warm
+    /// up.
     pub fn median_seconds(&self, backend: &mut dyn Backend, time: Duration) -> Result<f64, Error> {
         self.run(backend)?;
         let (begin, mut seconds) = (Instant::now(), vec![]);
@@ -116,7 +116,7 @@ pub fn perf_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32) -> Ve
     layer_cases(shape, ty, n_tokens, kv_len, MAX_COPIES)
 }
 
-/// The same, each once: for counting what it does, not how long that takes.
+/// The same, each once: for counting instructions and bytes instead of time.
 pub fn single_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32) -> Vec<PerfCase> {
     layer_cases(shape, ty, n_tokens, kv_len, 1)
 }
@@ -155,7 +155,7 @@ fn layer_cases(shape: &Shape, ty: GgmlType, n_tokens: u32, kv_len: u32, most_cop
     groups.into_iter().map(|(_, alike)| case(alike)).collect()
 }
 
-/// What a plan runs that has only `ops`, with random inputs, each on buffers of its own.
+/// A setup whose plan has only `ops`, each on buffers of its own, with random inputs and weights.
 fn copied(plan: &Plan, ops: impl Iterator<Item = Op>, step: &Step) -> Setup {
     let mut plan = Plan { decode: vec![], prefill: vec![], ..plan.clone() };
     let mut random = Random::new(SEED);
@@ -182,7 +182,7 @@ fn copied(plan: &Plan, ops: impl Iterator<Item = Op>, step: &Step) -> Setup {
     Setup { plan, weights, rng: random, inputs, steps: vec![step.clone()] }
 }
 
-/// Kind and shapes of an operation: those of the same are measured once.
+/// Kind and shapes of an operation. Operations with equal ones are measured once.
 fn shapes(plan: &Plan, op: &Op) -> String {
     let weights = op.weights().into_iter().map(|w| format!("{}x{} {}", plan[w].rows, plan[w].cols, plan[w].ty));
     let bufs = op.reads().into_iter().chain(op.writes()).map(|b| format!("{:?} {}", plan[b].rows, plan[b].cols));

@@ -1,3 +1,5 @@
+//! The least traffic and arithmetic of operations and of whole steps.
+
 use super::{Buf, Phase, Plan, Rows};
 
 /// The size of a step, for [`super::Op::cost`].

@@ -1,5 +1,5 @@
-//! Fused operations: several core operations in one kernel, defined by these parts. A plan gets them where the backend says that it can
-//! run them, and where later operations read no result but those that a fused operation keeps.
+//! Fused operations: several core operations in one kernel, defined by these parts. A plan gets one where the backend supports it, and
+//! where no later operation reads a result of the parts that the fused operation does not keep.
 
 use super::op::operations;
 use super::*;
@@ -126,7 +126,7 @@ impl FusedOp for NormQkvRopeStore {
         let in_place = self.q.out == self.norm.x;
         match alike && neighbours && self.norm.is_whole_row(plan) && !in_place {
             true => Ok(()),
-            false => Err("heads, rotations or rows that are not fused".to_string()),
+            false => Err("takes whole rows, neighbours rotated by one table, and a result not in x".to_string()),
         }
     }
 
@@ -171,7 +171,7 @@ impl FusedOp for NormGateUpSwiGlu {
         let in_place = self.act.out == self.norm.x;
         match self.norm.is_whole_row(plan) && !in_place {
             true => Ok(()),
-            false => Err("rows that are not fused".to_string()),
+            false => Err("takes whole rows and a result not in x".to_string()),
         }
     }
 
@@ -217,7 +217,7 @@ impl FusedOp for MatMulAdd {
         // Some rows of the result are written while others of x are still read.
         match self.add.out != self.product.x {
             true => Ok(()),
-            false => Err("a result in the place of x is not fused".to_string()),
+            false => Err("takes a result not in x".to_string()),
         }
     }
 
@@ -238,8 +238,8 @@ impl Fused {
     }
 }
 
-/// Replaces runs of operations by fused ones, wherever `supports` agrees. What a fused operation does not keep is read by
-/// nothing after it.
+/// Replaces runs of operations by fused ones where `supports` agrees and no later operation of the list reads what the fused one does
+/// not keep.
 pub fn fuse(plan: &mut Plan, mut supports: impl FnMut(&Plan, &Op, Phase) -> bool) {
     plan.decode = fuse_list(plan, Phase::Decode, &mut supports);
     plan.prefill = fuse_list(plan, Phase::Prefill, &mut supports);
@@ -261,7 +261,7 @@ fn fuse_list(plan: &Plan, phase: Phase, supports: &mut impl FnMut(&Plan, &Op, Ph
     fused
 }
 
-/// Whether the operations after `op` read nothing of what its parts write and it does not keep.
+/// Whether no operation of `rest`, those after `op`, reads a result of its parts that it does not keep.
 fn keeps_enough(op: &Op, rest: &[Op]) -> bool {
     let kept = op.writes();
     let written = op.parts().iter().flat_map(Op::writes).collect::<Vec<_>>();

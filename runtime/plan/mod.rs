@@ -105,7 +105,7 @@ pub enum KvType {
 /// Elements that share a scale in a cache of 8-bit quants.
 pub const KV_BLOCK: u32 = 32;
 
-/// Elements of a head, at most: what attention has room for.
+/// Elements of a head, at most, that attention takes.
 pub const MAX_HEAD_DIM: u32 = 256;
 
 impl KvType {
@@ -194,9 +194,9 @@ impl Phase {
 /// A model, ready to load: declarations shared by two lists of operations.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plan {
-    /// Activation buffers: [`Buf`] counts them.
+    /// Activation buffers: [`Buf`] is an index into them.
     pub bufs: Vec<BufDecl>,
-    /// Weights: [`Weight`] counts them.
+    /// Weights: [`Weight`] is an index into them.
     pub weights: Vec<WeightDecl>,
     /// The KV cache.
     pub kv: KvDecl,
@@ -206,7 +206,7 @@ pub struct Plan {
     pub max_outputs: u32,
     /// Rows of the smallest embedding table: tokens are below.
     pub n_vocab: u64,
-    /// The most slots that a token is to attend to, its own included; None: all before it. Steps see to it: [`Step::within`].
+    /// Slots that a token attends to, its own included, at most; None: no limit. Steps apply it with [`Step::within`].
     pub window: Option<u32>,
     /// Whether a step may take its tokens from what the device chose: [`NEXT_TOKEN`].
     pub feeds_back: bool,

@@ -1,9 +1,11 @@
+//! The step: what varies from one run of a plan to the next.
+
 use super::{Op, Phase, Plan};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
 
-/// In place of a token id: the token that the device's `Argmax` chose for this row's place among the outputs of an earlier step.
-/// So the choice feeds the next step without a trip to the host.
+/// In place of the token id of row `t`: the token that `Argmax` chose on the device for output `t` of an earlier step. The choice feeds
+/// the next step without a trip to the host.
 pub const NEXT_TOKEN: u32 = u32::MAX;
 
 /// One row of a step, as kernels read it from device memory (32 bytes).

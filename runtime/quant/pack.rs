@@ -1,4 +1,4 @@
-//! How weights lie in a GPU's memory: in planes of aligned words, 16 bytes where a unit has as many.
+//! How weights lie in a GPU's memory: in planes of aligned words, of 16 bytes where a unit has that many.
 //!
 //! A block of the file mixes a scale of two bytes with 16 bytes of quants, so nothing after the first block is aligned. Here
 //! plane `p` of a tensor holds bytes `planes[p].bytes` of block 0, then of block 1, and so on, row after row. The order of the

@@ -224,6 +224,7 @@ fn the_plans_numbers_are_the_shaders() {
         value.strip_prefix("0x").map_or_else(|| value.parse(), |hex| u32::from_str_radix(hex, 16)).expect(value)
     };
     assert_eq!(constant("ops/embed", "NEXT_TOKEN"), NEXT_TOKEN);
+    assert_eq!(constant("ops/embed", "NOT_FINITE"), NOT_FINITE);
     assert_eq!(constant("ops/argmax", "NOT_FINITE"), NOT_FINITE);
     assert_eq!(4 * constant("attention/kv_store_q8_0", "BLOCK"), KV_BLOCK, "4 elements an invocation");
     assert_eq!(KV_UNIT * constant("attention/attention_query", "UNITS"), MAX_HEAD_DIM);

@@ -9,7 +9,8 @@ use pronk::conformance::{Outcome, cases};
 use pronk::generate::{LoadNotice, Outputs, load_model_on};
 use pronk::gguf::Gguf;
 use pronk::model::Model;
-use pronk::plan::{Buf, CoreKind, Op, OpKind, Phase, Plan, Step, Weights};
+use pronk::plan::{Add, Buf, CoreKind, KvDecl, KvType, Op, OpKind, Phase, Plan, Rows, Step, SwiGlu, Weights};
+use std::ops::Range;
 
 /// A backend that has only some operations.
 struct Port {
@@ -126,6 +127,40 @@ fn kernels_of_other_devices_are_completed() {
         let (got, _) = logits(Box::new(completed(device, PORTS[1])));
         let error = pronk::conformance::nmse(&got, &reference);
         assert!(error < 1e-5, "{name}: {error:e}");
+    }
+}
+
+/// `y = x + x`, then `z` from `y`: a port that lacks one of the two operations runs each on another side.
+fn two_operations() -> (Plan, [Buf; 3]) {
+    let kv = KvDecl { layers: 1, slots: 16, heads: 1, head_dim: 2, ty: KvType::F16 };
+    let mut plan = Plan::new(kv, 3, 1);
+    let [x, y, z] = ["x", "y", "z"].map(|name| plan.buf(name, Rows::Tokens, 4));
+    plan.push(Add { out: y, x, y: x }).expect("shapes fit");
+    plan.push(SwiGlu { out: z, gate: y, up: y }).expect("shapes fit");
+    (plan, [x, y, z])
+}
+
+/// A write of some rows, or a step that uses some, leaves the others of the same buffer as they were.
+#[test]
+fn rows_that_a_step_leaves_alone_stay() {
+    let (plan, [x, y, z]) = two_operations();
+    let results = |mut device: Box<dyn Backend>| {
+        device.load(&plan, &Weights(vec![]), &mut |_| {}).expect("loaded");
+        device.write(x, &[1.0; 12]).expect("written");
+        let step = |n: usize, ops: Range<usize>| Step { ops: Some(ops), ..Step::sequence(&vec![0; n], 0, &[]) };
+        device.run(&step(3, 0..1)).expect("run"); // y: 2.0 in three rows
+        device.run(&step(1, 1..2)).expect("run"); // one row goes to the other side
+        device.run(&step(3, 1..2)).expect("run"); // then all of them
+        let mut all = vec![0.0; 24];
+        device.read(z, &mut all[..12]).expect("read");
+        device.write(y, &[7.0; 4]).expect("written");
+        device.read(y, &mut all[12..]).expect("read");
+        all
+    };
+    let reference = results(Box::new(Cpu::default()));
+    let lacks: [fn(&Op) -> bool; 2] = [|op| !matches!(op, Op::Add(_)), |op| !matches!(op, Op::SwiGlu(_))];
+    for has in lacks {
+        assert_eq!(results(Box::new(completed(Box::new(Cpu::default()), has))), reference);
     }
 }
 

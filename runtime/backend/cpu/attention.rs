@@ -3,7 +3,7 @@ use super::mat_mul::dot;
 use crate::plan::{KvDecl, StepRow};
 use rayon::prelude::*;
 
-/// Slots that are added up by themselves: one running sum over a long context would round too often.
+/// Slots of a partial sum: one running sum over a long context would round too often.
 const SUMMED: usize = 512;
 
 /// Grouped-query attention (Ainslie et al., 2023) of each row over its KV slots:

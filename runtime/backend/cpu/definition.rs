@@ -10,7 +10,7 @@ impl Machine<'_> {
         let (plan, weights, rows) = (self.plan, self.weights, &self.step.rows);
         match op {
             Op::Embed(op) => {
-                // What an earlier step chose, of which this one may use more rows than it has outputs.
+                // The whole buffer: a step may read more rows of it than it has outputs.
                 let next = op.next.map_or(vec![], |b| self.bufs[b.0 as usize].clone());
                 embed(self.output(op.out), &weights[op.table], plan[op.table].ty, rows, &next);
             }
@@ -72,7 +72,7 @@ impl Machine<'_> {
     }
 }
 
-/// `out[t, :] = table[token[t], :]`, the token of rows that say [`NEXT_TOKEN`] from `next[t]`. Zeros for what is no token.
+/// `out[t, :] = table[token[t], :]`, the token of rows that say [`NEXT_TOKEN`] from `next[t]`. Zeros for an id beyond the table.
 ///
 /// `out`: (n_tokens, n_embd). `table`: (n_vocab, n_embd) in blocks of `ty`. `next`: (n_outputs or more) token ids.
 pub fn embed(out: &mut [f32], table: &[u8], ty: GgmlType, rows: &[StepRow], next: &[f32]) {

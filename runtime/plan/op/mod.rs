@@ -30,9 +30,9 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// What every operation says of itself.
+/// The interface of every operation.
 pub trait Operation {
-    /// The buffers that it reads, in no order, each once or more.
+    /// The buffers that it reads, in any order; one may be named more than once.
     fn reads(&self) -> Vec<Buf>;
 
     /// The buffers that hold its results.
@@ -53,7 +53,7 @@ pub trait Operation {
     /// [`Operation::writes`].
     fn cost(&self, plan: &Plan, size: StepSize) -> Cost;
 
-    /// Lowers what steps may ask of a plan that has the operation: the number of tokens or positions.
+    /// Lowers the plan's limits on token ids and positions to the rows that the operation's tables have.
     fn bound(&self, _plan: &mut Plan) {}
 }
 
@@ -92,7 +92,7 @@ macro_rules! operations {
         }
 
         impl $Ops {
-            /// What the operation says of itself.
+            /// The operation behind its interface.
             pub fn operation(&self) -> &dyn $crate::plan::Operation {
                 match self {
                     $($Ops::$Name(op) => op,)*
