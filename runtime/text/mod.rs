@@ -4,7 +4,7 @@
 mod bpe;
 mod ends;
 pub mod guard;
-mod namespaces;
+mod jinja;
 mod pretokenizer;
 mod stop;
 mod synth;

@@ -273,10 +273,54 @@ fn deeply_nested_values_do_not_overflow_the_stack() {
     }
 }
 
+/// A list that has another twice, again and again: small in memory, and longer than any machine holds when it is walked through.
+#[test]
+fn a_value_of_too_many_parts_is_refused() {
+    let join = "{% set ns = namespace(x=['ab']) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}";
+    let levels: Vec<String> = (1..41).map(|i| format!("{{% set a{i} = [a{}, a{}] %}}", i - 1, i - 1)).collect();
+    let nested = format!("{{% set a0 = [1, 1] %}}{}{{{{ a40 | string | length }}}}", levels.concat());
+    for source in [join, &nested] {
+        let start = Instant::now();
+        let error = render(source).unwrap_err();
+        assert_eq!(error, "chat template: line 1: invalid operation: a value with more than 1048584 parts", "{source}");
+        assert!(start.elapsed() < Duration::from_secs(4), "{source}: {:?}", start.elapsed());
+    }
+}
+
 #[test]
 fn a_template_that_never_ends_is_abandoned() {
-    let endless = "{% set ns = namespace(x=['ab']) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}";
-    assert_eq!(render(endless).unwrap_err(), "chat template: takes more than 5 s");
+    let levels: Vec<String> = (1..19).map(|i| format!("{{% set a{i} = [a{}, a{}] %}}", i - 1, i - 1)).collect();
+    let slow = "{% for i in range(9000) %}{% set b = a18 %}{% endfor %}";
+    let endless = format!("{{% set a0 = [1, 1] %}}{}{slow}", levels.concat());
+    assert_eq!(render(&endless).unwrap_err(), "chat template: takes more than 5 s");
+    #[cfg(target_os = "linux")]
+    ends_within(Duration::from_secs(60));
+}
+
+/// Waits for a moment in which no thread renders a template; those of other tests end by themselves.
+#[cfg(target_os = "linux")]
+fn ends_within(limit: Duration) {
+    let start = Instant::now();
+    let renders = |task: &std::fs::DirEntry| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "chat template")
+    };
+    while std::fs::read_dir("/proc/self/task").unwrap().flatten().any(|task| renders(&task)) {
+        assert!(start.elapsed() < limit, "a thread still renders");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_long_message_may_be_looked_at_character_by_character() {
+    let message = [Message::new("user", "a word, \n".repeat(50_000))];
+    let loops = "{% for c in messages[0].content %}{% if c == 'w' %}{{ c }}{% endif %}{% endfor %}";
+    let lines = "{% for line in messages[0].content.split('\n') %}{{ line | trim | replace('word', 'x') }}{% endfor %}";
+    let passes =
+        "{% set m = messages[0].content %}{{ (m | trim | upper | lower | replace(',', ';')).split(';') | length }}";
+    for (source, len) in [(loops, 50_000), (lines, 50_000 * 4), (passes, 5)] {
+        let template = ChatTemplate::new(source, "<s>", "</s>").unwrap();
+        assert_eq!(template.render(&message, true, &Map::new()).map(|text| text.len()), Ok(len), "{source}");
+    }
 }
 
 #[test]
@@ -302,4 +346,37 @@ fn sources_of_the_limit_are_parsed_and_freed_whatever_their_shape() {
     let error = ChatTemplate::new(&"x".repeat(LIMIT + 1), "", "").unwrap_err();
     assert_eq!(error.to_string(), "chat template: 65537 bytes, at most 65536");
     assert!(ChatTemplate::new(&"x".repeat(LIMIT), "", "").is_ok());
+}
+
+/// A source text and what transformers renders it to; None where it refuses.
+#[derive(serde::Deserialize)]
+struct Snippet {
+    source: String,
+    expected: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct Snippets {
+    variables: Map<String, Value>,
+    snippets: Vec<Snippet>,
+}
+
+/// Snippets of Jinja, each with the text that Hugging Face transformers makes of it.
+#[test]
+fn snippets_render_as_in_transformers() {
+    let Snippets { mut variables, snippets } = serde_json::from_str(&data("snippets.json")).unwrap();
+    let turns: Vec<Turn> = serde_json::from_value(variables.remove("messages").unwrap()).unwrap();
+    let messages: Vec<Message> = turns.iter().map(|turn| Message::new(&turn.role, &turn.content)).collect();
+    // What render() provides itself.
+    ["tools", "documents", "bos_token", "eos_token", "add_generation_prompt"]
+        .map(|name| variables.remove(name).unwrap());
+    assert!(variables.is_empty() && snippets.len() >= 150);
+    let mut wrong = vec![];
+    for Snippet { source, expected } in &snippets {
+        let rendered = ChatTemplate::new(source, "<s>", "</s>").and_then(|t| t.render(&messages, true, &variables));
+        if rendered.as_ref().ok() != expected.as_ref() {
+            wrong.push(format!("{source:?}\n    expected {expected:?}\n    rendered {rendered:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), snippets.len(), wrong.join("\n"));
 }
