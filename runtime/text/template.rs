@@ -63,7 +63,14 @@ impl ChatTemplate {
     /// The template of a vocabulary. Errors: there is none, or it does not parse.
     pub fn from_vocab(vocab: &Vocab) -> Result<ChatTemplate, Error> {
         let missing = || Error::key(vocab::CHAT_TEMPLATE, "is missing, the file does not say how to chat");
-        let source = vocab.chat_template.as_deref().ok_or_else(missing)?;
+        ChatTemplate::for_vocab(vocab.chat_template.as_deref().ok_or_else(missing)?, vocab)
+    }
+
+    /// Parses a template for a vocabulary whose own is missing, or is not wanted: one of [`NamedTemplate`](super::NamedTemplate), or
+    /// any other source.
+    ///
+    /// Errors: those of [`ChatTemplate::new`].
+    pub fn for_vocab(source: &str, vocab: &Vocab) -> Result<ChatTemplate, Error> {
         let text = |id: Option<u32>| id.and_then(|id| vocab.tokens.get(id as usize)).map_or("", |text| text);
         ChatTemplate::new(source, text(vocab.bos), text(vocab.eos))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pronk::text::{ChatTemplate, Message, TokenType, Vocab};
+use pronk::text::{ChatTemplate, Message, NamedTemplate, TokenType, Vocab};
 use serde_json::{Map, Value, json};
 
 fn data(name: &str) -> String {
@@ -379,4 +379,56 @@ fn snippets_render_as_in_transformers() {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), snippets.len(), wrong.join("\n"));
+}
+
+/// What each of the named templates makes of a system message, and of a question, a reply and another question.
+#[test]
+fn named_templates_render_as_their_names_say() {
+    let messages = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Bye")]
+        .map(|(r, c)| Message::new(r, c));
+    let expected = [
+        (
+            "chatml",
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        (
+            "command-r",
+            "<s><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>Be brief.<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Hello<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Bye<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
+        ),
+        (
+            "deepseek",
+            "<s>Be brief.### Instruction:\nHi\n### Response:\nHello\n<|EOT|>\n### Instruction:\nBye\n### Response:\n",
+        ),
+        ("deepseek2", "<s>Be brief.\n\nUser: Hi\n\nAssistant: Hello</s>User: Bye\n\nAssistant:"),
+        ("deepseek3", "<s>Be brief.\n\n<｜User｜>Hi<｜Assistant｜>Hello</s><｜User｜>Bye<｜Assistant｜>"),
+        (
+            "gemma",
+            "<s><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n",
+        ),
+        ("llama2", "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello </s><s>[INST] Bye [/INST]"),
+        (
+            "llama3",
+            "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nBye<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        ),
+        ("mistral-v1", "<s> [INST] Be brief.\n\nHi [/INST] Hello</s> [INST] Bye [/INST]"),
+        ("mistral-v3-tekken", "<s>[INST]Be brief.\n\nHi[/INST]Hello</s>[INST]Bye[/INST]"),
+        ("mistral-v3", "<s>[INST] Be brief.\n\nHi[/INST] Hello</s>[INST] Bye[/INST]"),
+        ("mistral-v7", "<s>[SYSTEM_PROMPT] Be brief.[/SYSTEM_PROMPT][INST] Hi[/INST] Hello</s>[INST] Bye[/INST]"),
+        (
+            "phi3",
+            "<|system|>\nBe brief.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n",
+        ),
+        ("vicuna", "<s>Be brief.\n\nUSER: Hi\nASSISTANT: Hello</s>\nUSER: Bye\nASSISTANT:"),
+        (
+            "zephyr",
+            "<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello</s>\n<|user|>\nBye</s>\n<|assistant|>\n",
+        ),
+    ];
+    let names: Vec<&str> = NamedTemplate::all().map(NamedTemplate::name).collect();
+    assert_eq!(names, expected.map(|(name, _)| name));
+    for (template, (name, expected)) in NamedTemplate::all().zip(expected) {
+        assert_eq!(template.name(), name); // its row is its own
+        let template = ChatTemplate::for_vocab(template.source(), &vocab()).unwrap();
+        assert_eq!(template.render(&messages, true, &Map::new()).as_deref(), Ok(expected), "{name}");
+    }
 }
