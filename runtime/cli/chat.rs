@@ -2,6 +2,7 @@
 
 use super::advice;
 use super::args::ModelArgs;
+use super::chat_template;
 use super::interrupt::{self, Interrupted, Work};
 use super::output::{count, notice, stdout};
 use super::reply::{self, ContextArgs, Progress};
@@ -9,7 +10,7 @@ use super::sampling::{SamplingArgs, seed};
 use super::text::TextArgs;
 use anyhow::{Context, Error, Result, bail};
 use pronk::generate::{self, Chat, End, LanguageModel, tokenizer};
-use pronk::text::{ChatTemplate, Vocab};
+use pronk::text::Vocab;
 use rustyline::config::Behavior;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -30,6 +31,8 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
     #[command(flatten)]
+    template: chat_template::Args,
+    #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
     context: ContextArgs,
@@ -40,7 +43,11 @@ pub fn run(args: &Args) -> Result<()> {
     let text = args.text.prompt()?;
     let (gguf, model) = args.model.file.model()?;
     let in_file = || args.model.file.model.display().to_string();
-    let template = ChatTemplate::from_vocab(&Vocab::from_gguf(&gguf)?).with_context(in_file)?;
+    let vocab = Vocab::from_gguf(&gguf)?;
+    let template = match args.template.source()? {
+        Some(given) => given.template(&vocab)?,
+        None => chat_template::of_file(&vocab).with_context(in_file)?,
+    };
     let tokenizer = tokenizer(&gguf, &model)?;
     let loaded = args.model.on.load(model, &args.model.on.options(None))?;
     let mut model = LanguageModel::new(loaded, tokenizer);

@@ -8,6 +8,7 @@ mod args;
 mod bandwidth;
 mod bench;
 mod chat;
+mod chat_template;
 mod compare;
 mod completions;
 mod devices;

@@ -4,7 +4,8 @@
 mod bpe;
 mod ends;
 pub mod guard;
-mod namespaces;
+mod jinja;
+mod named_template;
 mod pretokenizer;
 mod stop;
 mod synth;
@@ -13,6 +14,7 @@ mod tokenizer;
 mod utf8;
 mod vocab;
 
+pub use named_template::NamedTemplate;
 pub use stop::StopMatcher;
 pub use template::{ChatTemplate, Message};
 pub use tokenizer::{EncodeOptions, Tokenizer};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pronk::text::{ChatTemplate, Message, TokenType, Vocab};
+use pronk::text::{ChatTemplate, Message, NamedTemplate, TokenType, Vocab};
 use serde_json::{Map, Value, json};
 
 fn data(name: &str) -> String {
@@ -274,10 +274,54 @@ fn deeply_nested_values_do_not_overflow_the_stack() {
     }
 }
 
+/// A list that has another twice, again and again: small in memory, and longer than any machine holds when it is walked through.
+#[test]
+fn a_value_of_too_many_parts_is_refused() {
+    let join = "{% set ns = namespace(x=['ab']) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}";
+    let levels: Vec<String> = (1..41).map(|i| format!("{{% set a{i} = [a{}, a{}] %}}", i - 1, i - 1)).collect();
+    let nested = format!("{{% set a0 = [1, 1] %}}{}{{{{ a40 | string | length }}}}", levels.concat());
+    for source in [join, &nested] {
+        let start = Instant::now();
+        let error = render(source).unwrap_err();
+        assert_eq!(error, "chat template: line 1: invalid operation: a value with more than 1048584 parts", "{source}");
+        assert!(start.elapsed() < Duration::from_secs(4), "{source}: {:?}", start.elapsed());
+    }
+}
+
 #[test]
 fn a_template_that_never_ends_is_abandoned() {
-    let endless = "{% set ns = namespace(x=['ab']) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}";
-    assert_eq!(render(endless).unwrap_err(), "chat template: takes more than 5 s");
+    let levels: Vec<String> = (1..19).map(|i| format!("{{% set a{i} = [a{}, a{}] %}}", i - 1, i - 1)).collect();
+    let slow = "{% for i in range(9000) %}{% set b = a18 %}{% endfor %}";
+    let endless = format!("{{% set a0 = [1, 1] %}}{}{slow}", levels.concat());
+    assert_eq!(render(&endless).unwrap_err(), "chat template: takes more than 5 s");
+    #[cfg(target_os = "linux")]
+    ends_within(Duration::from_secs(60));
+}
+
+/// Waits for a moment in which no thread renders a template; those of other tests end by themselves.
+#[cfg(target_os = "linux")]
+fn ends_within(limit: Duration) {
+    let start = Instant::now();
+    let renders = |task: &std::fs::DirEntry| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "chat template")
+    };
+    while std::fs::read_dir("/proc/self/task").unwrap().flatten().any(|task| renders(&task)) {
+        assert!(start.elapsed() < limit, "a thread still renders");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_long_message_may_be_looked_at_character_by_character() {
+    let message = [Message::new("user", "a word, \n".repeat(50_000))];
+    let loops = "{% for c in messages[0].content %}{% if c == 'w' %}{{ c }}{% endif %}{% endfor %}";
+    let lines = "{% for line in messages[0].content.split('\n') %}{{ line | trim | replace('word', 'x') }}{% endfor %}";
+    let passes =
+        "{% set m = messages[0].content %}{{ (m | trim | upper | lower | replace(',', ';')).split(';') | length }}";
+    for (source, len) in [(loops, 50_000), (lines, 50_000 * 4), (passes, 5)] {
+        let template = ChatTemplate::new(source, "<s>", "</s>").unwrap();
+        assert_eq!(template.render(&message, true, &Map::new()).map(|text| text.len()), Ok(len), "{source}");
+    }
 }
 
 #[test]
@@ -303,4 +347,90 @@ fn sources_of_the_limit_are_parsed_and_freed_whatever_their_shape() {
     let error = ChatTemplate::new(&"x".repeat(LIMIT + 1), "", "").unwrap_err();
     assert_eq!(error.to_string(), "chat template: 65537 bytes, at most 65536");
     assert!(ChatTemplate::new(&"x".repeat(LIMIT), "", "").is_ok());
+}
+
+/// A source text and what transformers renders it to; None where it refuses.
+#[derive(serde::Deserialize)]
+struct Snippet {
+    source: String,
+    expected: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct Snippets {
+    variables: Map<String, Value>,
+    snippets: Vec<Snippet>,
+}
+
+/// Snippets of Jinja, each with the text that Hugging Face transformers makes of it.
+#[test]
+fn snippets_render_as_in_transformers() {
+    let Snippets { mut variables, snippets } = serde_json::from_str(&data("snippets.json")).unwrap();
+    let turns: Vec<Turn> = serde_json::from_value(variables.remove("messages").unwrap()).unwrap();
+    let messages: Vec<Message> = turns.iter().map(|turn| Message::new(&turn.role, &turn.content)).collect();
+    // What render() provides itself.
+    for name in ["tools", "documents", "bos_token", "eos_token", "add_generation_prompt"] {
+        variables.remove(name).unwrap();
+    }
+    assert!(variables.is_empty() && snippets.len() >= 150);
+    let mut wrong = vec![];
+    for Snippet { source, expected } in &snippets {
+        let rendered = ChatTemplate::new(source, "<s>", "</s>").and_then(|t| t.render(&messages, true, &variables));
+        if rendered.as_ref().ok() != expected.as_ref() {
+            wrong.push(format!("{source:?}\n    expected {expected:?}\n    rendered {rendered:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), snippets.len(), wrong.join("\n"));
+}
+
+/// What each of the named templates makes of a system message, and of a question, a reply and another question.
+#[test]
+fn named_templates_render_as_their_names_say() {
+    let messages = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Bye")]
+        .map(|(r, c)| Message::new(r, c));
+    let expected = [
+        (
+            "chatml",
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        (
+            "command-r",
+            "<s><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>Be brief.<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Hello<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Bye<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
+        ),
+        (
+            "deepseek",
+            "<s>Be brief.### Instruction:\nHi\n### Response:\nHello\n<|EOT|>\n### Instruction:\nBye\n### Response:\n",
+        ),
+        ("deepseek2", "<s>Be brief.\n\nUser: Hi\n\nAssistant: Hello</s>User: Bye\n\nAssistant:"),
+        ("deepseek3", "<s>Be brief.\n\n<｜User｜>Hi<｜Assistant｜>Hello</s><｜User｜>Bye<｜Assistant｜>"),
+        (
+            "gemma",
+            "<s><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n",
+        ),
+        ("llama2", "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello </s><s>[INST] Bye [/INST]"),
+        (
+            "llama3",
+            "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nBye<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        ),
+        ("mistral-v1", "<s> [INST] Be brief.\n\nHi [/INST] Hello</s> [INST] Bye [/INST]"),
+        ("mistral-v3-tekken", "<s>[INST]Be brief.\n\nHi[/INST]Hello</s>[INST]Bye[/INST]"),
+        ("mistral-v3", "<s>[INST] Be brief.\n\nHi[/INST] Hello</s>[INST] Bye[/INST]"),
+        ("mistral-v7", "<s>[SYSTEM_PROMPT] Be brief.[/SYSTEM_PROMPT][INST] Hi[/INST] Hello</s>[INST] Bye[/INST]"),
+        (
+            "phi3",
+            "<|system|>\nBe brief.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n",
+        ),
+        ("vicuna", "<s>Be brief.\n\nUSER: Hi\nASSISTANT: Hello</s>\nUSER: Bye\nASSISTANT:"),
+        (
+            "zephyr",
+            "<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello</s>\n<|user|>\nBye</s>\n<|assistant|>\n",
+        ),
+    ];
+    let names: Vec<&str> = NamedTemplate::all().map(NamedTemplate::name).collect();
+    assert_eq!(names, expected.map(|(name, _)| name));
+    for (template, (name, expected)) in NamedTemplate::all().zip(expected) {
+        assert_eq!(template.name(), name); // its row is its own
+        let template = ChatTemplate::for_vocab(template.source(), &vocab()).unwrap();
+        assert_eq!(template.render(&messages, true, &Map::new()).as_deref(), Ok(expected), "{name}");
+    }
 }
