@@ -157,7 +157,7 @@ fn rows_that_a_step_leaves_alone_stay() {
         device.read(y, &mut all[12..]).expect("read");
         all
     };
-    let reference = results(Box::new(Cpu::default()));
+    let reference = results(Box::<Cpu>::default());
     let lacks: [fn(&Op) -> bool; 2] = [|op| !matches!(op, Op::Add(_)), |op| !matches!(op, Op::SwiGlu(_))];
     for has in lacks {
         assert_eq!(results(Box::new(completed(Box::new(Cpu::default()), has))), reference);
