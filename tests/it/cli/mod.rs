@@ -395,8 +395,9 @@ fn the_vocabulary_is_as_long_as_the_embedding() {
 #[test]
 fn a_chat_template_can_be_given() {
     let folder = folder();
-    let chat =
-        |template: &str| ["chat", "-m", &tiny(), "-p", "x", "-n", "1", "--chat-template", template].map(String::from);
+    let chat = |template: &str| {
+        ["chat", "-q", "-m", &tiny(), "-p", "x", "-n", "1", "--chat-template", template].map(String::from)
+    };
     let refused = |template: &str, parts: &[&str]| fails(&chat(template).each_ref().map(String::as_str), parts);
     run(&chat("chatml").each_ref().map(String::as_str));
     let seen = file(&folder, "seen.jinja", b"{{ raise_exception('seen: ' ~ messages[0].content) }}");
