@@ -58,7 +58,7 @@ const WITH_REFERENCE: &str = "+ref";
 
 /// A text that names no device.
 #[derive(Clone, PartialEq, Eq, Debug, ThisError)]
-#[error("{name}: not a device, expected auto, {}, or one of these with {WITH_REFERENCE}", names())]
+#[error("{name}: not a device, expected auto, or one of {}, which may end in {WITH_REFERENCE}", names())]
 pub struct UnknownDevice {
     name: String,
 }
@@ -85,14 +85,28 @@ impl FromStr for DeviceChoice {
             None => (s, false),
         };
         let (name, index) = match device.split_once(':') {
-            Some((name, index)) => (name, Some(index.parse().map_err(|_| unknown())?)),
+            Some((name, index)) => (name, Some(number(index).ok_or_else(unknown)?)),
             None => (device, None),
         };
         let backend = REGISTRY.iter().copied().find(|backend| backend.name == name).ok_or_else(unknown)?;
-        match index.is_some() && !backend.has_index {
+        let is_reference = backend == &cpu::REGISTERED && with_reference;
+        match is_reference || index.is_some() && !backend.has_index {
             true => Err(unknown()),
             false => Ok(DeviceChoice::Named(DeviceName { backend, index, with_reference })),
         }
+    }
+}
+
+/// Decimal digits without a sign or leading zeros.
+fn number(digits: &str) -> Option<usize> {
+    let plain = digits.bytes().all(|digit| digit.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+    digits.parse().ok().filter(|_| plain)
+}
+
+impl DeviceName {
+    /// Whether the reference runs what the device lacks.
+    pub fn with_reference(&self) -> bool {
+        self.with_reference
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
     #[command(flatten)]
-    template: chat_template::Args,
+    template: chat_template::ChatTemplateArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use std::path::Path;
 const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(clap::Args)]
-pub struct Args {
+pub struct ChatTemplateArgs {
     /// Chat template in place of the model file's: a file in Jinja, or a name of llama.cpp's (chatml, llama2, llama3, mistral-v1,
     /// ...)
     #[arg(long, value_name = "NAME|FILE")]
@@ -24,7 +24,7 @@ pub struct Given<'a> {
     source: String,
 }
 
-impl Args {
+impl ChatTemplateArgs {
     /// The source that the command line asks for, if it asks for one.
     pub fn source(&self) -> Result<Option<Given<'_>>> {
         let Some(name) = self.chat_template.as_deref() else { return Ok(None) };

@@ -24,11 +24,13 @@ enum Meaning {
     GpuLayers,
     /// One format for keys and values: that of `--kv`.
     KvFormat,
+    /// A text is continued: what `run` does anyway.
+    NoChat,
     /// There is no such thing here: what to do.
     Refused(&'static str),
 }
 
-use Meaning::{GpuLayers, Ignored, KvFormat, Refused, Same};
+use Meaning::{GpuLayers, Ignored, KvFormat, NoChat, Refused, Same};
 use Value::{No, Switch, Yes};
 
 const NO_DOWNLOAD: &str = "nothing is downloaded: fetch the GGUF file first, then name it with -m";
@@ -52,7 +54,7 @@ const FOREIGN: &[(&[&str], Value, Meaning)] = &[
         Ignored,
     ),
     (&["-cnv", "--conversation", "-st", "--single-turn", "--jinja", "--simple-io", "-co", "--color"], No, Ignored),
-    (&["-no-cnv", "--no-conversation"], No, Ignored),
+    (&["-no-cnv", "--no-conversation"], No, NoChat),
     (
         &["-mg", "--main-gpu", "-sm", "--split-mode", "-ts", "--tensor-split"],
         Yes,
@@ -84,7 +86,7 @@ pub fn translated(command: &Command, args: Vec<OsString>) -> Result<Vec<OsString
         done.push("-m".into());
         done.extend(args.next());
     }
-    let mut kv: Option<OsString> = None;
+    let (mut kv, mut on_cpu): (Option<OsString>, bool) = (None, false);
     while let Some(arg) = args.next() {
         if arg == "--" {
             done.push(arg);
@@ -109,19 +111,23 @@ pub fn translated(command: &Command, args: Vec<OsString>) -> Result<Vec<OsString
         let value = match value {
             No => None,
             _ if attached.is_some() => attached,
-            Yes => Some(args.next().ok_or_else(|| refuse(format!("{option}: a value is missing")))?),
+            // Below zero stands for "all" or "none" in several options.
+            Yes => match args.next_if(|arg| !begins_with_dash(arg) || arg.to_string_lossy().parse::<f64>().is_ok()) {
+                Some(value) => Some(value),
+                None => return Err(refuse(format!("{option}: a value is missing"))),
+            },
             Switch => args.next_if(is_switch),
         };
         match meaning {
             Ignored => {}
+            NoChat if name == "chat" => return Err(refuse(format!("{option}: `pronk run` continues a text"))),
+            NoChat => {}
             Same(ours) if is_ours(sub, ours) => {
                 done.push((*ours).into());
                 done.extend(value);
             }
             Same(ours) => return Err(refuse(format!("{option}: that is {ours}, which this command does not have"))),
-            GpuLayers if value.as_deref() == Some(OsStr::new("0")) => {
-                done.extend(["--device".into(), "cpu".into()]);
-            }
+            GpuLayers if value.as_deref() == Some(OsStr::new("0")) && is_ours(sub, "--device") => on_cpu = true,
             GpuLayers => {}
             KvFormat if kv.as_ref().is_some_and(|kv| Some(kv) != value.as_ref()) => {
                 return Err(refuse(format!("{option}: keys and values have one format, --kv")));
@@ -137,6 +143,9 @@ pub fn translated(command: &Command, args: Vec<OsString>) -> Result<Vec<OsString
             }
             Refused(advice) => return Err(refuse(format!("{option}: an option of llama.cpp; {advice}"))),
         }
+    }
+    if on_cpu && !done.iter().any(|arg| arg == "--device" || arg.as_encoded_bytes().starts_with(b"--device=")) {
+        done.splice(2..2, ["--device".into(), "cpu".into()]);
     }
     done.extend(args);
     Ok(done)

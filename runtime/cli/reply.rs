@@ -78,9 +78,15 @@ pub fn timings(stats: &Stats, end: End) -> String {
 
 /// Writes each piece of a reply to `out` as it comes, and a newline at the end.
 pub fn write(pieces: impl Iterator<Item = Result<Piece, Error>>, out: &mut impl Write) -> Result<()> {
-    let mut last = None;
+    let (mut last, mut failed) = (None, None);
     for piece in pieces {
-        let text = piece?.text;
+        let text = match piece {
+            Ok(piece) => piece.text,
+            Err(e) => {
+                failed = Some(e); // the text so far gets its newline first
+                break;
+            }
+        };
         out.write_all(text.as_bytes())?;
         out.flush()?;
         last = text.chars().last().or(last);
@@ -88,7 +94,8 @@ pub fn write(pieces: impl Iterator<Item = Result<Piece, Error>>, out: &mut impl 
     if last.is_some_and(|last| last != '\n') {
         writeln!(out)?;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    failed.map_or(Ok(()), |e| Err(e.into()))
 }
 
 /// Shows the progress through the prompt, and the first shift of the context.

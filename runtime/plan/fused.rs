@@ -251,7 +251,7 @@ fn fuse_list(plan: &Plan, phase: Phase, supports: &mut impl FnMut(&Plan, &Op, Ph
     while let Some(first) = ops.first() {
         let found = MATCHED.iter().find_map(|matched| {
             let (op, len) = matched(ops)?;
-            let fits = keeps_enough(&op, &ops[len..]) && op.check(plan).is_ok() && supports(plan, &op, phase);
+            let fits = keeps_enough(plan, &op, &ops[len..]) && op.check(plan).is_ok() && supports(plan, &op, phase);
             fits.then_some((op, len))
         });
         let (op, len) = found.unwrap_or((*first, 1));
@@ -261,11 +261,12 @@ fn fuse_list(plan: &Plan, phase: Phase, supports: &mut impl FnMut(&Plan, &Op, Ph
     fused
 }
 
-/// Whether no operation of `rest`, those after `op`, reads a result of its parts that it does not keep.
-fn keeps_enough(op: &Op, rest: &[Op]) -> bool {
+/// Whether neither the host nor an operation of `rest`, those after `op`, reads a result of its parts that it does not keep.
+fn keeps_enough(plan: &Plan, op: &Op, rest: &[Op]) -> bool {
     let kept = op.writes();
-    let written = op.parts().iter().flat_map(Op::writes).collect::<Vec<_>>();
-    written.iter().filter(|b| !kept.contains(b)).all(|b| !is_read(*b, rest))
+    let is_head = |b: Buf| plan.head.is_some_and(|head| [head.logits, head.next].contains(&b));
+    let dropped = op.parts().into_iter().flat_map(|part| part.writes()).filter(|b| !kept.contains(b));
+    dropped.into_iter().all(|b| !is_head(b) && !is_read(b, rest))
 }
 
 /// Whether any of `ops` reads `buf` before one overwrites it.

@@ -22,10 +22,10 @@ const FUEL: u64 = 100_000;
 /// Further work per message, and per byte of the conversation: a template may look at each character in a loop.
 const FUEL_PER_MESSAGE: u64 = 500;
 const FUEL_PER_BYTE: u64 = 32;
-/// Longest output, in bytes, besides eight times the conversation: what macros and `set` blocks write counts as well.
+/// Longest output, in bytes, or eight times the conversation if that is more: what macros and `set` blocks write counts as well.
 const MAX_OUTPUT: usize = 1 << 20;
 /// Most parts of a variable's value, besides one for each byte of the conversation: its characters may be a list.
-const MAX_PARTS: usize = 1 << 20;
+const MAX_PARTS: usize = 1 << 18;
 /// Longest rendering. The usual one takes less than a millisecond.
 const MAX_TIME: Duration = Duration::from_secs(5);
 /// Limit of the source in bytes. That of Llama 3.1 has 4.5 KiB.
@@ -122,7 +122,7 @@ impl ChatTemplate {
         let source = Arc::clone(&self.source);
         let limits = Limits {
             fuel,
-            output: MAX_OUTPUT.saturating_add(bytes.saturating_mul(8)),
+            output: MAX_OUTPUT.max(bytes.saturating_mul(8)),
             parts: MAX_PARTS.saturating_add(bytes),
             deadline: Instant::now() + MAX_TIME,
         };

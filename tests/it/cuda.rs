@@ -41,7 +41,20 @@ fn names_are_parsed() {
         let Ok(DeviceChoice::Named(parsed)) = name.parse() else { panic!("{name} is a device's name") };
         assert_eq!(parsed.to_string(), name);
     }
-    for wrong in ["cuda:", "cuda:-1", "cuda:x", "sim:0", "CUDA", "+ref", "cuda+", "cuda+ref:1"] {
+    for wrong in [
+        "cuda:",
+        "cuda:-1",
+        "cuda:x",
+        "sim:0",
+        "CUDA",
+        "+ref",
+        "cuda+",
+        "cuda+ref:1",
+        "cuda:+1",
+        "cuda:01",
+        "cpu+ref",
+        "auto+ref",
+    ] {
         let error = wrong.parse::<DeviceChoice>().expect_err(wrong).to_string();
         assert!(error.starts_with(wrong) && error.contains("cuda:N"), "{error}");
     }

@@ -254,6 +254,16 @@ fn a_namespace_is_a_variable_with_attributes_and_nothing_else() {
         "{{ a.x.append(a) }}",
         "{{ b[a] }}",
         "{{ loop(a) }}",
+        // Macros may have one, and are held to the same.
+        "{% macro f(c) %}{% set b.x = c %}{% endmacro %}{{ f(a) }}",
+        "{% macro f(x, c) %}{{ [c] }}{% endmacro %}{{ f(1, c=a) }}",
+        "{% macro f(c) %}{{ g(c) }}{% endmacro %}{% macro g(d) %}{% set d.x = d %}{% endmacro %}{{ f(a) }}",
+        "{% macro f(c) %}{% endmacro %}{{ f(*[a]) }}",
+        "{% macro f(c) %}{% endmacro %}{% set f = dict %}{{ f(a) }}",
+        "{% macro f(c) %}{% endmacro %}{% for f in [dict] %}{{ f(a) }}{% endfor %}",
+        "{% macro dict(c) %}{% endmacro %}{% set a.x = dict(a) %}",
+        "{% macro f() %}{{ caller(a) }}{% endmacro %}{% call(c) f() %}{% set c.x = c %}{% endcall %}",
+        "{% set c = cycler(a) %}",
     ];
     for source in refused {
         let error = render(&format!("{two}{source}")).unwrap_err();
@@ -283,16 +293,15 @@ fn a_value_of_too_many_parts_is_refused() {
     for source in [join, &nested] {
         let start = Instant::now();
         let error = render(source).unwrap_err();
-        assert_eq!(error, "chat template: line 1: invalid operation: a value with more than 1048584 parts", "{source}");
+        assert_eq!(error, "chat template: line 1: invalid operation: a value with more than 262152 parts", "{source}");
         assert!(start.elapsed() < Duration::from_secs(4), "{source}: {:?}", start.elapsed());
     }
 }
 
 #[test]
 fn a_template_that_never_ends_is_abandoned() {
-    let levels: Vec<String> = (1..19).map(|i| format!("{{% set a{i} = [a{}, a{}] %}}", i - 1, i - 1)).collect();
-    let slow = "{% for i in range(9000) %}{% set b = a18 %}{% endfor %}";
-    let endless = format!("{{% set a0 = [1, 1] %}}{}{slow}", levels.concat());
+    let list = "{% set ns = namespace(x=['ab']) %}{% for i in range(17) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
+    let endless = format!("{list}{{% for i in range(9000) %}}{{% set b = ns.x %}}{{% endfor %}}");
     assert_eq!(render(&endless).unwrap_err(), "chat template: takes more than 5 s");
     #[cfg(target_os = "linux")]
     ends_within(Duration::from_secs(60));
@@ -413,8 +422,8 @@ fn named_templates_render_as_their_names_say() {
             "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nBye<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
         ),
         ("mistral-v1", "<s> [INST] Be brief.\n\nHi [/INST] Hello</s> [INST] Bye [/INST]"),
-        ("mistral-v3-tekken", "<s>[INST]Be brief.\n\nHi[/INST]Hello</s>[INST]Bye[/INST]"),
         ("mistral-v3", "<s>[INST] Be brief.\n\nHi[/INST] Hello</s>[INST] Bye[/INST]"),
+        ("mistral-v3-tekken", "<s>[INST]Be brief.\n\nHi[/INST]Hello</s>[INST]Bye[/INST]"),
         ("mistral-v7", "<s>[SYSTEM_PROMPT] Be brief.[/SYSTEM_PROMPT][INST] Hi[/INST] Hello</s>[INST] Bye[/INST]"),
         (
             "phi3",

@@ -42,6 +42,9 @@ struct TestRow {
 
 pub fn run(args: &Args) -> Result<()> {
     let chosen = &args.selection;
+    if matches!(args.device, DeviceChoice::Named(name) if name.with_reference()) {
+        bail!("cases compare a device with the reference: give the device without +ref");
+    }
     let mut device = backend::open(args.device)?;
     let mut cases = cases();
     cases.retain(|c| chosen.has(c.op) && (chosen.ty.is_none() || c.ty == chosen.ty));

@@ -42,7 +42,8 @@ impl Operation for Embed {
     }
 
     fn bound(&self, plan: &mut Plan) {
+        let is_first = plan.n_vocab == u64::MAX;
+        plan.feeds_back = self.next.is_some() && (is_first || plan.feeds_back);
         plan.n_vocab = plan.n_vocab.min(plan[self.table].rows);
-        plan.feeds_back = self.next.is_some();
     }
 }

@@ -106,7 +106,7 @@ impl Writer {
                 let mut pairs: Vec<(String, Value)> = vec![];
                 for key in value.try_iter()? {
                     let of_key = value.get_item(&key)?;
-                    pairs.push((self.key(&key)?, of_key));
+                    pairs.push((Writer::key(&key)?, of_key));
                 }
                 if self.style.sort_keys {
                     pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -119,7 +119,7 @@ impl Writer {
                     writer.value(&value, level + 1)
                 })?;
             }
-            _ => self.out += &self.scalar(value)?,
+            _ => self.out += &Writer::scalar(value)?,
         }
         Ok(())
     }
@@ -161,14 +161,14 @@ impl Writer {
     }
 
     /// A key, which JSON has as a text.
-    fn key(&self, key: &Value) -> Result<String, Error> {
+    fn key(key: &Value) -> Result<String, Error> {
         match key.as_str() {
             Some(text) => Ok(text.to_string()),
-            None => self.scalar(key).map_err(|_| refuse("tojson: keys must be str, int, float, bool or None")),
+            None => Writer::scalar(key).map_err(|_| refuse("tojson: keys must be str, int, float, bool or None")),
         }
     }
 
-    fn scalar(&self, value: &Value) -> Result<String, Error> {
+    fn scalar(value: &Value) -> Result<String, Error> {
         match value.kind() {
             ValueKind::None => Ok("null".to_string()),
             ValueKind::Bool => Ok(value.is_true().to_string()),

@@ -87,9 +87,9 @@ impl<'t> Uses<'t> {
             }
             Stmt::CallBlock(block) => {
                 self.call(&block.call, macros, parts);
-                self.declaration(&block.macro_decl, parts);
+                declaration(&block.macro_decl, parts);
             }
-            Stmt::Macro(declared) => self.declaration(declared, parts),
+            Stmt::Macro(declared) => declaration(declared, parts),
             Stmt::Do(call) => self.call(&call.call, macros, parts),
             other => {
                 let (exprs, stmts) = children(other);
@@ -109,11 +109,6 @@ impl<'t> Uses<'t> {
             (Expr::Var(_), expr) => parts.push(Part::Expr(expr)),
             (target, expr) => parts.extend([Part::Expr(target), Part::Expr(expr)]),
         }
-    }
-
-    fn declaration(&mut self, declared: &'t Macro<'t>, parts: &mut Vec<Part<'t>>) {
-        parts.extend(declared.defaults.iter().map(Part::Expr));
-        parts.extend(declared.body.iter().map(Part::Stmt));
     }
 
     fn call(&mut self, call: &'t Call<'t>, macros: &Macros<'t>, parts: &mut Vec<Part<'t>>) {
@@ -167,6 +162,12 @@ impl<'t> Uses<'t> {
             other => parts.extend(operands(other).into_iter().map(Part::Expr)),
         }
     }
+}
+
+/// What is in a macro, but not its parameters.
+fn declaration<'t>(declared: &'t Macro<'t>, parts: &mut Vec<Part<'t>>) {
+    parts.extend(declared.defaults.iter().map(Part::Expr));
+    parts.extend(declared.body.iter().map(Part::Stmt));
 }
 
 fn is_name(expr: &Expr) -> bool {

@@ -383,9 +383,9 @@ fn title(text: &str) -> String {
     let (mut out, mut inside) = (String::new(), false);
     for c in text.chars() {
         if inside {
-            out.extend(c.to_lowercase())
+            out.extend(c.to_lowercase());
         } else {
-            out.extend(c.to_uppercase())
+            out.extend(c.to_uppercase());
         }
         inside = c.is_alphabetic();
     }

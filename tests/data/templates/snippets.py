@@ -78,7 +78,7 @@ SNIPPETS = {
 {{ '\u00e9\x41\t|\'|\\' }}
 {{ '{}-{}'.format(1, 'x') }}{{ '{0}{1}{0}'.format('a', 'b') }}{{ '{a}'.format(a=1) }}{{ '{{}}'.format() }}
 {{ '{:>5}|{:<4}|{:^5}|{:03d}|{:.2f}|{:,}|{:x}'.format('a', 'b', 'c', 7, 1.5, 12345, 255) }}
-{{ '{:*^7}'.format('ab') }}{{ '{:5}'.format(3) }}{{ '{:+d}'.format(3) }}{{ '{:.1%}'.format(0.5) }}{{ '{:e}'.format(1500.0) }}
+{{ '{:*^7}'.format('ab') }}{{ '{:5}'.format(3) }}{{ '{:+d}'.format(3) }}{{ '{:e}'.format(1500.0) }}
 {{ '{0[a]}'.format({'a': 1}) }}
 {{ messages[2].content.split('</think>')[-1].lstrip('\n') }}
 {{ 'a'.nomethod() }}

@@ -24,6 +24,8 @@ fn what_changes_nothing_is_taken() {
         &["-no-cnv"],
         &["--no-warmup"],
         &["-ctk", "f16", "-ctv", "f16"],
+        &["-ngl", "0"], // beside --device cpu
+        &["-ngl", "-1"],
     ] {
         assert_eq!(text(&short(more)), plain, "{more:?}");
     }
@@ -51,6 +53,8 @@ fn what_is_not_there_is_refused_by_its_name() {
         (&["run", "-m", "x", "-p", "x", "-ngl"], "-ngl: a value is missing"),
         (&["run", "-m", "x", "-sys", "hello"], "-sys: that is --system, which this command does not have"),
         (&["run", "-m", "x", "-dev", "CUDA0"], "-dev: an option of llama.cpp; --device takes"),
+        (&["run", "-m", "x", "-p", "x", "-b", "-q"], "-b: a value is missing"),
+        (&["chat", "-m", "x", "-no-cnv"], "-no-cnv: `pronk run` continues a text"),
     ] {
         usage_error(args, parts);
     }

@@ -390,8 +390,24 @@ fn the_vocabulary_is_as_long_as_the_embedding() {
     let long = file(&folder, "long.gguf", &vocabulary_of(4).build());
     fails(&["run", "-m", &long, "-p", "x"], &["tokenizer.ggml.tokens", "4 tokens", "token_embd.weight has 3 rows"]);
     let silent = file(&folder, "silent.gguf", &vocabulary_of(3).build());
-    fails(&["chat", "-m", &silent, "-p", "x"], &["tokenizer.chat_template", "is missing"]);
+    let advice = ["tokenizer.chat_template", "is missing", "--chat-template takes a file or one of chatml, ", "llama3"];
+    fails(&["chat", "-m", &silent, "-p", "x"], &advice);
     fails(&["run", "-m", &silent, "-p", "x"], &["silent.gguf: tensor ", "is missing"]);
+}
+
+#[test]
+fn a_chat_template_can_be_given() {
+    let folder = folder();
+    let chat = |template: &str| {
+        ["chat", "-q", "-m", &tiny(), "-p", "x", "-n", "1", "--chat-template", template].map(String::from)
+    };
+    let refused = |template: &str, parts: &[&str]| fails(&chat(template).each_ref().map(String::as_str), parts);
+    run(&chat("chatml").each_ref().map(String::as_str));
+    let seen = file(&folder, "seen.jinja", b"{{ raise_exception('seen: ' ~ messages[0].content) }}");
+    refused(&seen, &["chat template: ", "seen: x"]);
+    let broken = file(&folder, "broken.jinja", b"{% if %}");
+    refused(&broken, &["--chat-template", "broken.jinja", "line 1: syntax error"]);
+    refused("lama3", &["--chat-template lama3: no such file, and no template of that name", "chatml, command-r"]);
 }
 
 #[test]
