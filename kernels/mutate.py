@@ -39,7 +39,7 @@ RECORD = KERNELS / "MUTATIONS.md"
 ARCH = "sm_90"
 # Types of the products: rows of any length or of whole units, and each form of operands of tensor cores.
 TYPES = ["f32", "bf16", "f16", "q4_0"]
-PRODUCTS = ["mat_mul", "mat_mul_add", "norm_gate_up_swi_glu", "norm_qkv_rope_store"]
+PRODUCTS = sorted(path.stem for path in (KERNELS / "products").glob("*.cu") if path.stem != "stage")
 # Seconds that a command may take: an endless loop counts as a wrong result.
 PATIENCE = 120
 # Added to the scratch copy: traps where the change makes a difference.

@@ -9,7 +9,7 @@ mod op;
 mod step;
 
 pub use cost::{Cost, StepSize};
-pub use fused::{Fused, FusedKind, MatMulAdd, NormGateUpSwiGlu, NormQkvRopeStore, fuse};
+pub use fused::*;
 pub use op::*;
 pub use step::{NEXT_TOKEN, Step, StepRow};
 

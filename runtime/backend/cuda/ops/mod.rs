@@ -48,9 +48,7 @@ pub fn of(op: &Op) -> &dyn Lower {
         Op::Add(op) => op,
         Op::AddBias(op) => op,
         Op::Argmax(op) => op,
-        Op::Fused(Fused::NormQkvRopeStore(op)) => op,
-        Op::Fused(Fused::NormGateUpSwiGlu(op)) => op,
-        Op::Fused(Fused::MatMulAdd(op)) => op,
+        Op::Fused(op) => products::of(op),
     }
 }
 

@@ -11,6 +11,15 @@ use crate::plan::*;
 use crate::quant::GgmlType;
 use bytemuck::Pod;
 
+/// What the backend knows of a fused operation.
+pub(super) fn of(op: &Fused) -> &dyn Lower {
+    match op {
+        Fused::NormQkvRopeStore(op) => op,
+        Fused::NormGateUpSwiGlu(op) => op,
+        Fused::MatMulAdd(op) => op,
+    }
+}
+
 pub(super) const LAYOUTS: [Layout; 5] = [
     StageParams::LAYOUT,
     MatMulParams::LAYOUT,
