@@ -12,6 +12,7 @@ mod chat_template;
 mod compare;
 mod completions;
 mod devices;
+mod escapes;
 mod foreign;
 mod gpu_report;
 mod guard;
