@@ -1,6 +1,6 @@
 //! `pronk logits`: logits as a NumPy array.
 
-use super::advice::CHECK_TENSORS;
+use super::advice;
 use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
 use super::output::{WholeFile, count, notice, tokens_bar};
@@ -113,7 +113,8 @@ pub fn run(args: &Args) -> Result<()> {
     npy.finish()?;
     out.commit()?;
     if not_finite > 0 {
-        notice(format!("{} not finite {CHECK_TENSORS}", count(not_finite, "logit")));
+        let (name, advice) = (args.model.file.model.display(), advice::not_finite(session.plan().kv.ty));
+        notice(format!("{name}: {} not finite {advice}", count(not_finite, "logit")));
     }
     if !args.model.on.quiet {
         notice(format!("wrote {}: float32 ({n_rows}, {n_vocab})", args.out.display()));

@@ -69,7 +69,7 @@ impl<'m> Chat<'m> {
         let n_forgotten = n_turns - turns.len();
         let mut options = self.options.clone();
         options.sampler.seed = options.sampler.seed.wrapping_add(self.n_replies);
-        let generator = self.model.generate_tokens(&prompt, options)?.as_reply();
+        let generator = self.model.generate_tokens(&prompt, options)?.without_first_space();
         let said = Said { turns: &mut self.turns, n_replies: &mut self.n_replies };
         Ok(Turn { generator, turns, n_forgotten, reply: String::new(), said: Some(said) })
     }

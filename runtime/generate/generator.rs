@@ -103,7 +103,7 @@ impl<'m> Generator<'m> {
     }
 
     /// Leaves out the space that SentencePiece puts before a text: a reply is a text of its own, not the rest of one.
-    pub(super) fn as_reply(mut self) -> Generator<'m> {
+    pub(super) fn without_first_space(mut self) -> Generator<'m> {
         self.skips_space = self.model.tokenizer.has_space_prefix();
         self
     }
@@ -286,7 +286,8 @@ impl<'m> Generator<'m> {
                 self.logits[*end as usize] = f32::NEG_INFINITY;
             }
         }
-        self.next = self.sampler.sample(&mut self.logits)?;
+        let next = self.sampler.sample(&mut self.logits);
+        self.next = next.map_err(|e| self.model.session.not_finite(e))?;
         let log_prob = |logit: &f32| (f64::from(*logit) - log_sum_exp(&before)) as f32;
         self.log_prob = before.get(self.next as usize).map(log_prob);
         Ok(())

@@ -16,6 +16,8 @@ pub enum Outputs {
 
 /// One sequence on one backend. It feeds tokens through the plan, and counts the tokens in the KV cache.
 pub struct Session {
+    /// The model's name in errors.
+    name: String,
     backend: Box<dyn Backend>,
     plan: Plan,
     /// The files from which the backend reads weights at every step.
@@ -29,16 +31,16 @@ pub struct Session {
 }
 
 impl Session {
-    /// `backend` has loaded `plan`, the plan of a language model. A step fails if `watch` finds a change of a file;
+    /// `backend` has loaded `plan`, the plan of a language model that errors call `name`. A step fails if `watch` finds a change of a file;
     /// `watch` is empty if the backend has its own copy of the weights.
     ///
     /// # Panics
     /// If the plan has no logits.
-    pub fn new(backend: Box<dyn Backend>, plan: Plan, watch: Watch) -> Session {
+    pub fn new(name: String, backend: Box<dyn Backend>, plan: Plan, watch: Watch) -> Session {
         let head = plan.head.expect("a language model's plan has logits");
         let (logits_buf, next_buf) = (head.logits, head.next);
         let n_vocab = plan[logits_buf].cols;
-        Session { backend, plan, watch, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
+        Session { name, backend, plan, watch, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
     }
 
     /// The device: `cpu`, `cuda:0`, ...
@@ -153,6 +155,11 @@ impl Session {
         self.decode(NEXT_TOKEN)
     }
 
+    /// The error of logits of this model.
+    pub(super) fn not_finite(&self, error: NotFinite) -> Error {
+        Error::NotFinite { name: self.name.clone(), kv: self.plan.kv.ty, error }
+    }
+
     /// The logits after the last token fed: (n_vocab).
     pub fn logits(&mut self, logits: &mut Vec<f32>) -> Result<(), Error> {
         let n = self.n_vocab as usize;
@@ -170,7 +177,7 @@ impl Session {
         let mut ids = vec![0.0; self.last_row as usize + 1];
         self.backend.read(self.next_buf, &mut ids)?;
         match ids[self.last_row as usize] as u32 {
-            NOT_FINITE => Err(NotFinite.into()),
+            NOT_FINITE => Err(self.not_finite(NotFinite)),
             token => Ok(token),
         }
     }
