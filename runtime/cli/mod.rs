@@ -30,6 +30,7 @@ mod reply;
 mod run;
 mod sampling;
 mod synth;
+mod terminal;
 mod text;
 mod tokenize;
 
