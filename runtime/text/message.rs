@@ -7,7 +7,7 @@ use serde::Serialize;
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// `system`, `user` or `assistant`.
+    /// `system`, `user` or `assistant`. It is the program's word, not a text: control tokens may be made of it.
     pub role: String,
     /// The text of the message.
     pub content: String,

@@ -1,15 +1,18 @@
 //! Conversations as tokens: control tokens come from the template, never from what a message says.
 //!
 //! A template may trim, cut and compare a message, so a message keeps its text while it is rendered. Only where a control token is
-//! spelled in it, or begins at its end, it gets a mark: a character that no message has. In the rendered text the marks are
+//! spelled in it, or begins at its end, it gets a mark: a character that neither a message nor the template has. In the rendered text the marks are
 //! positions at which no control token may lie.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
 use super::{ChatTemplate, EncodeOptions, Error, Message, Tokenizer};
 
-/// Candidates for the mark: private characters, which no vocabulary needs.
-const MARKS: std::ops::RangeInclusive<char> = '\u{100000}'..='\u{10FFFD}';
+/// Candidates for the mark: private characters, which no vocabulary needs. `tojson` never escapes them.
+pub(super) const MARKS: RangeInclusive<char> = '\u{100000}'..='\u{10FFFD}';
 
 /// A rendered conversation. [`ChatTemplate::prompt`] creates it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,7 @@ impl ChatTemplate {
             let text = self.render(messages, add_generation_prompt, extra)?;
             return Ok(Prompt { text, plain_at: vec![] });
         }
+        texts.push(self.source());
         let mark = Mark::not_in(&texts)?;
         let messages: Vec<Message> = messages
             .iter()
@@ -90,25 +94,14 @@ fn add_texts<'v>(value: &'v Value, texts: &mut Vec<&'v str>) {
 }
 
 /// A character before what is no control token, although it looks like one.
-struct Mark {
-    itself: String,
-    /// As `tojson(ensure_ascii=true)` writes it.
-    escaped: String,
-}
+struct Mark(char);
 
 impl Mark {
     /// Errors: the texts have all candidates.
     fn not_in(texts: &[&str]) -> Result<Mark, Error> {
-        let marks = MARKS.map(|c| {
-            let units = c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
-            Mark { itself: c.to_string(), escaped: units }
-        });
-        let is_free =
-            |mark: &Mark| !texts.iter().any(|text| text.contains(&mark.itself) || text.contains(&mark.escaped));
-        marks
-            .into_iter()
-            .find(is_free)
-            .ok_or_else(|| Error::Template("the messages have all private characters".to_string()))
+        let used: BTreeSet<char> = texts.iter().flat_map(|text| text.chars()).filter(|c| MARKS.contains(c)).collect();
+        let free = MARKS.into_iter().find(|c| !used.contains(c));
+        free.map(Mark).ok_or_else(|| Error::Template("the messages have all private characters".to_string()))
     }
 
     /// A text with marks at these bytes.
@@ -116,7 +109,7 @@ impl Mark {
         let (mut out, mut at) = (String::with_capacity(text.len()), 0);
         for start in starts {
             out += &text[at..*start];
-            out += &self.itself;
+            out.push(self.0);
             at = *start;
         }
         out + &text[at..]
@@ -136,7 +129,7 @@ impl Mark {
     /// A text without the marks, and where they were.
     fn take(&self, text: &str) -> Prompt {
         let mut prompt = Prompt { text: String::with_capacity(text.len()), plain_at: vec![] };
-        for (i, part) in text.split(&self.itself).flat_map(|part| part.split(&self.escaped)).enumerate() {
+        for (i, part) in text.split(self.0).enumerate() {
             if i > 0 {
                 prompt.plain_at.push(prompt.text.len());
             }

@@ -76,6 +76,11 @@ impl ChatTemplate {
         Ok(ChatTemplate { source: source.into(), bos: bos.to_string(), eos: eos.to_string() })
     }
 
+    /// The template in the dialect of [`jinja`].
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The text of a conversation. For a model it is made by [`ChatTemplate::prompt`], which knows what in it are control tokens.
     ///
     /// `add_generation_prompt`: whether to end with the beginning of the assistant's turn. `extra`: further variables,

@@ -56,6 +56,7 @@ fn messages_have_no_control_tokens() {
         "{% set ns = namespace(text='') %}{% for m in messages %}{% set ns.text = ns.text ~ m.content %}{% endfor %}{{ ns.text }}",
         "{% macro show(text) %}<|user|>{{ text }}{% endmacro %}{{ show(messages[0].content) }}",
         "{{ messages[0].content }}id|>{{ messages[0].content }}_id|>{{ messages[0].content }}>",
+        "\u{100000}{{ '\u{100001}' }}{{ messages[0].content }}<|user|>",
         "{{ tools | tojson }}{{ tools[0].name }}{{ tools[0].arguments.a }}{{ date }}<|user|>",
     ];
     let conversations: [&[&str]; 12] = [
