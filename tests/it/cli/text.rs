@@ -153,3 +153,16 @@ fn errors_of_logits_name_the_file_and_what_helps() {
         fails(&with("f32"), &["nan.gguf: the model's logits are not finite (--check-tensors looks for the cause)"]);
     }
 }
+
+#[test]
+fn operations_that_a_device_lacks_are_told_with_the_file() {
+    let folder = folder();
+    let gguf = pronk::gguf::Gguf::open(tiny().as_ref()).expect("the model");
+    let mut odd = crate::common::gguf_builder::GgufBuilder::of(&gguf);
+    let norm = odd.tensors.iter_mut().find(|tensor| tensor.name == b"output_norm.weight").expect("a tensor");
+    norm.ty = pronk::gguf::GgmlType::I8 as u32;
+    norm.data = vec![0; norm.shape[0] as usize];
+    let model = file(&folder, "odd.gguf", &odd.build());
+    let problem = ["odd.gguf: cpu: rms_norm cannot read tensor output_norm.weight of type I8"];
+    fails(&["run", "-m", &model, "-p", "x", "-n", "1", "--device", "cpu"], &problem);
+}
