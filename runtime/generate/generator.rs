@@ -200,10 +200,18 @@ impl<'m> Generator<'m> {
             self.finish(End::Cancelled);
             return Ok(());
         }
-        self.model.session.decode(self.next)?;
-        self.model.held.push(self.next);
-        self.sampler.accept(self.next);
-        self.choose()?;
+        let fed = self.next;
+        if self.device_chooses() {
+            let more = self.options.max_tokens - self.stats.generated - 1;
+            self.next = self.model.session.decode_greedy(fed, more)?;
+        } else {
+            self.model.session.decode(fed)?;
+        }
+        self.model.held.push(fed);
+        self.sampler.accept(fed);
+        if !self.device_chooses() {
+            self.choose()?;
+        }
         self.stats.steps += 1;
         self.state = State::Chosen;
         Ok(())
@@ -225,9 +233,14 @@ impl<'m> Generator<'m> {
         Ok(true)
     }
 
-    /// Chooses the next token. If that is the one with the largest logit, the device finds it and no logits are copied.
+    /// Whether the next token is the one with the largest logit, so that the device finds it and no logits are copied.
+    fn device_chooses(&self) -> bool {
+        self.sampler.is_argmax() && !self.options.ignore_ends && !self.options.log_probs
+    }
+
+    /// Chooses the next token.
     fn choose(&mut self) -> Result<(), Error> {
-        if self.sampler.is_argmax() && !self.options.ignore_ends && !self.options.log_probs {
+        if self.device_chooses() {
             self.next = self.model.session.argmax()?;
             return Ok(());
         }

@@ -117,6 +117,8 @@ pub enum Entry {
     Stage(Staging),
     /// Brings blocks of a file into planes.
     Repack(GgmlType),
+    /// Writes the step of a decode.
+    SetStep,
 }
 
 impl Entry {
@@ -146,6 +148,7 @@ impl Entry {
             Entry::Stage(Staging::F16) => ("stage", "stage_f16".to_string()),
             Entry::Stage(Staging::Bf16x2) => ("stage", "stage_bf16x2".to_string()),
             Entry::Repack(ty) => ("repack", format!("repack_{}", lower(ty))),
+            Entry::SetStep => ("set_step", "set_step".to_string()),
         }
     }
 
@@ -154,7 +157,7 @@ impl Entry {
         let by_variant = [CoreKind::Embed, CoreKind::MatMul, CoreKind::Attention];
         let plain = CoreKind::ALL.iter().copied().filter(|kind| !by_variant.contains(kind)).map(Entry::Op);
         let mut all: Vec<Entry> = plain.collect();
-        all.extend([Entry::ArgmaxParts, Entry::AttentionCombine]);
+        all.extend([Entry::ArgmaxParts, Entry::AttentionCombine, Entry::SetStep]);
         all.extend([Staging::F16, Staging::Bf16x2].map(Entry::Stage));
 
         let types: Vec<GgmlType> = GgmlType::all().filter(|ty| reads(*ty)).collect();
