@@ -82,6 +82,12 @@ pub trait Backend: MaybeSend {
     /// [`Backend::read`] returns them.
     fn run(&mut self, step: &Step) -> Result<(), Error>;
 
+    /// The `k` largest elements of the first row of a buffer that the last step wrote, and their indices: falling, the lower index
+    /// first among equals, NaN last. None if the backend does not select so many of it; [`Backend::read`] gives the row.
+    fn best(&mut self, _x: Buf, _k: usize) -> Result<Option<Vec<(u32, f32)>>, Error> {
+        Ok(None)
+    }
+
     /// For backends whose steps run while the host goes on: reads that wait for no later step.
     fn readback(&mut self) -> Option<&mut dyn Readback> {
         None

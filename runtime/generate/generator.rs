@@ -244,13 +244,18 @@ impl<'m> Generator<'m> {
             self.next = self.model.session.argmax()?;
             return Ok(());
         }
+        let ends = self.model.tokenizer.ends().iter().filter(|_| self.options.ignore_ends);
+        let left_out: Vec<u32> = ends.copied().collect();
+        let n_best = self.sampler.n_best(&left_out).filter(|_| !self.options.log_probs);
+        if let Some(n) = n_best
+            && let Some(best) = self.model.session.best(n)?
+        {
+            self.next = self.sampler.sample_best(best, &left_out);
+            return Ok(());
+        }
         self.model.session.logits(&mut self.logits)?;
         let before = if self.options.log_probs { self.logits.clone() } else { vec![] };
-        if self.options.ignore_ends {
-            for end in self.model.tokenizer.ends() {
-                self.logits[*end as usize] = f32::NEG_INFINITY;
-            }
-        }
+        left_out.iter().for_each(|end| self.logits[*end as usize] = f32::NEG_INFINITY);
         self.next = self.sampler.sample(&mut self.logits)?;
         let log_prob = |logit: &f32| (f64::from(*logit) - log_sum_exp(&before)) as f32;
         self.log_prob = before.get(self.next as usize).map(log_prob);

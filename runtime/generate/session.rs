@@ -258,6 +258,30 @@ impl Session {
         Ok(())
     }
 
+    /// The `k` most likely tokens after the last one fed and their logits, the likeliest first and the lower id first among equals;
+    /// None if the device does not select them, [`Session::logits`] gives all.
+    ///
+    /// Errors: a logit of any token is not finite; the device's.
+    pub fn best(&mut self, k: usize) -> Result<Option<Vec<(u32, f32)>>, Error> {
+        self.settle()?;
+        if self.last_row != 0 {
+            return Ok(None);
+        }
+        let begun = match self.backend.readback() {
+            Some(readback) => readback.read_later(self.next_buf, 1),
+            None => return Ok(None),
+        };
+        begun?;
+        let best = self.backend.best(self.logits_buf, k);
+        let mut choice = [0.0];
+        if let Some(readback) = self.backend.readback() {
+            readback.take(&mut choice)?;
+        }
+        let best = best?;
+        chosen(choice[0])?;
+        Ok(best)
+    }
+
     /// The most likely token after the last one fed, as the device chose it.
     ///
     /// Errors: the logits are not finite; the device's.

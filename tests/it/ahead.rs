@@ -1,8 +1,8 @@
-//! Greedy decoding whose steps begin before the host knows the choice of the one before: on the simulator, whose backend works as a GPU's
-//! does, against steps that wait.
+//! What a device chooses by itself, on the simulator, whose backend works as a GPU's does: greedy decoding whose steps begin before the host
+//! knows the choice of the one before, against steps that wait; sampling from the most likely tokens, against sampling from all.
 
 use crate::common;
-use pronk::generate::{Error, LoadOptions, Outputs, Session, load};
+use pronk::generate::{Error, GenerateOptions, LanguageModel, LoadOptions, Outputs, Session, load};
 use pronk::plan::KvType;
 
 const PROMPT: [u32; 3] = [405, 42, 89];
@@ -91,4 +91,48 @@ fn no_step_begins_beyond_the_context() {
     assert_eq!(session.room(), 0);
     let full = session.decode_greedy(next, 100);
     assert!(matches!(full, Err(Error::ContextFull { n_tokens: 7, n_ctx: 6 })), "{full:?}");
+}
+
+#[test]
+fn the_device_selects_the_most_likely_tokens() {
+    let (mut session, first) = prompted(64);
+    let all = logits(&mut session);
+    for k in [1, 40, 64] {
+        let best = session.best(k).expect("a selection").expect("so many are selected");
+        let mut want: Vec<(u32, f32)> = (0..).zip(all.iter().copied()).collect();
+        want.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        want.truncate(k);
+        assert_eq!(best, want, "k = {k}");
+    }
+    assert_eq!(session.best(65).expect("no failure"), None, "more than the kernels select");
+    session.decode_greedy(first, 100).expect("a step");
+    let after = session.best(1).expect("a selection").expect("one is selected");
+    assert_eq!(after[0].0, session.argmax().expect("a choice"), "of the last token that counts");
+}
+
+/// Log-probabilities need all logits: with them the host selects.
+#[test]
+fn sampling_gives_the_same_text_from_the_most_likely_tokens() {
+    let text = |change: &dyn Fn(&mut GenerateOptions)| {
+        let load = LoadOptions { device: common::device("sim"), n_ctx: Some(64), ..LoadOptions::default() };
+        let path = common::data("models/tiny-llama3.q4_0.gguf");
+        let mut model = LanguageModel::load(&path, &load, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
+        let mut options = GenerateOptions { max_tokens: 12, ..GenerateOptions::default() };
+        options.sampler.temperature = 1.5;
+        change(&mut options);
+        let pieces = model.generate_with("Hello there", options).expect("it fits");
+        pieces.filter_map(|piece| piece.expect("a piece").token).collect::<Vec<u32>>()
+    };
+    let penalties = |o: &mut GenerateOptions| {
+        (o.sampler.top_k, o.sampler.repeat_penalty, o.sampler.frequency_penalty) = (10, 1.2, 0.1);
+    };
+    let seeded = |o: &mut GenerateOptions| (o.sampler.seed, o.ignore_ends) = (5, true);
+    let all: [&dyn Fn(&mut GenerateOptions); 3] = [&|_| {}, &penalties, &seeded];
+    for change in all {
+        let of_all = |o: &mut GenerateOptions| {
+            change(o);
+            o.log_probs = true;
+        };
+        assert_eq!(text(change), text(&of_all));
+    }
 }

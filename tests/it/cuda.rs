@@ -259,6 +259,7 @@ fn every_operation(ty: GgmlType, v: GgmlType) -> Plan {
         Argmax { out: next, x: logits }.into(),
     ];
     ops.into_iter().for_each(|op| plan.push(op).expect("shapes fit"));
+    plan.head = Some(Head { logits, next });
     plan
 }
 

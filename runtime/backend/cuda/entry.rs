@@ -119,6 +119,10 @@ pub enum Entry {
     Repack(GgmlType),
     /// Writes the step of a decode.
     SetStep,
+    /// The largest elements of each part of a row.
+    TopKParts,
+    /// The largest elements of a row.
+    TopK,
 }
 
 impl Entry {
@@ -149,6 +153,8 @@ impl Entry {
             Entry::Stage(Staging::Bf16x2) => ("stage", "stage_bf16x2".to_string()),
             Entry::Repack(ty) => ("repack", format!("repack_{}", lower(ty))),
             Entry::SetStep => ("set_step", "set_step".to_string()),
+            Entry::TopKParts => ("top_k", "top_k_parts".to_string()),
+            Entry::TopK => ("top_k", "top_k".to_string()),
         }
     }
 
@@ -157,7 +163,7 @@ impl Entry {
         let by_variant = [CoreKind::Embed, CoreKind::MatMul, CoreKind::Attention];
         let plain = CoreKind::ALL.iter().copied().filter(|kind| !by_variant.contains(kind)).map(Entry::Op);
         let mut all: Vec<Entry> = plain.collect();
-        all.extend([Entry::ArgmaxParts, Entry::AttentionCombine, Entry::SetStep]);
+        all.extend([Entry::ArgmaxParts, Entry::AttentionCombine, Entry::SetStep, Entry::TopKParts, Entry::TopK]);
         all.extend([Staging::F16, Staging::Bf16x2].map(Entry::Stage));
 
         let types: Vec<GgmlType> = GgmlType::all().filter(|ty| reads(*ty)).collect();

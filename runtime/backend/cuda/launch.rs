@@ -1,5 +1,6 @@
 //! Launches before they reach a device, and what they are made of: the addresses of everything, and the rows of a step.
 
+use super::best::Best;
 use super::driver::{Launch, Ptr, Purpose};
 use super::entry::Entry;
 use super::kernels::Kernels;
@@ -64,6 +65,8 @@ pub struct Addresses {
     pub step: Ptr,
     /// In the order of [`Scratch::ALL`].
     pub scratch: [Ptr; Scratch::ALL.len()],
+    /// For [`Backend::best`](crate::backend::Backend::best); none if the plan has no logits.
+    pub best: Option<Best>,
 }
 
 /// Rows of the step that launches are made for. Kernels leave out those beyond the step's own.

@@ -1,5 +1,6 @@
 //! Device memory of a plan beside its weights: buffers, the KV cache, the step, and what lies between two launches of one operation.
 
+use super::best::{self, Best};
 use super::driver::{Allocations, Driver};
 use super::launch::{Addresses, Scratch, WeightAddresses};
 use super::ops;
@@ -25,7 +26,10 @@ fn step_bytes(n_tokens: u32) -> u64 {
 
 /// Bytes of all that [`allocate`] takes, but for the KV cache.
 pub fn buffer_bytes(plan: &Plan, n_sms: u32) -> u64 {
-    plan.buf_bytes() + step_bytes(plan.max_tokens) + scratch_bytes(plan, n_sms).iter().sum::<u64>()
+    plan.buf_bytes()
+        + step_bytes(plan.max_tokens)
+        + best::all_bytes(plan)
+        + scratch_bytes(plan, n_sms).iter().sum::<u64>()
 }
 
 /// Takes the memory of a plan. The error says what there was no room for.
@@ -46,6 +50,7 @@ pub fn allocate(
     for (at, name) in scratch.iter_mut().zip(Scratch::ALL.map(Scratch::name)) {
         *at = allocations.alloc(driver, *at, name)?;
     }
+    let best = Best::new(plan, driver, allocations)?;
     let bytes = plan.kv.bytes() / 2 / plan.kv.layers.max(1) as u64;
     let mut cache = |what: &str| -> Result<Vec<_>, String> {
         (0..plan.kv.layers)
@@ -58,5 +63,5 @@ pub fn allocate(
             .collect()
     };
     let (keys, values) = (cache("keys")?, cache("values")?);
-    Ok(Addresses { bufs, weights, keys, values, step, scratch })
+    Ok(Addresses { bufs, weights, keys, values, step, scratch, best })
 }

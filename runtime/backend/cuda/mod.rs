@@ -5,6 +5,7 @@
 //! [`Cuda::run`] uploads the step and replays. Prefill is launched for as many rows as the step has. All of it runs on any
 //! [`Driver`].
 
+mod best;
 mod driver;
 mod entry;
 mod kernels;
@@ -234,7 +235,7 @@ impl<D: Driver> Cuda<D> {
 pub fn entries(plan: &Plan) -> Vec<Entry> {
     let repack = Uses::of(plan).matrices.into_iter().map(|w| Entry::Repack(plan[w].ty));
     let of = |phase| plan.ops(phase).iter().flat_map(move |op| ops::of(op).entries(plan, phase));
-    Phase::ALL.into_iter().flat_map(of).chain(repack).chain([Entry::SetStep]).collect()
+    Phase::ALL.into_iter().flat_map(of).chain(repack).chain([Entry::SetStep]).chain(best::entries(plan)).collect()
 }
 
 impl<D: Driver> Backend for Cuda<D> {
@@ -312,6 +313,13 @@ impl<D: Driver> Backend for Cuda<D> {
         read.map_err(|what| self.error(format!("reading {name}: {what}")))?;
         from_device(elem, v);
         Ok(())
+    }
+
+    fn best(&mut self, x: Buf, k: usize) -> Result<Option<Vec<(u32, f32)>>, Error> {
+        let Cuda { loaded: Some(loaded), kernels, driver, .. } = self else { return Ok(None) };
+        let Addresses { best: Some(best), bufs, step, .. } = &loaded.addresses else { return Ok(None) };
+        let selected = best.of((&loaded.plan, x, bufs[x.0 as usize]), k, *step, kernels, driver);
+        selected.map_err(|what| self.error(what))
     }
 
     fn readback(&mut self) -> Option<&mut dyn Readback> {

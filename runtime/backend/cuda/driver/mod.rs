@@ -40,6 +40,8 @@ pub enum Purpose {
     Tensor(String),
     /// The rows of a decode.
     Step,
+    /// The largest logits of a row.
+    Best,
 }
 
 impl fmt::Display for Purpose {
@@ -48,6 +50,7 @@ impl fmt::Display for Purpose {
             Purpose::Op(kind, i) => write!(f, "{kind} (op {i})"),
             Purpose::Tensor(name) => write!(f, "tensor {name}"),
             Purpose::Step => write!(f, "the step"),
+            Purpose::Best => write!(f, "the largest logits"),
         }
     }
 }
