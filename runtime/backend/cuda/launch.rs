@@ -22,14 +22,16 @@ pub enum Scratch {
     Partial,
     /// Weights of these sums.
     Weights,
+    /// Number of parts of attention that are written, zero between two launches.
+    Arrived,
     /// The largest elements of parts of a row.
     Parts,
 }
 
 impl Scratch {
     /// All of it.
-    pub const ALL: [Scratch; 5] =
-        [Scratch::Staged, Scratch::RowScale, Scratch::Partial, Scratch::Weights, Scratch::Parts];
+    pub const ALL: [Scratch; 6] =
+        [Scratch::Staged, Scratch::RowScale, Scratch::Partial, Scratch::Weights, Scratch::Arrived, Scratch::Parts];
 
     /// What errors call it.
     pub fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Scratch {
             Scratch::RowScale => "scales of staged rows",
             Scratch::Partial => "partial sums of attention",
             Scratch::Weights => "weights of attention",
+            Scratch::Arrived => "counts of parts of attention",
             Scratch::Parts => "parts of argmax",
         }
     }

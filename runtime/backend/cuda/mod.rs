@@ -265,7 +265,7 @@ impl<D: Driver> Backend for Cuda<D> {
     /// The most that is held at a time: the piece of the file that is repacked goes before the rest comes.
     fn footprint(&self, plan: &Plan) -> Footprint {
         let uses = Uses::of(plan);
-        let kv = plan.kv.bytes();
+        let kv = memory::kv_bytes(&plan.kv);
         let buffers = memory::buffer_bytes(plan, self.driver.properties().n_sms);
         let later = uses.float_bytes(plan).saturating_add(kv).saturating_add(buffers);
         let buffers = buffers + uses.piece_bytes(plan).saturating_sub(later);
