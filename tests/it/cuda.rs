@@ -138,10 +138,10 @@ fn counted(device: &Cuda<Sim>, before: &mut (u64, u64)) -> (u64, u64) {
     since
 }
 
-/// What a token costs in launches is known: the embedding, per layer two fused products, attention in two kernels and two
-/// projections, then gather, norm, head and argmax in two kernels.
+/// What a token costs in launches is known: the step, the embedding, per layer two fused products, attention and two projections, then
+/// gather, norm, head and argmax in two kernels.
 #[test]
-fn a_decoded_token_is_six_launches_a_layer() {
+fn a_decoded_token_is_five_launches_a_layer() {
     let mut device = Cuda::sim();
     let (plan, weights) = model(12);
     let plan = fused(plan, &device);
@@ -150,7 +150,7 @@ fn a_decoded_token_is_six_launches_a_layer() {
     counted(&device, &mut before); // repacking
     device.run(&Step::sequence(&[3], 0, &[0])).expect("runs");
     let (launches, instructions) = counted(&device, &mut before);
-    assert_eq!(launches, 1 + 6 * plan.kv.layers as u64 + 5);
+    assert_eq!(launches, 2 + 5 * plan.kv.layers as u64 + 5);
     // The same again through launches made for the step.
     let all = Step { ops: Some(0..plan.decode.len()), ..Step::sequence(&[4], 1, &[0]) };
     device.run(&all).expect("runs");
@@ -171,15 +171,13 @@ fn a_short_context_in_a_long_cache_costs_little_more() {
         device.load(&plan, &Weights(vec![]), &mut |_| {}).expect("loads");
         [k, v, q].iter().for_each(|b| device.write(*b, &vec![0.5; plan.buf_len(*b)]).expect("writes"));
         device.run(&Step::sequence(&[0], 60, &[])).expect("runs");
-        let of = |entry: &str| device.driver().counted()[entry].1.total_instructions();
-        (of("attention_split_f16_h4"), of("attention_combine"))
+        device.driver().counted()["attention_split_f16_h4"].1.total_instructions()
     };
     let (short, long) = (cost(64), cost(1 << 16));
-    println!("instructions of (attention_split, attention_combine): {short:?} of 64 slots, {long:?} of 65536");
-    assert_eq!(short.1, long.1, "one part to combine");
+    println!("instructions of attention_split: {short} of 64 slots, {long} of 65536");
     // 108 parts for each of two KV heads, all but the first empty, 4 warps each.
     let empty = 2 * 107 * 4;
-    assert!(long.0 > short.0 && long.0 - short.0 < 64 * empty, "{short:?}, {long:?}");
+    assert!(long > short && long - short < 64 * empty, "{short}, {long}");
 }
 
 /// A buffer that nobody wrote: the kernel and the operation, and where in it.
@@ -269,7 +267,7 @@ fn supported_plans_need_every_entry_and_no_other() {
     }
     assert_eq!(mixes, BTreeSet::from(MIXED_TYPES), "types of Q and V in cases that mix them");
     for ty in KvType::ALL {
-        for (head_dim, group) in (8..=256).step_by(8).flat_map(|d| (1..=9).map(move |group| (d, group))) {
+        for (head_dim, group) in (2..=256).step_by(2).flat_map(|d| (1..=9).map(move |group| (d, group))) {
             let kv = KvDecl { layers: 1, slots: 64, heads: 2, head_dim, ty };
             if kv.check().is_ok() {
                 let plan = attention(kv, group);
@@ -278,6 +276,7 @@ fn supported_plans_need_every_entry_and_no_other() {
             }
         }
     }
+    add(&model(12).0); // a language model: its logits are selected from
     let all: BTreeSet<_> = Entry::all().into_iter().map(Entry::symbol).collect();
     let [missing, idle] = [needed.difference(&all), all.difference(&needed)].map(|names| names.collect::<Vec<_>>());
     assert!(missing.is_empty() && idle.is_empty(), "not listed {missing:?}, never needed {idle:?}");
