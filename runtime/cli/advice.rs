@@ -3,7 +3,8 @@
 use anyhow::Error;
 use pronk::backend;
 use pronk::generate::score::GuardError;
-use pronk::generate::{self, LoadError, NotFinite};
+use pronk::generate::{self, LoadError};
+use pronk::plan::KvType;
 
 /// The error on one line, with the flag that helps.
 pub fn line(error: &Error) -> String {
@@ -16,7 +17,7 @@ pub fn line(error: &Error) -> String {
     } else if let Some(e) = error.downcast_ref() {
         of_guard(e)
     } else {
-        error.downcast_ref().map(not_finite)
+        None
     };
     advised.unwrap_or_else(|| format!("{error:#}"))
 }
@@ -25,7 +26,7 @@ fn of_generate(e: &generate::Error) -> Option<String> {
     match e {
         generate::Error::Load(e) => of_load(e),
         generate::Error::Backend(e) => of_backend(e),
-        generate::Error::NotFinite(e) => Some(not_finite(e)),
+        generate::Error::NotFinite { kv, .. } => Some(format!("{e} {}", not_finite(*kv))),
         generate::Error::TooLong { .. } => Some(format!("{e} (-c)")),
         generate::Error::WindowTooShort { window } => Some(format!("windows of {window} (-c): expected at least 2")),
         _ => None,
@@ -58,10 +59,12 @@ fn of_guard(e: &GuardError) -> Option<String> {
     }
 }
 
-fn not_finite(e: &NotFinite) -> String {
-    format!("{e} {CHECK_TENSORS}")
+/// The flags that help where logits are not finite with a cache of this format.
+pub fn not_finite(kv: KvType) -> &'static str {
+    match kv {
+        KvType::F32 => "(--check-tensors looks for the cause)",
+        KvType::F16 | KvType::Q8_0 => {
+            "(--check-tensors looks for the cause; --kv f32 helps where keys or values overflow the cache)"
+        }
+    }
 }
-
-/// The flags that help where values are not finite.
-pub const CHECK_TENSORS: &str =
-    "(--check-tensors looks for the cause; --kv f32 helps where keys or values overflow the cache)";

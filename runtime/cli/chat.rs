@@ -32,6 +32,9 @@ pub struct Args {
     system: Option<String>,
     #[command(flatten)]
     template: chat_template::ChatTemplateArgs,
+    /// Parse control tokens such as <|eot_id|> in messages, and print those of the replies
+    #[arg(long)]
+    special: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
@@ -41,6 +44,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let begin = Instant::now();
     let text = args.text.prompt()?;
+    let options = args.sampling.options(args.context.context_end(), &args.text, args.special)?;
     let (gguf, model) = args.model.file.model()?;
     let in_file = || args.model.file.model.display().to_string();
     let vocab = Vocab::from_gguf(&gguf)?;
@@ -53,7 +57,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut model = LanguageModel::new(loaded, tokenizer);
     let mut chat = Chat::new(&mut model, template);
     chat.set_system(args.system.as_deref());
-    chat.options = args.sampling.options(args.context.context_end());
+    chat.options = options;
+    chat.parse_special = args.special;
     let mut talk = Talk { chat, quiet: args.model.on.quiet };
     if !talk.quiet {
         notice(reply::summary(talk.chat.model(), begin.elapsed(), "", seed(&talk.chat.options.sampler)));

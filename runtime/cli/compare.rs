@@ -1,7 +1,7 @@
 //! `pronk compare`: the results of two devices, bit by bit.
 
 use super::ops::tensor_type;
-use super::output::{notice, plain_table, print};
+use super::output::{notice, plain_table, print, stdout};
 use anyhow::Result;
 use comfy_table::CellAlignment;
 use indicatif::ProgressBar;
@@ -11,7 +11,7 @@ use pronk::plan::OpKind;
 use pronk::quant::GgmlType;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 
 /// Compare two devices bit by bit over all conformance cases, for example a GPU and the simulator
 #[derive(clap::Args)]
@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
     bar.finish_and_clear();
     if args.json {
         let rows: Vec<&Row> = rows.values().collect();
-        writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&rows)?)?;
+        writeln!(stdout(), "{}", serde_json::to_string_pretty(&rows)?)?;
     } else {
         let mut table = plain_table(&["op", "cases", "elements", "equal", "max ulps apart", "worst error"]);
         for row in rows.values() {

@@ -1,10 +1,10 @@
 //! `pronk logits`: logits as a NumPy array.
 
-use super::advice::CHECK_TENSORS;
+use super::advice;
 use super::args::ModelArgs;
 use super::interrupt::{self, Interrupted, Work};
 use super::output::{WholeFile, count, notice, tokens_bar};
-use super::text::TextArgs;
+use super::text::{TextArgs, notice_two_bos};
 use anyhow::{Context, Result, bail};
 use clap::ArgGroup;
 use npyz::WriterBuilder;
@@ -59,7 +59,11 @@ pub fn run(args: &Args) -> Result<()> {
             let tokenizer = tokenizer(&gguf, &model)?;
             let options = EncodeOptions { add_bos: tokenizer.add_bos(), parse_special: args.special };
             let tokens = tokenizer.encode(&text.unwrap_or_default(), options);
-            tokens.with_context(|| args.model.file.model.display().to_string())?
+            let tokens = tokens.with_context(|| args.model.file.model.display().to_string())?;
+            if !args.model.on.quiet {
+                notice_two_bos(&tokens, &tokenizer);
+            }
+            tokens
         }
     };
     let n_tokens = tokens.len();
@@ -109,7 +113,8 @@ pub fn run(args: &Args) -> Result<()> {
     npy.finish()?;
     out.commit()?;
     if not_finite > 0 {
-        notice(format!("{} not finite {CHECK_TENSORS}", count(not_finite, "logit")));
+        let (name, advice) = (args.model.file.model.display(), advice::not_finite(session.plan().kv.ty));
+        notice(format!("{name}: {} not finite {advice}", count(not_finite, "logit")));
     }
     if !args.model.on.quiet {
         notice(format!("wrote {}: float32 ({n_rows}, {n_vocab})", args.out.display()));

@@ -12,6 +12,7 @@ mod chat_template;
 mod compare;
 mod completions;
 mod devices;
+mod escapes;
 mod foreign;
 mod gpu_report;
 mod guard;
@@ -29,6 +30,7 @@ mod reply;
 mod run;
 mod sampling;
 mod synth;
+mod terminal;
 mod text;
 mod tokenize;
 

@@ -1,19 +1,22 @@
 //! Output: results to stdout, notices to stderr, and files that appear only when they are complete.
 
 use super::interrupt;
+use super::terminal::shown;
 use anyhow::{Context, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use pronk::backend::gib;
+use pronk::text::Detokenizer;
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// Writes one line to stderr. A closed stderr is not an error.
 pub fn notice(text: impl Display) {
     let line = text.to_string().replace(['\n', '\r'], " ");
+    let line = if io::stderr().is_terminal() { shown(&line) } else { line.as_str().into() };
     let _ = writeln!(io::stderr(), "pronk: {line}");
 }
 
@@ -22,20 +25,29 @@ pub fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// Stdout, with errors that name it.
-pub struct Stdout(StdoutLock<'static>);
+/// Stdout, with errors that name it. A terminal gets only what it does not obey; anything else gets the bytes as they are.
+pub struct Stdout {
+    out: StdoutLock<'static>,
+    /// Makes whole characters of what a terminal gets.
+    terminal: Option<Detokenizer>,
+}
 
 pub fn stdout() -> Stdout {
-    Stdout(io::stdout().lock())
+    let out = io::stdout().lock();
+    Stdout { terminal: out.is_terminal().then(Detokenizer::new), out }
 }
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(|e| cannot_write("stdout", e))
+        let written = match &mut self.terminal {
+            Some(characters) => self.out.write_all(shown(&characters.push(bytes)).as_bytes()).map(|()| bytes.len()),
+            None => self.out.write(bytes),
+        };
+        written.map_err(|e| cannot_write("stdout", e))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(|e| cannot_write("stdout", e))
+        self.out.flush().map_err(|e| cannot_write("stdout", e))
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     text: TextArgs,
-    /// Parse control tokens such as <|eot_id|> in the text
+    /// Parse control tokens such as <|eot_id|> in the text, and print those of the reply
     #[arg(long)]
     special: bool,
     #[command(flatten)]
@@ -43,12 +43,15 @@ pub fn run(args: &Args) -> Result<()> {
     let tokenizer = tokenizer(&gguf, &model)?;
     let options = EncodeOptions { add_bos: tokenizer.add_bos(), parse_special: args.special };
     let prompt = tokenizer.encode(&prompt, options).with_context(|| args.model.file.model.display().to_string())?;
+    if !args.model.on.quiet {
+        text::notice_two_bos(&prompt, &tokenizer);
+    }
     let loaded = args.model.on.load(model, &args.model.on.options(None))?;
     let mut model = LanguageModel::new(loaded, tokenizer);
     let load_time = begin.elapsed();
 
     let _work = Work::begin()?;
-    let options = args.sampling.options(args.context.context_end());
+    let options = args.sampling.options(args.context.context_end(), &args.text, args.special)?;
     let seed = seed(&options.sampler);
     let mut progress = Progress::new(&model, args.model.on.quiet)?;
     let reply = model.generate_tokens(&prompt, options)?;

@@ -1,6 +1,8 @@
 //! Arguments of the commands that generate text.
 
 use super::numbers::{at_least_zero, finite, positive, probability};
+use super::text::TextArgs;
+use anyhow::Result;
 use clap::Args;
 use pronk::generate::{ContextEnd, GenerateOptions, SamplerOptions};
 
@@ -49,16 +51,20 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// The options of the generator.
-    pub fn options(&self, context_end: ContextEnd) -> GenerateOptions {
-        GenerateOptions {
+    /// The options of the generator. `text` says whether stop strings have escapes; `special`: whether control tokens are shown.
+    ///
+    /// Errors: a stop string is not UTF-8.
+    pub fn options(&self, context_end: ContextEnd, text: &TextArgs, special: bool) -> Result<GenerateOptions> {
+        let stops = self.stop.iter().map(|stop| text.unescaped("--stop", stop));
+        Ok(GenerateOptions {
             sampler: self.sampler(),
             max_tokens: usize::try_from(self.n_predict).unwrap_or(usize::MAX),
             ignore_ends: self.ignore_eos,
-            stops: self.stop.clone(),
+            special,
+            stops: stops.collect::<Result<_>>()?,
             context_end,
             log_probs: false,
-        }
+        })
     }
 
     /// The options of the sampler. A random seed has 32 bits: short enough to type again.

@@ -1,16 +1,32 @@
 //! The arguments of commands that take a text.
 
+use super::escapes;
+use super::output::notice;
 use anyhow::{Context, Result};
 use clap::Args;
+use pronk::text::Tokenizer;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A text on the command line or in a file.
 #[derive(Args)]
-#[group(multiple = false)]
+#[group(skip)]
 pub struct TextArgs {
-    /// The text itself; escapes such as \n are not interpreted
+    #[command(flatten)]
+    source: Source,
+    /// Read no escapes such as \n: a backslash is a backslash
+    #[arg(long)]
+    no_escape: bool,
+    /// The default, which llama.cpp has an option for
+    #[arg(short = 'e', long = "escape", hide = true, overrides_with = "no_escape")]
+    _escape: bool,
+}
+
+#[derive(Args)]
+#[group(id = "TextArgs", multiple = false)]
+struct Source {
+    /// The text itself; the escapes \n, \r, \t, \', \", \\ and \xHH are read
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// File with the text, in UTF-8; -: stdin
@@ -21,13 +37,13 @@ pub struct TextArgs {
 impl TextArgs {
     /// The file of the text, if it is in one.
     pub fn path(&self) -> Option<&Path> {
-        self.file.as_deref()
+        self.source.file.as_deref()
     }
 
     /// The text, with all bytes of a file.
     pub fn text(&self) -> Result<Option<String>> {
-        match &self.file {
-            None => Ok(self.prompt.clone()),
+        match &self.source.file {
+            None => self.source.prompt.as_deref().map(|text| self.unescaped("--prompt", text)).transpose(),
             Some(path) if path == Path::new("-") => stdin().map(Some),
             Some(path) => {
                 let bytes = fs::read(path).with_context(|| format!("{}: cannot read", path.display()))?;
@@ -39,7 +55,24 @@ impl TextArgs {
     /// The text, without the newline that ends a file (llama.cpp's rule).
     pub fn prompt(&self) -> Result<Option<String>> {
         let text = self.text()?;
-        Ok(if self.file.is_some() { text.map(without_last_newline) } else { text })
+        Ok(if self.path().is_some() { text.map(without_last_newline) } else { text })
+    }
+
+    /// A text that was given to this option, with its escapes read unless they are to stay.
+    pub fn unescaped(&self, option: &str, text: &str) -> Result<String> {
+        if self.no_escape { Ok(text.to_string()) } else { escapes::unescaped(text).with_context(|| option.to_string()) }
+    }
+}
+
+/// A notice if a prompt has the beginning-of-text token twice: put there for the model, and parsed in the text.
+pub fn notice_two_bos(prompt: &[u32], tokenizer: &Tokenizer) {
+    if let ([first, second, ..], Some(bos)) = (prompt, tokenizer.bos())
+        && (*first, *second) == (bos, bos)
+    {
+        let name = tokenizer.piece(bos);
+        notice(format!(
+            "the text begins with BOS ({name}), and the model gets one before each text: the prompt has two"
+        ));
     }
 }
 

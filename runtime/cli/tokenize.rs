@@ -3,7 +3,7 @@
 use super::args::FileArgs;
 use super::output::{notice, plain_table, print, stdout};
 use super::overrides::notice_unread;
-use super::text::TextArgs;
+use super::text::{TextArgs, notice_two_bos};
 use anyhow::{Context, Result};
 use pronk::text::{EncodeOptions, Tokenizer, VocabNotice};
 use std::io::Write;
@@ -35,6 +35,7 @@ pub fn run(args: &Args) -> Result<()> {
     VocabNotice::of(&gguf).iter().for_each(notice);
     let options = EncodeOptions { add_bos: tokenizer.add_bos() && !args.no_bos, parse_special: args.special };
     let ids = tokenizer.encode(&text, options).with_context(|| args.file.model.display().to_string())?;
+    notice_two_bos(&ids, &tokenizer);
     if args.ids {
         let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
         writeln!(stdout(), "{}", ids.join(" "))?;

@@ -1,7 +1,7 @@
 //! Conversations with a model.
 
 use super::{ContextEnd, End, Error, GenerateEvent, GenerateOptions, Generator, LanguageModel, Piece, Stats};
-use crate::text::{ChatTemplate, EncodeOptions, Message};
+use crate::text::{ChatTemplate, Message};
 
 /// A conversation with a model. [`LanguageModel::chat`] creates it.
 ///
@@ -13,6 +13,8 @@ pub struct Chat<'m> {
     /// How replies are generated. Reply `n`, counted from 0, uses the sampler's seed plus `n`. With
     /// [`ContextEnd::Shift`] the oldest turns are forgotten to make room for a message.
     pub options: GenerateOptions,
+    /// Whether control tokens are parsed in messages. Without it a message is text, whatever it spells.
+    pub parse_special: bool,
     system: Option<Message>,
     turns: Vec<Message>,
     /// Number of replies so far, those of cleared conversations included: each has its own seed.
@@ -23,7 +25,7 @@ impl<'m> Chat<'m> {
     /// Creates a conversation with this chat template.
     pub fn new(model: &'m mut LanguageModel, template: ChatTemplate) -> Chat<'m> {
         let options = GenerateOptions::default();
-        Chat { model, template, options, system: None, turns: vec![], n_replies: 0 }
+        Chat { model, template, options, parse_special: false, system: None, turns: vec![], n_replies: 0 }
     }
 
     /// Sets the system message; None: the default of the template.
@@ -67,7 +69,7 @@ impl<'m> Chat<'m> {
         let n_forgotten = n_turns - turns.len();
         let mut options = self.options.clone();
         options.sampler.seed = options.sampler.seed.wrapping_add(self.n_replies);
-        let generator = self.model.generate_tokens(&prompt, options)?;
+        let generator = self.model.generate_tokens(&prompt, options)?.without_first_space();
         let said = Said { turns: &mut self.turns, n_replies: &mut self.n_replies };
         Ok(Turn { generator, turns, n_forgotten, reply: String::new(), said: Some(said) })
     }
@@ -75,10 +77,12 @@ impl<'m> Chat<'m> {
     /// The tokens of the whole conversation.
     fn prompt(&self, turns: &[Message]) -> Result<Vec<u32>, Error> {
         let messages: Vec<Message> = self.system.iter().chain(turns).cloned().collect();
-        let text = self.template.render(&messages, true, &serde_json::Map::new());
-        let text = text.map_err(|e| self.model.text_error(e))?;
-        let options = EncodeOptions { add_bos: false, parse_special: true };
-        self.model.tokenizer().encode(&text, options).map_err(|e| self.model.text_error(e))
+        let prompt = self.template.prompt(self.model.tokenizer(), &messages, true, &serde_json::Map::new());
+        let encoded = prompt.and_then(|prompt| {
+            let prompt = if self.parse_special { prompt.with_control_tokens() } else { prompt };
+            prompt.encode(self.model.tokenizer())
+        });
+        encoded.map_err(|e| self.model.text_error(e))
     }
 }
 
@@ -140,7 +144,7 @@ impl Iterator for Turn<'_> {
             && self.end().is_some()
             && let Some(said) = self.said.take()
         {
-            self.turns.push(Message::new("assistant", std::mem::take(&mut self.reply)));
+            self.turns.push(self.generator.message(&self.reply));
             *said.turns = std::mem::take(&mut self.turns);
             *said.n_replies += 1;
         }

@@ -1,6 +1,7 @@
 //! Errors of generating text.
 
 use super::{LoadError, NotFinite, n_tokens};
+use crate::plan::KvType;
 use crate::{backend, gguf, text};
 use thiserror::Error as ThisError;
 
@@ -59,6 +60,13 @@ pub enum Error {
         window: usize,
     },
     /// The logits are NaN or infinite.
-    #[error(transparent)]
-    NotFinite(#[from] NotFinite),
+    #[error("{name}: {error}")]
+    NotFinite {
+        /// The model's file.
+        name: String,
+        /// The number format of the KV cache: keys and values may be too large for it.
+        kv: KvType,
+        /// What is wrong.
+        error: NotFinite,
+    },
 }

@@ -2,7 +2,8 @@
 
 use super::score::log_sum_exp;
 use super::{ContextEnd, End, Error, GenerateEvent, GenerateOptions, LanguageModel, Outputs, Piece, Sampler, Stats};
-use crate::text::{self, Detokenizer, StopMatcher};
+use crate::text::{self, Detokenizer, Message, StopMatcher};
+use std::ops::Range;
 use std::time::Instant;
 
 /// The continuation of a text, as an iterator over its pieces. [`LanguageModel::generate`] creates it.
@@ -16,6 +17,12 @@ pub struct Generator<'m> {
     sampler: Sampler,
     characters: Detokenizer,
     stops: StopMatcher,
+    /// Whether a space that the text begins with is SentencePiece's, and left out.
+    skips_space: bool,
+    /// Bytes of text that the tokens so far make, those of a stop string included.
+    n_bytes: usize,
+    /// The control tokens so far, and where each is in the text: an empty place where it is not printed.
+    controls: Vec<(Range<usize>, u32)>,
     /// Tokens of the prompt that are not in the KV cache; empty after they are fed.
     prompt: Vec<u32>,
     /// Number of first tokens that a shift of the context keeps.
@@ -79,6 +86,9 @@ impl<'m> Generator<'m> {
             sampler,
             characters: Detokenizer::new(),
             stops,
+            skips_space: false,
+            n_bytes: 0,
+            controls: vec![],
             prompt: prompt[cached..].to_vec(),
             keep,
             next: 0,
@@ -90,6 +100,32 @@ impl<'m> Generator<'m> {
             on_event: Box::new(|_| {}),
             is_cancelled: Box::new(|| false),
         })
+    }
+
+    /// Leaves out the space that SentencePiece puts before a text: a reply is a text of its own, not the rest of one.
+    pub(super) fn without_first_space(mut self) -> Generator<'m> {
+        self.skips_space = self.model.tokenizer.has_space_prefix();
+        self
+    }
+
+    /// A reply of this text, which is that of all pieces, as a message of the conversation: with its control tokens, and without the
+    /// spaces that SentencePiece puts after them.
+    pub(super) fn message(&self, text: &str) -> Message {
+        let tokenizer = &self.model.tokenizer;
+        let mut message = Message::new("assistant", "");
+        let (mut done, mut is_first) = (0, true);
+        let mut push = |message: &mut Message, part: &str| {
+            let is_spaced = !part.is_empty() && !std::mem::take(&mut is_first) && tokenizer.has_space_prefix();
+            message.content += part.strip_prefix(' ').filter(|_| is_spaced).unwrap_or(part);
+        };
+        // A stop string may have cut some off.
+        for (place, id) in self.controls.iter().filter(|(place, _)| place.end <= text.len()) {
+            push(&mut message, &text[done..place.start]);
+            message.push_control(&String::from_utf8_lossy(tokenizer.token_bytes(*id, true)));
+            done = place.end;
+        }
+        push(&mut message, &text[done..]);
+        message
     }
 
     /// Calls `on_event` for each event between two pieces.
@@ -181,8 +217,20 @@ impl<'m> Generator<'m> {
     fn show(&mut self) -> Piece {
         self.stats.generated += 1;
         self.state = State::Shown;
-        let bytes = self.model.tokenizer.token_bytes(self.next, false);
-        let text = self.stops.push(&self.characters.push(bytes));
+        let tokenizer = &self.model.tokenizer;
+        let is_control = tokenizer.is_control(self.next);
+        let mut bytes = tokenizer.token_bytes(self.next, self.options.special);
+        if !is_control && !bytes.is_empty() && std::mem::take(&mut self.skips_space) {
+            bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
+        }
+        let text = self.characters.push(bytes);
+        self.n_bytes += text.len();
+        if is_control {
+            let shown = str::from_utf8(bytes).ok().filter(|token| text.ends_with(token));
+            let start = self.n_bytes - shown.map_or(0, str::len);
+            self.controls.push((start..self.n_bytes, self.next));
+        }
+        let text = self.stops.push(&text);
         if self.stops.stopped().is_some() {
             self.finish(End::StopString);
         }
@@ -256,7 +304,8 @@ impl<'m> Generator<'m> {
         self.model.session.logits(&mut self.logits)?;
         let before = if self.options.log_probs { self.logits.clone() } else { vec![] };
         left_out.iter().for_each(|end| self.logits[*end as usize] = f32::NEG_INFINITY);
-        self.next = self.sampler.sample(&mut self.logits)?;
+        let next = self.sampler.sample(&mut self.logits);
+        self.next = next.map_err(|e| self.model.session.not_finite(e))?;
         let log_prob = |logit: &f32| (f64::from(*logit) - log_sum_exp(&before)) as f32;
         self.log_prob = before.get(self.next as usize).map(log_prob);
         Ok(())

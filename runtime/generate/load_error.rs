@@ -10,7 +10,15 @@ pub enum LoadError {
     /// An error in the file, its metadata or its tensors.
     #[error(transparent)]
     Model(#[from] model::Error),
-    /// The device is missing, cannot run an operation of the model, or failed.
+    /// The device cannot run an operation of the model.
+    #[error("{name}: {error}")]
+    Unsupported {
+        /// The model's file.
+        name: String,
+        /// The operation.
+        error: backend::Error,
+    },
+    /// The device is missing, or failed.
     #[error(transparent)]
     Backend(#[from] backend::Error),
     /// The requested context is outside the limits of every device.
@@ -41,7 +49,12 @@ impl From<gguf::Error> for LoadError {
 impl LoadError {
     /// Whether the device is the cause, so that another one may run the model.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, LoadError::Backend(_) | LoadError::Memory { misfit: DoesNotFit { fits: 0, .. } })
+        matches!(
+            self,
+            LoadError::Unsupported { .. }
+                | LoadError::Backend(_)
+                | LoadError::Memory { misfit: DoesNotFit { fits: 0, .. } }
+        )
     }
 }
 

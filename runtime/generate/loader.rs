@@ -157,7 +157,8 @@ fn load_into(
     let n_ctx = choose_context(model, options, &*device, notices)?;
     let mut plan = planned(model, options, n_ctx)?;
     fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
-    backend::check_supported(&*device, &plan)?;
+    let supported = backend::check_supported(&*device, &plan);
+    supported.map_err(|error| LoadError::Unsupported { name: model.name().to_string(), error })?;
     let needs = device.footprint(&plan);
     if options.n_ctx.is_some() && needs.total() >= LARGE {
         let free = device.memory().map(|memory| memory.free);
@@ -173,7 +174,7 @@ fn load_into(
     if !ops.is_empty() {
         notices.push(LoadNotice::OnReference { device: device.name(), ops });
     }
-    Ok(Session::new(device, plan, watch))
+    Ok(Session::new(model.name().to_string(), device, plan, watch))
 }
 
 fn planned(model: &Model, options: &LoadOptions, n_ctx: u32) -> Result<Plan, LoadError> {

@@ -11,6 +11,8 @@ pub struct GenerateOptions {
     pub max_tokens: usize,
     /// Whether tokens that end the text are never chosen.
     pub ignore_ends: bool,
+    /// Whether the text has the control tokens that are generated. The token that ends it is left out in any case.
+    pub special: bool,
     /// The text ends before the first of these strings.
     pub stops: Vec<String>,
     /// What to do when the context is full.
@@ -27,6 +29,7 @@ impl Default for GenerateOptions {
             sampler: SamplerOptions::default(),
             max_tokens: usize::MAX,
             ignore_ends: false,
+            special: false,
             stops: vec![],
             context_end: ContextEnd::Stop,
             log_probs: false,

@@ -16,6 +16,8 @@ pub enum Outputs {
 
 /// One sequence on one backend. It feeds tokens through the plan, and counts the tokens in the KV cache.
 pub struct Session {
+    /// The model's name in errors.
+    name: String,
     backend: Box<dyn Backend>,
     plan: Plan,
     /// The files from which the backend reads weights at every step.
@@ -41,16 +43,17 @@ struct Ahead {
 }
 
 impl Session {
-    /// `backend` has loaded `plan`, the plan of a language model. A step fails if `watch` finds a change of a file;
+    /// `backend` has loaded `plan`, the plan of a language model that errors call `name`. A step fails if `watch` finds a change of a file;
     /// `watch` is empty if the backend has its own copy of the weights.
     ///
     /// # Panics
     /// If the plan has no logits.
-    pub fn new(backend: Box<dyn Backend>, plan: Plan, watch: Watch) -> Session {
+    pub fn new(name: String, backend: Box<dyn Backend>, plan: Plan, watch: Watch) -> Session {
         let head = plan.head.expect("a language model's plan has logits");
         let (logits_buf, next_buf) = (head.logits, head.next);
         let n_vocab = plan[logits_buf].cols;
         Session {
+            name,
             backend,
             plan,
             watch,
@@ -197,7 +200,7 @@ impl Session {
         self.take(&mut choice)?;
         self.n_past += 1;
         self.last = token;
-        let chosen = chosen(choice[0])?;
+        let chosen = self.chosen(choice[0])?;
         self.ahead.choice = Some(chosen);
         Ok(chosen)
     }
@@ -247,6 +250,11 @@ impl Session {
         Ok(())
     }
 
+    /// The error of logits of this model.
+    pub(super) fn not_finite(&self, error: NotFinite) -> Error {
+        Error::NotFinite { name: self.name.clone(), kv: self.plan.kv.ty, error }
+    }
+
     /// The logits after the last token fed: (n_vocab).
     pub fn logits(&mut self, logits: &mut Vec<f32>) -> Result<(), Error> {
         self.settle()?;
@@ -278,7 +286,7 @@ impl Session {
             readback.take(&mut choice)?;
         }
         let best = best?;
-        chosen(choice[0])?;
+        self.chosen(choice[0])?;
         Ok(best)
     }
 
@@ -289,14 +297,14 @@ impl Session {
         self.settle()?;
         let mut ids = vec![0.0; self.last_row as usize + 1];
         self.backend.read(self.next_buf, &mut ids)?;
-        chosen(ids[self.last_row as usize])
+        self.chosen(ids[self.last_row as usize])
     }
-}
 
-/// The token that a device's argmax chose.
-fn chosen(id: f32) -> Result<u32, Error> {
-    match id as u32 {
-        NOT_FINITE => Err(NotFinite.into()),
-        token => Ok(token),
+    /// The token that the device's argmax chose.
+    fn chosen(&self, id: f32) -> Result<u32, Error> {
+        match id as u32 {
+            NOT_FINITE => Err(self.not_finite(NotFinite)),
+            token => Ok(token),
+        }
     }
 }

@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use minijinja::value::{Serde, Value};
 use minijinja::{ErrorKind, context};
-use serde::Serialize;
 
 use super::jinja::{self, LATE, Limits, TOO_LONG};
-use super::{Error, Vocab, vocab};
+use super::{Error, Message, Vocab, vocab};
 
 /// Limit of a rendering's work without the conversation's share, in minijinja's units: an instruction, or 64 bytes of
 /// new text. Llama 3.1's template takes some hundreds for a short conversation.
@@ -33,22 +32,6 @@ const MAX_SOURCE: usize = 64 << 10;
 /// Stack of the engine, in bytes. It parses and frees expressions recursively: 64 KiB of the worst take 34 MiB. Values of variables
 /// are nested at most 100000 deep.
 const STACK: usize = 256 << 20;
-
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Message {
-    /// `system`, `user` or `assistant`.
-    pub role: String,
-    /// The text of the message.
-    pub content: String,
-}
-
-impl Message {
-    /// Creates a message.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Message {
-        Message { role: role.into(), content: content.into() }
-    }
-}
 
 /// A chat template that parses. It behaves as in Hugging Face transformers: trimmed blocks, `break` and `continue`,
 /// `{% generation %}`, Python's string methods and `%`, `tojson`, `raise_exception` and `strftime_now`. `{% block %}` is its content.
@@ -93,7 +76,12 @@ impl ChatTemplate {
         Ok(ChatTemplate { source: source.into(), bos: bos.to_string(), eos: eos.to_string() })
     }
 
-    /// The text of a conversation, to be encoded with `parse_special` and without another beginning-of-text token.
+    /// The template in the dialect of [`jinja`].
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The text of a conversation. For a model it is made by [`ChatTemplate::prompt`], which knows what in it are control tokens.
     ///
     /// `add_generation_prompt`: whether to end with the beginning of the assistant's turn. `extra`: further variables,
     /// such as `date_string`.

@@ -46,8 +46,9 @@ impl Specials {
         Specials { ids, begins }
     }
 
-    /// The longest of them that `text` begins with, of equal ones that of the smallest id: its bytes and its id.
-    fn longest(&self, text: &[u8], pieces: &[String]) -> Option<(usize, u32)> {
+    /// The longest of them that `text` begins with and that `may` lie there, of equal ones that of the smallest id: its bytes and its
+    /// id. `may` gets both.
+    fn longest(&self, text: &[u8], pieces: &[String], may: impl Fn(usize, u32) -> bool) -> Option<(usize, u32)> {
         if !text.first().is_some_and(|byte| self.begins[usize::from(*byte)]) {
             return None;
         }
@@ -56,10 +57,11 @@ impl Specials {
         // Those that share their first `len` bytes with the text; those that end there come first.
         let mut candidates = &self.ids[..];
         for len in 0.. {
-            if let Some(id) = candidates.first().filter(|id| piece(id).len() == len) {
+            let (ended, longer) = candidates.split_at(candidates.partition_point(|id| piece(id).len() == len));
+            if let Some(id) = ended.iter().find(|id| may(len, **id)) {
                 longest = Some((len, *id));
-                candidates = &candidates[candidates.partition_point(|id| piece(id).len() == len)..];
             }
+            candidates = longer;
             let (Some(byte), [first, .., last] | [first @ last]) = (text.get(len), candidates) else { break };
             if piece(first)[len] != *byte || piece(last)[len] != *byte {
                 candidates = &candidates[candidates.partition_point(|id| piece(id)[len] < *byte)..];
@@ -69,11 +71,22 @@ impl Specials {
         longest
     }
 
+    /// Whether one of them begins with `text` and `is_wanted`, which gets its length and its id.
+    fn continues(&self, text: &str, pieces: &[String], is_wanted: impl Fn(usize, u32) -> bool) -> bool {
+        if !self.begins[usize::from(text.as_bytes()[0])] {
+            return false;
+        }
+        let piece = |id: &u32| pieces[*id as usize].as_str();
+        let after = &self.ids[self.ids.partition_point(|id| piece(id) < text)..];
+        let mut those = after.iter().take_while(|id| piece(id).starts_with(text));
+        those.any(|id| is_wanted(piece(id).len(), *id))
+    }
+
     /// Where in a text they are, in order: (start, end, id). Where two overlap, the longer one counts; of equally long ones that
-    /// of the smaller id, then the earlier.
-    fn find(&self, text: &str, pieces: &[String]) -> Vec<(usize, usize, u32)> {
+    /// of the smaller id, then the earlier. `may`: whether the token of this id may lie from one byte to another.
+    fn find(&self, text: &str, pieces: &[String], may: impl Fn(usize, usize, u32) -> bool) -> Vec<(usize, usize, u32)> {
         let longest = |start: usize, end: usize| {
-            let found = self.longest(&text.as_bytes()[start..end], pieces);
+            let found = self.longest(&text.as_bytes()[start..end], pieces, |len, id| may(start, start + len, id));
             found.map(|(len, id)| (len, Reverse(id), Reverse(start)))
         };
         let mut candidates: BinaryHeap<_> = (0..text.len()).filter_map(|start| longest(start, text.len())).collect();
@@ -216,13 +229,23 @@ impl Tokenizer {
     ///
     /// Errors: `add_bos` without a beginning-of-text token.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, Error> {
+        self.encode_around(text, options, &[])
+    }
+
+    /// [`Tokenizer::encode`], without control tokens that lie at one of the bytes `plain_at`, which are in order.
+    pub(super) fn encode_around(
+        &self,
+        text: &str,
+        options: EncodeOptions,
+        plain_at: &[usize],
+    ) -> Result<Vec<u32>, Error> {
         let mut ids = Vec::new();
         if options.add_bos {
             let missing = || Error::Encode("the vocabulary has no beginning-of-text token".to_string());
             ids.push(self.bos.ok_or_else(missing)?);
         }
         let mut after_token = true; // also at the start
-        for fragment in self.fragments(text, options.parse_special) {
+        for fragment in self.fragments(text, options.parse_special, plain_at) {
             match fragment {
                 Fragment::Token(id) => ids.push(id),
                 Fragment::Text(text) => self.encode_text(text, after_token, &mut ids)?,
@@ -257,12 +280,30 @@ impl Tokenizer {
         }
     }
 
+    /// Where in a text a control token begins, in order; also one of which only the beginning is there, at the end of the text
+    /// without its white space.
+    pub(super) fn control_starts(&self, text: &str) -> Vec<usize> {
+        let is_control = |_, id: u32| self.hidden[id as usize];
+        let end = text.trim_end().len();
+        let begins = |at: &usize| {
+            let rest = &text.as_bytes()[*at..];
+            self.specials.longest(rest, &self.pieces, is_control).is_some()
+                || (*at < end && self.specials.continues(&text[*at..end], &self.pieces, is_control))
+        };
+        (0..text.len()).filter(|at| text.is_char_boundary(*at)).filter(begins).collect()
+    }
+
     /// Cuts a text at its special tokens.
-    fn fragments<'t>(&self, text: &'t str, parse_special: bool) -> Vec<Fragment<'t>> {
+    fn fragments<'t>(&self, text: &'t str, parse_special: bool, plain_at: &[usize]) -> Vec<Fragment<'t>> {
         let specials = if parse_special { &self.specials } else { &self.user_defined };
+        let is_plain = |start: usize, end: usize| {
+            let next = plain_at[plain_at.partition_point(|at| *at < start)..].first();
+            next.is_some_and(|at| *at < end)
+        };
+        let may = |start, end, id: u32| !(self.hidden[id as usize] && is_plain(start, end));
         let mut fragments = vec![];
         let mut rest = 0;
-        for (start, end, id) in specials.find(text, &self.pieces) {
+        for (start, end, id) in specials.find(text, &self.pieces, may) {
             fragments.extend([Fragment::Text(&text[rest..start]), Fragment::Token(id)]);
             rest = end;
         }
@@ -288,10 +329,9 @@ impl Tokenizer {
     /// in front of a text. These are bytes because models can generate broken UTF-8.
     pub fn decode(&self, ids: &[u32], special: bool) -> Vec<u8> {
         let mut bytes: Vec<u8> = ids.iter().flat_map(|&id| self.token_bytes(id, special)).copied().collect();
-        if let Algorithm::SentencePiece { add_space_prefix: true, .. } = self.algorithm {
-            let is_text = |id: u32| !self.hidden.get(id as usize).is_some_and(|hidden| *hidden);
+        if self.has_space_prefix() {
             let lead: usize =
-                ids.iter().take_while(|&&id| !is_text(id)).map(|&id| self.token_bytes(id, special).len()).sum();
+                ids.iter().take_while(|&&id| self.is_control(id)).map(|&id| self.token_bytes(id, special).len()).sum();
             if bytes.get(lead) == Some(&b' ') {
                 bytes.remove(lead);
             }
@@ -314,9 +354,19 @@ impl Tokenizer {
         self.bos
     }
 
-    /// Whether the model expects prompts to start with [`Tokenizer::bos`]. Chat templates write that token themselves.
+    /// Whether the model expects prompts to start with [`Tokenizer::bos`]. Most chat templates write that token themselves.
     pub fn add_bos(&self) -> bool {
         self.add_bos
+    }
+
+    /// Whether the token is hidden in output unless requested: a control token, or one for unknown text.
+    pub fn is_control(&self, id: u32) -> bool {
+        self.hidden.get(id as usize).is_some_and(|hidden| *hidden)
+    }
+
+    /// Whether a space is put in front of a text, as SentencePiece does, which is not part of it.
+    pub fn has_space_prefix(&self) -> bool {
+        matches!(self.algorithm, Algorithm::SentencePiece { add_space_prefix: true, .. })
     }
 
     /// Whether this token ends a reply.

@@ -20,6 +20,7 @@ mod guard;
 mod hostile;
 mod long_context;
 mod model;
+mod plain_text;
 mod ptx;
 mod quality;
 mod quant;

@@ -102,7 +102,7 @@ impl GuardPrompt {
         let mut n = 0;
         loop {
             model.session.logits(&mut logits)?;
-            check_logits(&logits).map_err(Error::from)?;
+            check_logits(&logits).map_err(|e| model.session.not_finite(e))?;
             let next = argmax(&logits) as u32;
             let piece = model.tokenizer().token_bytes(next, false);
             // White space may come before the first word.

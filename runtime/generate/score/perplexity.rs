@@ -115,7 +115,7 @@ impl<'s> Perplexity<'s> {
             on_step(&Predictions { logits, next, n_read })
         })?;
         if self.nll.n() > 0 && !self.nll.estimate().value.is_finite() {
-            return Err(NotFinite.into());
+            return Err(self.session.not_finite(NotFinite));
         }
         Ok(())
     }

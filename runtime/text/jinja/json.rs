@@ -6,6 +6,7 @@ use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Error, State};
 
 use super::python::{float, refuse};
+use crate::text::prompt::MARKS;
 
 /// Longest `indent`, in characters.
 const MAX_INDENT: usize = 16;
@@ -194,7 +195,7 @@ impl Writer {
                 '\t' => out.push_str("\\t"),
                 '\x08' => out.push_str("\\b"),
                 '\x0c' => out.push_str("\\f"),
-                c if c < ' ' || (self.style.ensure_ascii && c > '~') => {
+                c if c < ' ' || (self.style.ensure_ascii && c > '~' && !MARKS.contains(&c)) => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
                         let _ = write!(out, "\\u{unit:04x}"); // a String takes every text
                     }

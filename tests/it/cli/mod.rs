@@ -6,6 +6,7 @@ mod manual;
 mod memory;
 mod overrides;
 mod replies;
+mod text;
 
 use crate::common;
 use crate::common::gguf_builder::GgufBuilder;

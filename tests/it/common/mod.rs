@@ -1,8 +1,11 @@
 //! Helpers of the tests.
 
+pub mod chain;
 pub mod gguf_builder;
 pub mod gguf_checked;
 pub mod program;
+#[cfg(unix)]
+pub mod terminal;
 pub mod tiny_llama;
 
 use pronk::backend::DeviceChoice;
