@@ -1,7 +1,7 @@
 // Grouped-query attention:  out[t, h, :] = sum_s p[s] values[g, s, :],  p = softmax_s(scale * q[t, h, :] . keys[g, s, :]),
 // over the kv_len[t] slots s from kv_start[t] on, with the KV head g = h / (n_heads / kv heads)
 //
-// Few tokens: attention_split_<type>_h<HEADS> divides each row's slots into n_splits parts, attention_combine puts the parts
+// Few tokens: attention_split_<type>_h<HEADS> divides each row's slots into n_splits parts, and the last block of a row puts the parts
 // together. Many tokens: attention_flash_d<head_dim>, on tensor cores, for an f16 cache; attention_flash_q8_0_d<head_dim>.
 //
 // Grid     attention_split.cuh; attention_flash.cuh
@@ -18,9 +18,6 @@
 SPLIT_ENTRIES(f16, CachedHalf)
 SPLIT_ENTRIES(f32, CachedFloat)
 SPLIT_ENTRIES(q8_0, CachedQ8_0)
-
-extern "C" __global__ void __launch_bounds__(SPLIT_THREADS)
-attention_combine(const __grid_constant__ AttentionParams p) { combine_splits(p); }
 
 #define FLASH_ENTRY(name, E, D)                                                                        \
     extern "C" __global__ void __launch_bounds__(FLASH_THREADS)                                        \

@@ -1,6 +1,6 @@
 // The KV cache: how each format lies, is read and is written.
 //
-// Elements of one layer's keys (or values): (heads, slots, head_dim), 16-byte aligned.
+// Elements of one layer's keys (or values): (heads, slots, slot_elements), 16-byte aligned; those after head_dim are zeros.
 //
 //   f32    floats
 //   f16    halves
@@ -13,6 +13,9 @@ constexpr u32 PIECE = 8;  // elements that a lane takes at a time
 
 static_assert(KV_BLOCK % PIECE == 0, "the elements of a piece share a scale");
 static_assert(WARP % (KV_BLOCK / 2) == 0, "a warp stores whole blocks, two elements a lane");
+
+// Elements from one slot of a head to the next: head_dim, padded to whole pieces.
+__device__ __forceinline__ u32 slot_elements(const KvCache& kv) { return (kv.head_dim + PIECE - 1) / PIECE * PIECE; }
 
 // The scales of keys or values in q8_0, which follow the quants.
 __device__ __forceinline__ u16* q8_0_scales(const KvCache& kv, void* rows) {
@@ -86,7 +89,7 @@ struct CachedQ8_0 {
 
 // Writing. Where element i of the (n_heads * head_dim) keys or values of a slot lies, in elements.
 __device__ __forceinline__ u64 kv_element(const KvCache& kv, u32 slot, u32 i) {
-    return (u64(i / kv.head_dim) * kv.n_slots + slot) * kv.head_dim + i % kv.head_dim;
+    return (u64(i / kv.head_dim) * kv.n_slots + slot) * slot_elements(kv) + i % kv.head_dim;
 }
 
 // Stores elements i and i + 1 (i even) of a slot as f16 or f32. Traps for q8_0: the scale needs all elements of a block.

@@ -9,6 +9,7 @@ struct AttentionParams {
     KvCache      kv;       // one layer
     float*       partial;  // (n_tokens, n_heads, n_splits, head_dim): sums not yet divided
     float2*      weights;  // (n_tokens, n_heads, n_splits): largest score (in base-2 logarithms), sum of weights
+    u32*         arrived;  // (n_tokens, blocks): parts that are written, 0 before and after the launch
     const Step*  step;     // 1
     u32   n_heads;         // query heads, a multiple of kv.n_heads
     u32   n_splits;        // parts that each row's slots are divided into

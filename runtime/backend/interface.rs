@@ -82,11 +82,34 @@ pub trait Backend: MaybeSend {
     /// [`Backend::read`] returns them.
     fn run(&mut self, step: &Step) -> Result<(), Error>;
 
+    /// The `k` largest elements of the first row of a buffer that the last step wrote, and their indices: falling, the lower index
+    /// first among equals, NaN last. None if the backend does not select so many of it; [`Backend::read`] gives the row.
+    fn best(&mut self, _x: Buf, _k: usize) -> Result<Option<Vec<(u32, f32)>>, Error> {
+        Ok(None)
+    }
+
+    /// For backends whose steps run while the host goes on: reads that wait for no later step.
+    fn readback(&mut self) -> Option<&mut dyn Readback> {
+        None
+    }
+
     /// Overwrites the first `v.len()` elements of a buffer (row-major f32; token ids as floats).
     fn write(&mut self, b: Buf, v: &[f32]) -> Result<(), Error>;
 
     /// Reads the first `v.len()` elements of a buffer (row-major f32; token ids as floats).
     fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error>;
+}
+
+/// Reads of a buffer as it is between two steps, while later steps already run. They are taken in the order in which they were asked for.
+pub trait Readback {
+    /// How many may wait to be taken.
+    fn most(&self) -> usize;
+
+    /// Asks for the first `len` elements of a buffer, at most 1024, as they are after the steps so far.
+    fn read_later(&mut self, b: Buf, len: usize) -> Result<(), Error>;
+
+    /// Waits for the oldest read that was asked for, and gives its first `v.len()` elements (row-major f32; token ids as floats).
+    fn take(&mut self, v: &mut [f32]) -> Result<(), Error>;
 }
 
 /// The number format in which an operation's inputs are multiplied. Sums are f32 in any case.

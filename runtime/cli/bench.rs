@@ -208,9 +208,8 @@ impl Test {
             session.feed(&prompt, Outputs::Last, |_, _| true)?;
             session.argmax()?;
         }
-        for _ in 0..self.n_gen {
-            session.decode(next)?;
-            next = session.argmax()?;
+        for more in (0..self.n_gen as usize).rev() {
+            next = session.decode_greedy(next, more)?;
         }
         Ok(begin.elapsed().as_secs_f64())
     }

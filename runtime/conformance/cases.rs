@@ -274,6 +274,8 @@ fn kv_store() -> Vec<Case> {
     vec![
         build(1, 32, KvType::F32, 1),
         build(3, 64, KvType::F16, 1),
+        build(3, 36, KvType::F16, 5),
+        build(2, 6, KvType::F32, 3),
         build(3, 64, KvType::F32, 33),
         build(2, 128, KvType::F16, 33),
         build(8, 128, KvType::F16, 12),
@@ -351,6 +353,11 @@ fn attention() -> Vec<Case> {
     }
     for head_dim in [32, 64, 96, 128] {
         cases.push(attention_case(2, 1, head_dim, 70, 32, KvType::Q8_0));
+    }
+    for head_dim in [2, 36, 90, 254] {
+        // Heads that are no whole pieces.
+        cases.push(attention_case(3, 2, head_dim, 40, 2, KvType::F16));
+        cases.push(attention_case(1, 2, head_dim, 40, 12, KvType::F32));
     }
     cases.push(attention_case(1, 1, 160, 40, 12, KvType::Q8_0)); // no tensor cores for such heads
     cases.push(attention_case(1, 2, 256, 40, 3, KvType::Q8_0));

@@ -5,7 +5,7 @@ use super::{Case, Setup, no_kv};
 use crate::plan::*;
 use crate::quant::{self, GgmlType};
 
-/// Types of Q and K, and of V, in files that mix them: those that CUDA has entries for (kernels/products/norm_qkv_rope_store.cu).
+/// Types of Q and K, and of V, in files that mix them. `tests/it/cuda.rs` compares them with those that CUDA has entries for.
 const MIXES: [[GgmlType; 2]; 8] = {
     use GgmlType::*;
     [[Q2_K, Q4_K], [Q3_K, Q4_K], [Q3_K, Q5_K], [Q4_K, Q5_K], [Q4_K, Q6_K], [Q5_K, Q6_K], [IQ4_NL, Q5_K], [IQ4_XS, Q5_K]]

@@ -160,6 +160,11 @@ pub fn no_kv() -> KvDecl {
 }
 
 impl Case {
+    /// Its plan, of core operations.
+    pub fn plan(&self) -> Plan {
+        self.setup().plan
+    }
+
     fn setup(&self) -> Setup {
         let seed =
             self.name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3));

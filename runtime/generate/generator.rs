@@ -248,10 +248,18 @@ impl<'m> Generator<'m> {
             self.finish(End::Cancelled);
             return Ok(());
         }
-        self.model.session.decode(self.next)?;
-        self.model.held.push(self.next);
-        self.sampler.accept(self.next);
-        self.choose()?;
+        let fed = self.next;
+        if self.device_chooses() {
+            let more = self.options.max_tokens - self.stats.generated - 1;
+            self.next = self.model.session.decode_greedy(fed, more)?;
+        } else {
+            self.model.session.decode(fed)?;
+        }
+        self.model.held.push(fed);
+        self.sampler.accept(fed);
+        if !self.device_chooses() {
+            self.choose()?;
+        }
         self.stats.steps += 1;
         self.state = State::Chosen;
         Ok(())
@@ -273,19 +281,29 @@ impl<'m> Generator<'m> {
         Ok(true)
     }
 
-    /// Chooses the next token. If that is the one with the largest logit, the device finds it and no logits are copied.
+    /// Whether the next token is the one with the largest logit, so that the device finds it and no logits are copied.
+    fn device_chooses(&self) -> bool {
+        self.sampler.is_argmax() && !self.options.ignore_ends && !self.options.log_probs
+    }
+
+    /// Chooses the next token.
     fn choose(&mut self) -> Result<(), Error> {
-        if self.sampler.is_argmax() && !self.options.ignore_ends && !self.options.log_probs {
+        if self.device_chooses() {
             self.next = self.model.session.argmax()?;
+            return Ok(());
+        }
+        let ends = self.model.tokenizer.ends().iter().filter(|_| self.options.ignore_ends);
+        let left_out: Vec<u32> = ends.copied().collect();
+        let n_best = self.sampler.n_best(&left_out).filter(|_| !self.options.log_probs);
+        if let Some(n) = n_best
+            && let Some(best) = self.model.session.best(n)?
+        {
+            self.next = self.sampler.sample_best(best, &left_out);
             return Ok(());
         }
         self.model.session.logits(&mut self.logits)?;
         let before = if self.options.log_probs { self.logits.clone() } else { vec![] };
-        if self.options.ignore_ends {
-            for end in self.model.tokenizer.ends() {
-                self.logits[*end as usize] = f32::NEG_INFINITY;
-            }
-        }
+        left_out.iter().for_each(|end| self.logits[*end as usize] = f32::NEG_INFINITY);
         let next = self.sampler.sample(&mut self.logits);
         self.next = next.map_err(|e| self.model.session.not_finite(e))?;
         let log_prob = |logit: &f32| (f64::from(*logit) - log_sum_exp(&before)) as f32;

@@ -101,22 +101,54 @@ impl Sampler {
         if self.options.temperature == 0.0 {
             return Ok(argmax(logits) as u32);
         }
-        let kept = self.candidates(logits);
+        let all = (0..).zip(logits.iter().copied()).filter(|(_, l)| !l.is_nan()).collect();
+        Ok(self.draw(all))
+    }
+
+    /// How many of the most likely tokens decide the choice where those in `left_out` are never chosen: [`Sampler::sample_best`] makes
+    /// of them the choice that [`Sampler::sample`] makes of all. None if all tokens take part.
+    pub fn n_best(&self, left_out: &[u32]) -> Option<usize> {
+        let o = &self.options;
+        let lowers = o.repeat_penalty >= 1.0 && o.presence_penalty >= 0.0 && o.frequency_penalty >= 0.0;
+        if o.temperature == 0.0 || o.top_k == 0 || !lowers {
+            return None;
+        }
+        // A penalty moves each token that it concerns behind others: as many more take part.
+        Some(o.top_k.saturating_add(self.counts().len()).saturating_add(left_out.len()))
+    }
+
+    /// The next token, of the [`Sampler::n_best`] most likely ones and their finite logits.
+    pub fn sample_best(&mut self, mut best: Vec<(u32, f32)>, left_out: &[u32]) -> u32 {
+        let counts = self.counts();
+        for (token, logit) in &mut best {
+            if left_out.contains(token) {
+                *logit = f32::NEG_INFINITY;
+            }
+            if let Some(count) = counts.get(token) {
+                *logit = self.penalized(*logit, *count);
+            }
+        }
+        self.draw(best)
+    }
+
+    /// Draws one of these tokens by their logits, none of which is NaN.
+    fn draw(&mut self, tokens: Vec<(u32, f32)>) -> u32 {
+        let kept = self.candidates(tokens);
         let mut at = self.rng.random_range(0.0..1.0) * kept.iter().map(|(_, p)| p).sum::<f64>();
         for (token, p) in &kept {
             at -= p;
             if at < 0.0 {
-                return Ok(*token);
+                return *token;
             }
         }
-        Ok(kept[kept.len() - 1].0)
+        kept[kept.len() - 1].0
     }
 
-    /// The candidate tokens and their weights, the likeliest first. Never empty.
-    fn candidates(&self, logits: &[f32]) -> Vec<(u32, f64)> {
+    /// The candidates among these tokens and their weights, the likeliest first. Never empty.
+    fn candidates(&self, mut kept: Vec<(u32, f32)>) -> Vec<(u32, f64)> {
         let o = &self.options;
-        let mut kept: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).filter(|(_, l)| !l.is_nan()).collect();
-        let likelier = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        // -0 counts as 0, as on devices.
+        let likelier = |a: &(u32, f32), b: &(u32, f32)| (b.1 + 0.0).total_cmp(&(a.1 + 0.0)).then(a.0.cmp(&b.0));
         if (1..kept.len()).contains(&o.top_k) {
             kept.select_nth_unstable_by(o.top_k - 1, likelier);
             kept.truncate(o.top_k);
@@ -144,22 +176,29 @@ impl Sampler {
         kept.into_iter().map(|(token, l)| (token, weight(l, o.temperature))).collect()
     }
 
-    fn penalize(&self, logits: &mut [f32]) {
-        if !self.penalizes() {
-            return;
-        }
-        let mut counts: HashMap<u32, u32> = HashMap::new();
-        for token in &self.recent {
+    /// How often each recent token occurs; empty if nothing is penalized.
+    fn counts(&self) -> HashMap<u32, u32> {
+        let mut counts = HashMap::new();
+        for token in self.recent.iter().filter(|_| self.penalizes()) {
             *counts.entry(*token).or_default() += 1;
         }
-        let o = &self.options;
-        for (token, count) in counts {
-            let Some(logit) = logits.get_mut(token as usize) else {
-                continue;
-            };
-            *logit = if *logit > 0.0 { *logit / o.repeat_penalty } else { *logit * o.repeat_penalty };
-            *logit -= o.presence_penalty + count as f32 * o.frequency_penalty;
+        counts
+    }
+
+    /// Changes the logits of recent tokens.
+    fn penalize(&self, logits: &mut [f32]) {
+        for (token, count) in self.counts() {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = self.penalized(*logit, count);
+            }
         }
+    }
+
+    /// The logit of a token that occurs `count` times among the recent ones.
+    fn penalized(&self, logit: f32, count: u32) -> f32 {
+        let o = &self.options;
+        let scaled = if logit > 0.0 { logit / o.repeat_penalty } else { logit * o.repeat_penalty };
+        scaled - (o.presence_penalty + count as f32 * o.frequency_penalty)
     }
 }
 
@@ -219,6 +258,61 @@ mod tests {
         sampler.clear();
         sampler.penalize(&mut logits);
         assert_eq!(logits, [4.0, 2.0 - 0.25 - 1.0, -2.0 - 0.25 - 0.5, 1.0]);
+    }
+
+    /// Over random logits with equal ones among them, all options, and any length of the text.
+    #[test]
+    fn the_best_give_the_choice_that_all_give() {
+        let mut random = ChaCha12Rng::seed_from_u64(3);
+        let mut shorter = 0;
+        for round in 0..3000 {
+            let (top_k, repeat_last_n) = (random.random_range(1..12), random.random_range(0..8));
+            let o = options(|o| {
+                o.top_k = top_k;
+                o.top_p = [1.0, 0.9, 0.3][round % 3];
+                o.min_p = [0.0, 0.1][round % 2];
+                o.repeat_penalty = [1.0, 1.3][round / 2 % 2];
+                (o.presence_penalty, o.frequency_penalty) = [(0.0, 0.0), (0.5, 0.25)][round / 4 % 2];
+                o.repeat_last_n = repeat_last_n;
+                o.seed = round as u64;
+            });
+            let mut logits: Vec<f32> = (0..50).map(|_| random.random_range(-8..8) as f32 / 4.0).collect();
+            logits[7] = -0.0;
+            let ends = [3, 11];
+            let left_out = if round % 5 == 0 { &ends[..] } else { &[] };
+            let (mut of_all, mut of_best) = (Sampler::new(o.clone()), Sampler::new(o));
+            for token in 0..random.random_range(0..12) {
+                of_all.accept(token * token % 50);
+                of_best.accept(token * token % 50);
+            }
+            let n = of_best.n_best(left_out).expect("few tokens decide");
+            shorter += (n < logits.len()) as u32;
+            let mut best: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+            best.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap().then(a.0.cmp(&b.0)));
+            best.truncate(n);
+            left_out.iter().for_each(|end| logits[*end as usize] = f32::NEG_INFINITY);
+            let want = of_all.sample(&mut logits).unwrap();
+            assert_eq!(of_best.sample_best(best, left_out), want, "round {round}");
+        }
+        assert!(shorter > 2900);
+    }
+
+    #[test]
+    fn all_tokens_take_part_where_a_few_do_not_decide() {
+        let n_best = |change: fn(&mut SamplerOptions)| {
+            let mut o = SamplerOptions::default();
+            change(&mut o);
+            let mut sampler = Sampler::new(o);
+            [1, 2, 1].into_iter().for_each(|token| sampler.accept(token));
+            sampler.n_best(&[5])
+        };
+        assert_eq!(n_best(|_| {}), Some(41));
+        assert_eq!(n_best(|o| o.repeat_penalty = 1.1), Some(43));
+        assert_eq!(n_best(|o| o.repeat_penalty = 0.9), None);
+        assert_eq!(n_best(|o| o.presence_penalty = -0.1), None);
+        assert_eq!(n_best(|o| o.frequency_penalty = -0.1), None);
+        assert_eq!(n_best(|o| o.top_k = 0), None);
+        assert_eq!(n_best(|o| o.temperature = 0.0), None);
     }
 
     #[test]

@@ -25,9 +25,21 @@ pub struct Session {
     logits_buf: Buf,
     next_buf: Buf,
     n_past: u32,
+    /// The last token that [`Session::decode_greedy`] fed.
+    last: u32,
+    ahead: Ahead,
     /// Row of the logits buffer that belongs to the last token fed.
     last_row: u32,
     n_vocab: u32,
+}
+
+/// Steps of [`Session::decode_greedy`] that were begun before the token was known that they feed.
+#[derive(Default)]
+struct Ahead {
+    /// Number of steps whose choice has not been taken. They do not count in `n_past`.
+    steps: usize,
+    /// The choice that was taken last: the token that the oldest of them feeds.
+    choice: Option<u32>,
 }
 
 impl Session {
@@ -40,7 +52,19 @@ impl Session {
         let head = plan.head.expect("a language model's plan has logits");
         let (logits_buf, next_buf) = (head.logits, head.next);
         let n_vocab = plan[logits_buf].cols;
-        Session { name, backend, plan, watch, logits_buf, next_buf, n_past: 0, last_row: 0, n_vocab }
+        Session {
+            name,
+            backend,
+            plan,
+            watch,
+            logits_buf,
+            next_buf,
+            n_past: 0,
+            last: 0,
+            ahead: Ahead::default(),
+            last_row: 0,
+            n_vocab,
+        }
     }
 
     /// The device: `cpu`, `cuda:0`, ...
@@ -71,6 +95,7 @@ impl Session {
     /// Forgets all tokens after the first `n`.
     pub fn truncate(&mut self, n: u32) {
         self.n_past = self.n_past.min(n);
+        self.ahead.choice = None;
     }
 
     /// Appends `tokens` to the sequence, in steps as large as the plan allows. After each step `on_step` gets the
@@ -88,6 +113,7 @@ impl Session {
             let n_tokens = self.n_past as usize + tokens.len();
             return Err(Error::ContextFull { n_tokens, n_ctx: self.plan.kv.slots as usize });
         }
+        self.drop_ahead()?;
         let most = match outputs {
             Outputs::Last => self.plan.max_tokens,
             Outputs::All => self.plan.max_tokens.min(self.plan.max_outputs),
@@ -145,14 +171,83 @@ impl Session {
         self.feed(&[token], Outputs::Last, |_, _| true)
     }
 
-    /// Appends the most likely token after the last one fed, which the device chose. The host does not wait for the
-    /// device.
-    pub fn decode_next(&mut self) -> Result<(), Error> {
-        if self.last_row != 0 {
-            let token = self.argmax()?;
-            return self.decode(token);
+    /// Appends `token`, and returns the most likely token after it. On a device whose steps run while the host goes on, at most
+    /// `more` further steps, each fed what the device chose, begin before the choice is known: a next call with the choice that
+    /// this one returned finds its step under way.
+    ///
+    /// Errors: those of [`Session::feed`] and [`Session::argmax`].
+    pub fn decode_greedy(&mut self, token: u32, more: usize) -> Result<u32, Error> {
+        let most = self.backend.readback().map_or(0, |readback| readback.most());
+        if most == 0 {
+            self.decode(token)?;
+            return self.argmax();
         }
-        self.decode(NEXT_TOKEN)
+        if self.ahead.choice != Some(token) {
+            self.drop_ahead()?;
+        }
+        if self.room() == 0 {
+            let n_ctx = self.plan.kv.slots as usize;
+            return Err(Error::ContextFull { n_tokens: n_ctx + 1, n_ctx });
+        }
+        let wanted = more.saturating_add(1).min(most).min(self.room() as usize);
+        if self.ahead.steps == 0 {
+            self.begin_greedy(token)?;
+        }
+        while self.ahead.steps < wanted {
+            self.begin_greedy(NEXT_TOKEN)?;
+        }
+        let mut choice = [0.0];
+        self.take(&mut choice)?;
+        self.n_past += 1;
+        self.last = token;
+        let chosen = self.chosen(choice[0])?;
+        self.ahead.choice = Some(chosen);
+        Ok(chosen)
+    }
+
+    /// Begins a step of one token behind those that are under way.
+    fn begin_greedy(&mut self, token: u32) -> Result<(), Error> {
+        self.watch.check().map_err(Error::Changed)?;
+        let step = Step::sequence(&[token], self.n_past + self.ahead.steps as u32, &[0]);
+        self.backend.run(&step.within(self.plan.window.unwrap_or(u32::MAX)))?;
+        if let Some(readback) = self.backend.readback() {
+            readback.read_later(self.next_buf, 1)?;
+        }
+        self.last_row = 0;
+        self.ahead.steps += 1;
+        Ok(())
+    }
+
+    /// Waits for the oldest step that was begun ahead.
+    fn take(&mut self, choice: &mut [f32]) -> Result<(), Error> {
+        self.ahead.steps -= 1;
+        match self.backend.readback() {
+            Some(readback) => Ok(readback.take(choice)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the steps that were begun ahead, and forgets them. Their keys and values lie behind those of the tokens that count.
+    fn drop_ahead(&mut self) -> Result<(), Error> {
+        self.ahead.choice = None;
+        while self.ahead.steps > 0 {
+            self.take(&mut [0.0])?;
+        }
+        Ok(())
+    }
+
+    /// Makes the last token's step the latest, if others were begun behind it and the token was not forgotten since.
+    fn settle(&mut self) -> Result<(), Error> {
+        if self.ahead.steps == 0 {
+            return Ok(());
+        }
+        let is_last = self.ahead.choice.is_some();
+        self.drop_ahead()?;
+        if is_last {
+            self.n_past -= 1;
+            self.decode(self.last)?;
+        }
+        Ok(())
     }
 
     /// The error of logits of this model.
@@ -162,6 +257,7 @@ impl Session {
 
     /// The logits after the last token fed: (n_vocab).
     pub fn logits(&mut self, logits: &mut Vec<f32>) -> Result<(), Error> {
+        self.settle()?;
         let n = self.n_vocab as usize;
         let mut rows = vec![0.0; (self.last_row as usize + 1) * n];
         self.backend.read(self.logits_buf, &mut rows)?;
@@ -170,13 +266,43 @@ impl Session {
         Ok(())
     }
 
+    /// The `k` most likely tokens after the last one fed and their logits, the likeliest first and the lower id first among equals;
+    /// None if the device does not select them, [`Session::logits`] gives all.
+    ///
+    /// Errors: a logit of any token is not finite; the device's.
+    pub fn best(&mut self, k: usize) -> Result<Option<Vec<(u32, f32)>>, Error> {
+        self.settle()?;
+        if self.last_row != 0 {
+            return Ok(None);
+        }
+        let begun = match self.backend.readback() {
+            Some(readback) => readback.read_later(self.next_buf, 1),
+            None => return Ok(None),
+        };
+        begun?;
+        let best = self.backend.best(self.logits_buf, k);
+        let mut choice = [0.0];
+        if let Some(readback) = self.backend.readback() {
+            readback.take(&mut choice)?;
+        }
+        let best = best?;
+        self.chosen(choice[0])?;
+        Ok(best)
+    }
+
     /// The most likely token after the last one fed, as the device chose it.
     ///
     /// Errors: the logits are not finite; the device's.
     pub fn argmax(&mut self) -> Result<u32, Error> {
+        self.settle()?;
         let mut ids = vec![0.0; self.last_row as usize + 1];
         self.backend.read(self.next_buf, &mut ids)?;
-        match ids[self.last_row as usize] as u32 {
+        self.chosen(ids[self.last_row as usize])
+    }
+
+    /// The token that the device's argmax chose.
+    fn chosen(&self, id: f32) -> Result<u32, Error> {
+        match id as u32 {
             NOT_FINITE => Err(self.not_finite(NotFinite)),
             token => Ok(token),
         }

@@ -2,7 +2,7 @@
 //   out[t, h, :] = sum_s softmax_s(scale * q[t, h, :] . K[s, g, :]) V[s, g, :],  g = h / group,
 //   over the slots kv_start .. kv_start + kv_len of row t
 //
-// For adapters that are CPUs, where a load costs more than a broadcast (mat_mul_broadcast.wgsl): the 8 lanes of a
+// For adapters that are CPUs, where a load costs more than a broadcast (mat_broadcast.wgsl): the 8 lanes of a
 // subgroup are 8 slots while they compute scores, and 8 units of the head while they sum weighted values.
 //
 // Grid     x: KV heads; y: queries of that KV head, (n_tokens, group), TOKENS per workgroup of one subgroup

@@ -1,6 +1,6 @@
 // Results of gate and up:  out[t, i] = g / (1 + exp(-g)) * u,  g, u = v[t, i], v[t, n_ff + i]
 //
-// Grid     that of the product: mat_mul.wgsl, mat_mul_tiled.wgsl or mat_mul_broadcast.wgsl; a pair is a row of gate and
+// Grid     that of the product: mat_vec.wgsl, mat_tiled.wgsl or mat_broadcast.wgsl; a pair is a row of gate and
 //          the same of up
 // Layout   w holds the rows of gate, then those of up; rows of out padded to 32 elements
 // Traffic  writes out once

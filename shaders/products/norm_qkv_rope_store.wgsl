@@ -1,7 +1,7 @@
 // Results of Q, K and V:  q[t, :] = rotated v[t, rows of Q],  keys[slot[t], :] = rotated v[t, rows of K],
 //   values[slot[t], :] = v[t, rows of V];  the rotation is that of neighbours in rope.wgsl
 //
-// Grid     that of the product: mat_mul.wgsl, mat_mul_tiled.wgsl or mat_mul_broadcast.wgsl; a pair is two neighbouring
+// Grid     that of the product: mat_vec.wgsl, mat_tiled.wgsl or mat_broadcast.wgsl; a pair is two neighbouring
 //          rows of w
 // Layout   w holds the rows of Q, then those of K, then those of V; rows of q padded to 32 elements; cache:
 //          kv_write.wgsl

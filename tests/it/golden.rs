@@ -224,12 +224,18 @@ fn tokens_may_stay_on_the_device() {
         let mut text = |through_host: bool| -> Vec<u32> {
             session.truncate(0);
             session.feed(&[405, 42, 89], Outputs::Last, |_, _| true).expect("a prompt");
-            let step = |_| {
-                let token = session.argmax().expect("a choice");
-                if through_host { session.decode(token) } else { session.decode_next() }.expect("a step");
-                token
+            let mut next = session.argmax().expect("a choice");
+            let step = |more| {
+                let fed = next;
+                if through_host {
+                    session.decode(fed).expect("a step");
+                    next = session.argmax().expect("a choice");
+                } else {
+                    next = session.decode_greedy(fed, more).expect("a step");
+                }
+                fed
             };
-            (0..6).map(step).collect()
+            (0..6).rev().map(step).collect()
         };
         assert_eq!(text(true), text(false), "{device:?}");
     }

@@ -1,6 +1,7 @@
 //! The tests of the library and the program, a module for each subject. They are one executable, since every executable
 //! links the whole library with its kernels. `cargo test --test it golden` runs one module.
 
+mod ahead;
 mod arrows;
 mod cli;
 mod common;

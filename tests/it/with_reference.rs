@@ -96,7 +96,8 @@ fn logits(device: Box<dyn Backend>) -> (Vec<f32>, Vec<LoadNotice>) {
         loaded.session.feed(part, Outputs::All, keep).expect("fed");
     }
     for _ in 0..4 {
-        loaded.session.decode_next().expect("decoded"); // token ids stay with the device
+        let token = loaded.session.argmax().expect("a choice");
+        loaded.session.decode(token).expect("decoded");
         let mut row = vec![];
         loaded.session.logits(&mut row).expect("logits");
         logits.extend(row);

@@ -104,8 +104,6 @@ pub enum Entry {
         /// Query heads that one block takes.
         heads: u32,
     },
-    /// Adds up what the blocks of attention_split have found.
-    AttentionCombine,
     /// Attention of many tokens, on tensor cores.
     AttentionFlash {
         /// Format of the KV cache.
@@ -117,6 +115,12 @@ pub enum Entry {
     Stage(Staging),
     /// Brings blocks of a file into planes.
     Repack(GgmlType),
+    /// Writes the step of a decode.
+    SetStep,
+    /// The largest elements of each part of a row.
+    TopKParts,
+    /// The largest elements of a row.
+    TopK,
 }
 
 impl Entry {
@@ -138,7 +142,6 @@ impl Entry {
                 (kind.stem(), format!("{kind}_{types}_{form}"))
             }
             Entry::AttentionSplit { kv, heads } => (attention, format!("attention_split_{}_h{heads}", kv.name())),
-            Entry::AttentionCombine => (attention, "attention_combine".to_string()),
             Entry::AttentionFlash { kv: KvType::Q8_0, head_dim } => {
                 (attention, format!("attention_flash_q8_0_d{head_dim}"))
             }
@@ -146,6 +149,9 @@ impl Entry {
             Entry::Stage(Staging::F16) => ("stage", "stage_f16".to_string()),
             Entry::Stage(Staging::Bf16x2) => ("stage", "stage_bf16x2".to_string()),
             Entry::Repack(ty) => ("repack", format!("repack_{}", lower(ty))),
+            Entry::SetStep => ("set_step", "set_step".to_string()),
+            Entry::TopKParts => ("top_k", "top_k_parts".to_string()),
+            Entry::TopK => ("top_k", "top_k".to_string()),
         }
     }
 
@@ -154,7 +160,7 @@ impl Entry {
         let by_variant = [CoreKind::Embed, CoreKind::MatMul, CoreKind::Attention];
         let plain = CoreKind::ALL.iter().copied().filter(|kind| !by_variant.contains(kind)).map(Entry::Op);
         let mut all: Vec<Entry> = plain.collect();
-        all.extend([Entry::ArgmaxParts, Entry::AttentionCombine]);
+        all.extend([Entry::ArgmaxParts, Entry::SetStep, Entry::TopKParts, Entry::TopK]);
         all.extend([Staging::F16, Staging::Bf16x2].map(Entry::Stage));
 
         let types: Vec<GgmlType> = GgmlType::all().filter(|ty| reads(*ty)).collect();

@@ -1,5 +1,6 @@
 //! Launches before they reach a device, and what they are made of: the addresses of everything, and the rows of a step.
 
+use super::best::Best;
 use super::driver::{Launch, Ptr, Purpose};
 use super::entry::Entry;
 use super::kernels::Kernels;
@@ -21,14 +22,16 @@ pub enum Scratch {
     Partial,
     /// Weights of these sums.
     Weights,
+    /// Number of parts of attention that are written, zero between two launches.
+    Arrived,
     /// The largest elements of parts of a row.
     Parts,
 }
 
 impl Scratch {
     /// All of it.
-    pub const ALL: [Scratch; 5] =
-        [Scratch::Staged, Scratch::RowScale, Scratch::Partial, Scratch::Weights, Scratch::Parts];
+    pub const ALL: [Scratch; 6] =
+        [Scratch::Staged, Scratch::RowScale, Scratch::Partial, Scratch::Weights, Scratch::Arrived, Scratch::Parts];
 
     /// What errors call it.
     pub fn name(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Scratch {
             Scratch::RowScale => "scales of staged rows",
             Scratch::Partial => "partial sums of attention",
             Scratch::Weights => "weights of attention",
+            Scratch::Arrived => "counts of parts of attention",
             Scratch::Parts => "parts of argmax",
         }
     }
@@ -64,6 +68,8 @@ pub struct Addresses {
     pub step: Ptr,
     /// In the order of [`Scratch::ALL`].
     pub scratch: [Ptr; Scratch::ALL.len()],
+    /// For [`Backend::best`](crate::backend::Backend::best); none if the plan has no logits.
+    pub best: Option<Best>,
 }
 
 /// Rows of the step that launches are made for. Kernels leave out those beyond the step's own.

@@ -1,10 +1,14 @@
 //! Device memory of a plan beside its weights: buffers, the KV cache, the step, and what lies between two launches of one operation.
 
+use super::best::{self, Best};
 use super::driver::{Allocations, Driver};
 use super::launch::{Addresses, Scratch, WeightAddresses};
 use super::ops;
 use super::params::Step as StepHead;
-use crate::plan::{Op, Plan, StepRow};
+use crate::plan::{KvDecl, Op, Plan, StepRow};
+
+/// Elements of a cached head that kernels read at a time: `PIECE` of kernels/attention/kv.cuh.
+const KV_PIECE: u32 = 8;
 
 /// Bytes of each scratch memory, in the order of [`Scratch::ALL`]: the most that an operation of the plan takes.
 fn scratch_bytes(plan: &Plan, n_sms: u32) -> [u64; Scratch::ALL.len()] {
@@ -25,7 +29,15 @@ fn step_bytes(n_tokens: u32) -> u64 {
 
 /// Bytes of all that [`allocate`] takes, but for the KV cache.
 pub fn buffer_bytes(plan: &Plan, n_sms: u32) -> u64 {
-    plan.buf_bytes() + step_bytes(plan.max_tokens) + scratch_bytes(plan, n_sms).iter().sum::<u64>()
+    plan.buf_bytes()
+        + step_bytes(plan.max_tokens)
+        + best::all_bytes(plan)
+        + scratch_bytes(plan, n_sms).iter().sum::<u64>()
+}
+
+/// Bytes of the KV cache: the elements of a head are padded to whole pieces of [`KV_PIECE`].
+pub fn kv_bytes(kv: &KvDecl) -> u64 {
+    KvDecl { head_dim: kv.head_dim.next_multiple_of(KV_PIECE), ..*kv }.bytes()
 }
 
 /// Takes the memory of a plan. The error says what there was no room for.
@@ -43,10 +55,15 @@ pub fn allocate(
     }
     let step = allocations.alloc(driver, step_bytes(plan.max_tokens), "the step")?;
     let mut scratch = scratch_bytes(plan, n_sms);
-    for (at, name) in scratch.iter_mut().zip(Scratch::ALL.map(Scratch::name)) {
-        *at = allocations.alloc(driver, *at, name)?;
+    for (at, scratch) in scratch.iter_mut().zip(Scratch::ALL) {
+        let bytes = *at;
+        *at = allocations.alloc(driver, bytes, scratch.name())?;
+        if scratch == Scratch::Arrived {
+            driver.zero(*at, bytes)?;
+        }
     }
-    let bytes = plan.kv.bytes() / 2 / plan.kv.layers.max(1) as u64;
+    let best = Best::new(plan, driver, allocations)?;
+    let bytes = kv_bytes(&plan.kv) / 2 / plan.kv.layers.max(1) as u64;
     let mut cache = |what: &str| -> Result<Vec<_>, String> {
         (0..plan.kv.layers)
             .map(|layer| {
@@ -58,5 +75,5 @@ pub fn allocate(
             .collect()
     };
     let (keys, values) = (cache("keys")?, cache("values")?);
-    Ok(Addresses { bufs, weights, keys, values, step, scratch })
+    Ok(Addresses { bufs, weights, keys, values, step, scratch, best })
 }

@@ -5,6 +5,7 @@
 //! [`Cuda::run`] uploads the step and replays. Prefill is launched for as many rows as the step has. All of it runs on any
 //! [`Driver`].
 
+mod best;
 mod driver;
 mod entry;
 mod kernels;
@@ -28,12 +29,13 @@ pub use ops::layouts;
 #[cfg(feature = "sim")]
 pub use ptx_sim::Gpu as GpuModel;
 
-use super::{Backend, Error, Footprint, Memory, Precision, Registered, Unsupported, check_supported};
+use super::{Backend, Error, Footprint, Memory, Precision, Readback, Registered, Unsupported, check_supported};
 use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, Phase, Plan, Step, Weights};
-use driver::{Allocations, Graph, Launch, Purpose};
+use driver::{Allocations, COPIES_OUT, COPY_OUT, Graph, Launch, Purpose};
 use kernels::Kernels;
-use launch::{Addresses, Counts, Lowering, MAX_BLOCKS};
-use params::Step as StepHead;
+use launch::{Addresses, Call, Counts, Lowering, MAX_BLOCKS};
+use params::{COPY_THREADS, SetStepParams, Step as StepHead};
+use std::collections::VecDeque;
 use weights::{Loader, Uses};
 
 /// A device that runs the CUDA kernels.
@@ -44,6 +46,8 @@ pub struct Cuda<D: Driver> {
     loaded: Option<LoadedPlan>,
     /// Everything that the plan holds on the device.
     allocations: Allocations,
+    /// What [`Readback::take`] gives, the oldest first.
+    reads: VecDeque<Elem>,
 }
 
 struct LoadedPlan {
@@ -119,7 +123,7 @@ impl Cuda<Sim> {
 impl<D: Driver> Cuda<D> {
     fn new(id: String, driver: D) -> Cuda<D> {
         let kernels = Kernels::new(driver.properties().capability);
-        Cuda { id, driver, kernels, loaded: None, allocations: Allocations::default() }
+        Cuda { id, driver, kernels, loaded: None, allocations: Allocations::default(), reads: VecDeque::new() }
     }
 
     /// The device under the backend.
@@ -202,10 +206,18 @@ impl<D: Driver> Cuda<D> {
     fn start_on(&mut self, loaded: &mut LoadedPlan, step: &Step) -> Result<(), String> {
         let LoadedPlan { plan, addresses, decode, step_bytes } = loaded;
         let head = StepHead { n_tokens: step.n_tokens(), n_outputs: step.n_outputs, ..StepHead::default() };
-        step_bytes.clear();
-        step_bytes.extend_from_slice(bytemuck::bytes_of(&head));
-        step_bytes.extend_from_slice(bytemuck::cast_slice(&step.rows));
-        self.driver.upload(addresses.step, step_bytes)?;
+        if step.phase() == Phase::Decode {
+            let mut params = SetStepParams { step: addresses.step, n_rows: 1 + step.n_tokens(), ..Default::default() };
+            params.rows[0] = bytemuck::cast(head);
+            params.rows[1..=step.rows.len()].copy_from_slice(&step.rows);
+            let call = Call::new(Entry::SetStep, [1, 1, 1], COPY_THREADS, &params);
+            self.driver.launch(&call.launch(&self.kernels, Purpose::Step, false)?)?;
+        } else {
+            step_bytes.clear();
+            step_bytes.extend_from_slice(bytemuck::bytes_of(&head));
+            step_bytes.extend_from_slice(bytemuck::cast_slice(&step.rows));
+            self.driver.upload(addresses.step, step_bytes)?;
+        }
 
         match (step.phase(), &step.ops) {
             (Phase::Decode, None) => self.driver.replay(decode[(step.n_tokens() > 1) as usize]),
@@ -223,7 +235,7 @@ impl<D: Driver> Cuda<D> {
 pub fn entries(plan: &Plan) -> Vec<Entry> {
     let repack = Uses::of(plan).matrices.into_iter().map(|w| Entry::Repack(plan[w].ty));
     let of = |phase| plan.ops(phase).iter().flat_map(move |op| ops::of(op).entries(plan, phase));
-    Phase::ALL.into_iter().flat_map(of).chain(repack).collect()
+    Phase::ALL.into_iter().flat_map(of).chain(repack).chain([Entry::SetStep]).chain(best::entries(plan)).collect()
 }
 
 impl<D: Driver> Backend for Cuda<D> {
@@ -253,7 +265,7 @@ impl<D: Driver> Backend for Cuda<D> {
     /// The most that is held at a time: the piece of the file that is repacked goes before the rest comes.
     fn footprint(&self, plan: &Plan) -> Footprint {
         let uses = Uses::of(plan);
-        let kv = plan.kv.bytes();
+        let kv = memory::kv_bytes(&plan.kv);
         let buffers = memory::buffer_bytes(plan, self.driver.properties().n_sms);
         let later = uses.float_bytes(plan).saturating_add(kv).saturating_add(buffers);
         let buffers = buffers + uses.piece_bytes(plan).saturating_sub(later);
@@ -299,9 +311,49 @@ impl<D: Driver> Backend for Cuda<D> {
         let name = loaded.plan[b].name.clone();
         let read = self.driver.download(ptr, bytemuck::cast_slice_mut(v));
         read.map_err(|what| self.error(format!("reading {name}: {what}")))?;
-        if elem == Elem::U32 {
-            v.iter_mut().for_each(|v| *v = v.to_bits() as f32);
+        from_device(elem, v);
+        Ok(())
+    }
+
+    fn best(&mut self, x: Buf, k: usize) -> Result<Option<Vec<(u32, f32)>>, Error> {
+        let Cuda { loaded: Some(loaded), kernels, driver, .. } = self else { return Ok(None) };
+        let Addresses { best: Some(best), bufs, step, .. } = &loaded.addresses else { return Ok(None) };
+        let selected = best.of((&loaded.plan, x, bufs[x.0 as usize]), k, *step, kernels, driver);
+        selected.map_err(|what| self.error(what))
+    }
+
+    fn readback(&mut self) -> Option<&mut dyn Readback> {
+        Some(self)
+    }
+}
+
+/// Makes token ids the floats that [`Backend::read`] gives.
+fn from_device(elem: Elem, v: &mut [f32]) {
+    if elem == Elem::U32 {
+        v.iter_mut().for_each(|v| *v = v.to_bits() as f32);
+    }
+}
+
+impl<D: Driver> Readback for Cuda<D> {
+    fn most(&self) -> usize {
+        COPIES_OUT
+    }
+
+    fn read_later(&mut self, b: Buf, len: usize) -> Result<(), Error> {
+        let loaded = self.loaded()?;
+        let (ptr, elem, bytes) = (loaded.addresses.bufs[b.0 as usize], loaded.plan[b].elem, 4 * len);
+        if bytes > COPY_OUT || self.reads.len() == COPIES_OUT {
+            return Err(self.error(format!("{} later reads, of {bytes} bytes the next", self.reads.len())));
         }
+        self.driver.copy_out(ptr, bytes).map_err(|what| self.error(what))?;
+        self.reads.push_back(elem);
+        Ok(())
+    }
+
+    fn take(&mut self, v: &mut [f32]) -> Result<(), Error> {
+        let elem = self.reads.pop_front().ok_or_else(|| self.error("no read was asked for"))?;
+        self.driver.take_out(bytemuck::cast_slice_mut(v)).map_err(|what| self.error(what))?;
+        from_device(elem, v);
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 //! operation. The sources say what each field means and how it is shaped. And the numbers of kernels/shared/tuning.h that grid sizes
 //! are made of.
 
+use crate::plan::StepRow;
+
 /// Address of device memory, 16-byte aligned; 0 is null.
 pub type DevicePtr = u64;
 
@@ -92,6 +94,15 @@ mirror! {
 }
 
 mirror! {
+    SetStepParams {
+        step: DevicePtr,
+        n_rows: u32,
+        reserved: u32,
+        rows: [StepRow; 9],
+    }
+}
+
+mirror! {
     TopKParams {
         values: DevicePtr,
         ids: DevicePtr,
@@ -106,8 +117,15 @@ mirror! {
 }
 
 /// Every mirror of this file.
-pub const LAYOUTS: [Layout; 6] =
-    [Step::LAYOUT, Planes::LAYOUT, Input::LAYOUT, KvCache::LAYOUT, RepackParams::LAYOUT, TopKParams::LAYOUT];
+pub const LAYOUTS: [Layout; 7] = [
+    Step::LAYOUT,
+    Planes::LAYOUT,
+    Input::LAYOUT,
+    KvCache::LAYOUT,
+    RepackParams::LAYOUT,
+    SetStepParams::LAYOUT,
+    TopKParams::LAYOUT,
+];
 
 const TUNING: &[u8] = include_bytes!("../../../kernels/shared/tuning.h");
 

@@ -1,7 +1,8 @@
 //! How each kernel is compiled: from which file, for how many rows of a step, with which constants.
 //!
-//! Products and attention have several permutations, listed here. Every other kernel is the file of `shaders/` that has its name, compiled
-//! once. None of the numbers is measured on a GPU.
+//! A kernel is the file of `shaders/` that has its name, compiled once. Attention has several permutations, and so have products: a
+//! file of `shaders/products/` with a kernel's name takes the results of every loop in [`PRODUCTS`]. None of the numbers is measured on
+//! a GPU.
 
 use super::shaders::{self, Composed, Constant, PIECES};
 use crate::plan::{CoreKind, FusedKind, OpKind};
@@ -70,22 +71,17 @@ pub struct Permutation {
     /// Only for adapters that are CPUs and whose subgroups have this many invocations, each a vector lane.
     pub subgroup: Option<u32>,
     /// Values for constants that the pieces declare, in place of those written there.
-    pub constants: Vec<(Constant, u32)>,
+    pub constants: &'static [(Constant, u32)],
     /// See [`Kernel::storage_buffers`].
     storage_buffers: u32,
 }
 
 impl Permutation {
-    fn new(
-        kernel: Kernel,
-        strategy: &Strategy,
-        end: Option<&'static str>,
-        constants: &[(Constant, u32)],
-    ) -> Permutation {
-        let Strategy { file, up_to, subgroup, constants: own } = *strategy;
+    fn new(kernel: Kernel, strategy: &Strategy, end: Option<&'static str>) -> Permutation {
+        let Strategy { file, up_to, subgroup, constants } = *strategy;
         let pieces = shaders::pieces(file, None, end);
         let storage_buffers = pieces.iter().map(|name| shaders::storage_buffers(name)).sum();
-        Permutation { kernel, file, end, up_to, subgroup, constants: [constants, own].concat(), storage_buffers }
+        Permutation { kernel, file, end, up_to, subgroup, constants, storage_buffers }
     }
 
     /// The names of its pieces for weights of type `ty`, each after those that it imports.
@@ -124,7 +120,7 @@ const PRODUCTS: [Strategy; 7] = [
     vector(2, &[(Constant::Lanes, 8), (Constant::Cols, 8), (Constant::Tokens, 2)]),
     // 4 rows of x: 8 sums an invocation. From 9 rows on, the tile of 64 rows is taken, even where most of it is empty. unmeasured.
     vector(8, &[(Constant::Lanes, 8), (Constant::Cols, 8), (Constant::Tokens, 4)]),
-    Strategy { file: "products/mat_mul_tiled", up_to: None, subgroup: None, constants: &[] },
+    Strategy { file: "products/mat_tiled", up_to: None, subgroup: None, constants: &[] },
     // A subgroup each. One row of x: two pairs a lane, so that a load of x serves 4 rows of w; up to 4 rows of x: one pair, 8 sums;
     // more: two pairs and 8 rows, 32 sums. unmeasured.
     broadcast(Some(1), &[(Constant::Cols, 16), (Constant::Pairs, 2), (Constant::Tokens, 1)]),
@@ -133,22 +129,12 @@ const PRODUCTS: [Strategy; 7] = [
 ];
 
 const fn vector(up_to: u32, constants: &'static [(Constant, u32)]) -> Strategy {
-    Strategy { file: "products/mat_mul", up_to: Some(up_to), subgroup: None, constants }
+    Strategy { file: "products/mat_vec", up_to: Some(up_to), subgroup: None, constants }
 }
 
 const fn broadcast(up_to: Option<u32>, constants: &'static [(Constant, u32)]) -> Strategy {
-    Strategy { file: "products/mat_mul_broadcast", up_to, subgroup: LANES, constants }
+    Strategy { file: "products/mat_broadcast", up_to, subgroup: LANES, constants }
 }
-
-/// A matrix product: the kernel, the piece that takes its results, and constants of that piece.
-type Product = (OpKind, &'static str, &'static [(Constant, u32)]);
-
-const PRODUCT_KERNELS: [Product; 4] = [
-    (OpKind::Core(CoreKind::MatMul), "products/mat_mul_out", &[]),
-    (OpKind::Fused(FusedKind::MatMulAdd), "products/mat_mul_out", &[(Constant::Add, 1)]),
-    (OpKind::Fused(FusedKind::NormGateUpSwiGlu), "products/norm_gate_up_swi_glu", &[]),
-    (OpKind::Fused(FusedKind::NormQkvRopeStore), "products/norm_qkv_rope_store", &[]),
-];
 
 /// Of attention. The rows of a step are its queries: each head of each token.
 const ATTENTION: [Strategy; 3] = [
@@ -170,22 +156,22 @@ const ATTENTION: [Strategy; 3] = [
 
 /// Every permutation. A kernel's come in the order of `up_to`.
 pub fn permutations() -> &'static [Permutation] {
-    static ROWS: LazyLock<Vec<Permutation>> = LazyLock::new(|| {
-        let attention = ATTENTION.iter().map(|s| Permutation::new(CoreKind::Attention.into(), s, None, &[]));
-        let products = PRODUCT_KERNELS.iter().flat_map(|(kind, end, constants)| {
-            PRODUCTS.iter().map(move |s| Permutation::new(Kernel::Op(*kind), s, Some(*end), constants))
-        });
-        let mut rows: Vec<Permutation> = attention.chain(products).collect();
-        for kernel in Kernel::all() {
-            let file = PIECES.iter().find(|(file, _)| file.rsplit('/').next() == Some(kernel.stem()));
-            if let Some((file, _)) = file.filter(|_| !rows.iter().any(|row| row.kernel == kernel)) {
-                let strategy = Strategy { file, up_to: None, subgroup: None, constants: &[] };
-                rows.push(Permutation::new(kernel, &strategy, None, &[]));
-            }
-        }
-        rows
-    });
+    static ROWS: LazyLock<Vec<Permutation>> = LazyLock::new(|| Kernel::all().flat_map(from_file).collect());
     &ROWS
+}
+
+/// The permutations of the kernel whose shader is the file of its name; none without such a file.
+fn from_file(kernel: Kernel) -> Vec<Permutation> {
+    let Some((file, _)) = PIECES.iter().find(|(file, _)| file.rsplit('/').next() == Some(kernel.stem())) else {
+        return vec![];
+    };
+    let once = [Strategy { file, up_to: None, subgroup: None, constants: &[] }];
+    let (strategies, end) = match file.split_once('/') {
+        Some(("products", _)) => (&PRODUCTS[..], Some(*file)),
+        _ if kernel == CoreKind::Attention.into() => (&ATTENTION[..], None),
+        _ => (&once[..], None),
+    };
+    strategies.iter().map(|strategy| Permutation::new(kernel, strategy, end)).collect()
 }
 
 /// The permutations of a kernel for an adapter, in the order of `up_to`. `subgroup`: see [`Permutation::subgroup`].

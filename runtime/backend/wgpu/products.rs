@@ -53,19 +53,13 @@ impl ShaderOp for MatMul {
     }
 
     fn lower(&self, l: &Lowering) -> Vec<Launch> {
-        product(l, self, CoreKind::MatMul.into(), self.out, Resource::Placeholder, vec![])
+        product(l, self, CoreKind::MatMul.into(), self.out, &[])
     }
 }
 
-/// The product `op`, its result in `out`: one launch per chunk of the weight that has rows of it.
-fn product(
-    l: &Lowering,
-    op: &MatMul,
-    kernel: Kernel,
-    out: Buf,
-    residual: Resource,
-    constants: Vec<(Constant, u32)>,
-) -> Vec<Launch> {
+/// The product `op`, its result in `out`: one launch per chunk of the weight that has rows of it. `vars`: what the kernel binds beside
+/// x and the result.
+fn product(l: &Lowering, op: &MatMul, kernel: Kernel, out: Buf, vars: &[(Var, Resource)]) -> Vec<Launch> {
     let (stack, first_row, index) = l.stack(op.w, WeightForm::Blocks);
     let first = first_row + op.first_row as u64;
     let wanted = first..first + l.plan[op.out].cols as u64;
@@ -86,10 +80,9 @@ fn product(
             stride: stride(l.plan, out),
             first_col: (here.start - wanted.start) as u32,
         };
-        let vars = vec![(Var::Out, Resource::Buf(out)), (Var::X, Resource::Buf(op.x)), (Var::Residual, residual)];
+        let vars = [&[(Var::Out, Resource::Buf(out)), (Var::X, Resource::Buf(op.x))], vars].concat();
         let launch = l.launch(kernel, rows_of_x, params.n_pairs, &params, vars);
-        let planes = Some((stack.layout.ty, chunk));
-        launches.push(Launch { planes, constants: constants.clone(), ..launch });
+        launches.push(Launch { planes: Some((stack.layout.ty, chunk)), ..launch });
     }
     launches
 }
@@ -144,8 +137,9 @@ impl ShaderOp for MatMulAdd {
 
     fn lower(&self, l: &Lowering) -> Vec<Launch> {
         let (residual, in_place) = operand(self.residual(), self.add.out);
+        let launches = product(l, &self.product, self.kernel(l.plan), self.add.out, &[(Var::Residual, residual)]);
         let constants = vec![(Constant::XInPlace, in_place)];
-        product(l, &self.product, self.kernel(l.plan), self.add.out, residual, constants)
+        launches.into_iter().map(|launch| Launch { constants: constants.clone(), ..launch }).collect()
     }
 }
 

@@ -89,8 +89,6 @@ names! {
     Lanes "LANES",
     /// Pairs of rows of a product per invocation.
     Pairs "PAIRS",
-    /// A product is added to something.
-    Add "ADD",
     /// The first operand is the result's buffer.
     XInPlace "X_IN_PLACE",
     /// The second operand is the result's buffer.

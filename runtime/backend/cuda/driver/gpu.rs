@@ -1,9 +1,11 @@
-//! A GPU through the CUDA driver, loaded at run time. All unsafe code of the CUDA backend is here.
+//! A GPU through the CUDA driver, loaded at run time.
 
-use super::{Driver, Graph, Kernel, Launch, Properties, Ptr, Purpose};
+use super::pinned::Pinned;
+use super::{COPIES_OUT, COPY_OUT, Driver, Graph, Kernel, Launch, Properties, Ptr, Purpose};
 use crate::backend::{DeviceInfo, Memory, gib};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
+use std::collections::VecDeque;
 use std::ffi::{CString, c_void};
 
 /// The oldest driver that knows our PTX (version 8.4, CUDA 12.4), as `cuDriverGetVersion` counts.
@@ -12,6 +14,9 @@ const MIN_DRIVER: i32 = 12040;
 const MIN_CAPABILITY: (u32, u32) = (8, 0);
 /// Bytes of one pinned staging buffer: large enough that a copy's start costs nothing, small beside any model.
 const STAGING: usize = 16 << 20;
+
+/// Bytes of the assembler's messages that an error shows, at most.
+const JIT_LOG: usize = 2048;
 
 /// One GPU, its primary context and one stream.
 pub struct Gpu {
@@ -23,9 +28,12 @@ pub struct Gpu {
     /// Names of entries, and their functions.
     kernels: Vec<(String, sys::CUfunction)>,
     graphs: Vec<sys::CUgraphExec>,
-    staging: [Staging; 2],
-    /// Which staging buffer the next copy uses.
-    turn: usize,
+    /// What copies to the device go through; the first is used next.
+    staging: VecDeque<Pinned>,
+    /// What waits for [`Driver::take_out`], the oldest first.
+    outgoing: VecDeque<Pinned>,
+    /// What the next copies of [`Driver::copy_out`] go to.
+    idle: Vec<Pinned>,
     /// The last launch, for errors that show later.
     last: Last,
 }
@@ -35,13 +43,6 @@ enum Last {
     Nothing,
     Launch(Kernel, Purpose),
     Graph,
-}
-
-/// Pinned host memory that copies to the device start from.
-struct Staging {
-    host: *mut u8,
-    /// Recorded behind the last copy from it.
-    done: sys::CUevent,
 }
 
 // SAFETY: the handles are only used through `&mut self`, and every use makes the context current on its thread first.
@@ -122,12 +123,7 @@ impl Gpu {
         // SAFETY: the context was just retained.
         unsafe { result::ctx::set_current(context)? };
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
-        let staging = || -> Result<Staging, DriverError> {
-            // SAFETY: the memory is freed when the Gpu is dropped, after its stream has ended.
-            let host = unsafe { result::malloc_host(STAGING, 0)? }.cast();
-            let done = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)?;
-            Ok(Staging { host, done })
-        };
+        let pinned = |n: usize, bytes: usize| (0..n).map(move |_| Pinned::new(bytes));
         Ok(Gpu {
             properties,
             device,
@@ -136,8 +132,9 @@ impl Gpu {
             modules: vec![],
             kernels: vec![],
             graphs: vec![],
-            staging: [staging()?, staging()?],
-            turn: 0,
+            staging: pinned(2, STAGING).collect::<Result<_, _>>()?,
+            outgoing: VecDeque::new(),
+            idle: pinned(COPIES_OUT, COPY_OUT).collect::<Result<_, _>>()?,
             last: Last::Nothing,
         })
     }
@@ -197,6 +194,30 @@ impl Gpu {
     }
 }
 
+/// Loads PTX, which ends in a zero. The error has what the assembler says, in one line.
+fn assemble(ptx: &std::ffi::CStr) -> Result<sys::CUmodule, String> {
+    let mut log = [0u8; JIT_LOG];
+    let mut options =
+        [sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER, sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+    let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), JIT_LOG as *mut c_void];
+    let mut module = std::ptr::null_mut();
+    // SAFETY: the image is PTX text that ends in a zero; the log and both arrays outlive the call.
+    let loaded = unsafe {
+        sys::cuModuleLoadDataEx(
+            &raw mut module,
+            ptx.as_ptr().cast(),
+            options.len() as u32,
+            options.as_mut_ptr(),
+            values.as_mut_ptr(),
+        )
+    };
+    loaded.result().map(|()| module).map_err(|e| {
+        let text = log.split(|byte| *byte == 0).next().unwrap_or(&[]);
+        let said = String::from_utf8_lossy(text).split_whitespace().collect::<Vec<_>>().join(" ");
+        if said.is_empty() { line(e) } else { format!("{}: {said}", line(e)) }
+    })
+}
+
 impl Driver for Gpu {
     fn properties(&self) -> &Properties {
         &self.properties
@@ -211,9 +232,7 @@ impl Driver for Gpu {
     fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String> {
         self.current()?;
         let ptx = CString::new(ptx).map_err(|e| format!("{name}: {e}"))?;
-        // SAFETY: the image is PTX text that ends in a zero.
-        let module = unsafe { result::module::load_data(ptx.as_ptr().cast()) };
-        let module = module.map_err(|e| format!("{name}: {}", line(e)))?;
+        let module = assemble(&ptx).map_err(|e| format!("{name}: {e}"))?;
         self.modules.push(module);
         let first = self.kernels.len();
         for entry in entries {
@@ -221,6 +240,10 @@ impl Driver for Gpu {
             // SAFETY: the module is loaded.
             let kernel = unsafe { result::module::get_function(module, symbol) };
             let kernel = kernel.map_err(|e| format!("{name}: {entry}: {}", line(e)))?;
+            // Lazy loading would bring the code in at the first launch, which a capture may not.
+            // SAFETY: the function belongs to the module.
+            let brought = unsafe { sys::cuFuncLoad(kernel) }.result();
+            brought.map_err(|e| format!("{name}: {entry}: {}", line(e)))?;
             self.kernels.push((entry.to_string(), kernel));
         }
         Ok((first..self.kernels.len()).map(Kernel).collect())
@@ -248,26 +271,37 @@ impl Driver for Gpu {
     fn upload(&mut self, ptr: Ptr, bytes: &[u8]) -> Result<(), String> {
         self.current()?;
         for (i, piece) in bytes.chunks(STAGING).enumerate() {
-            let staging = &self.staging[self.turn];
-            self.turn = (self.turn + 1) % self.staging.len();
-            // SAFETY: the event lives; waiting makes the staging memory ours again, and it holds STAGING bytes. The copy reads
-            // it until the event behind it has come, and the range on the device lies in a live allocation.
-            unsafe {
-                result::event::synchronize(staging.done).map_err(|e| self.late(e))?;
-                std::ptr::copy_nonoverlapping(piece.as_ptr(), staging.host, piece.len());
-                let host = std::slice::from_raw_parts(staging.host, piece.len());
-                let to = ptr + (i * STAGING) as u64;
-                result::memcpy_htod_async(to, host, self.stream).map_err(|e| self.late(e))?;
-                result::event::record(staging.done, self.stream).map_err(line)?;
-            }
+            self.staging.rotate_left(1);
+            let sent = self.staging[0].send(piece, ptr + (i * STAGING) as u64, self.stream);
+            sent.map_err(|e| self.late(e))?;
         }
         Ok(())
     }
 
     fn download(&mut self, ptr: Ptr, bytes: &mut [u8]) -> Result<(), String> {
-        self.wait()?;
-        // SAFETY: the range lies in a live allocation; the call returns when the copy is done.
-        unsafe { result::memcpy_dtoh_sync(bytes, ptr) }.map_err(|e| self.late(e))
+        self.current()?;
+        for (i, piece) in bytes.chunks_mut(STAGING).enumerate() {
+            let staging = &mut self.staging[0];
+            let begun = staging.fetch(piece.len(), ptr + (i * STAGING) as u64, self.stream);
+            begun.and_then(|()| staging.fetched(piece)).map_err(|e| self.late(e))?;
+        }
+        Ok(())
+    }
+
+    fn copy_out(&mut self, ptr: Ptr, bytes: usize) -> Result<(), String> {
+        self.current()?;
+        let mut copy = self.idle.pop().ok_or("too many copies are under way")?;
+        let begun = copy.fetch(bytes, ptr, self.stream);
+        self.outgoing.push_back(copy);
+        begun.map_err(|e| self.late(e))
+    }
+
+    fn take_out(&mut self, bytes: &mut [u8]) -> Result<(), String> {
+        self.current()?;
+        let copy = self.outgoing.pop_front().ok_or("no copy is under way")?;
+        let taken = copy.fetched(bytes);
+        self.idle.push(copy);
+        taken.map_err(|e| self.late(e))
     }
 
     fn launch(&mut self, launch: &Launch) -> Result<(), String> {
@@ -285,15 +319,18 @@ impl Driver for Gpu {
         let started = launches.iter().try_for_each(|launch| self.start(launch));
         // SAFETY: the capture was begun above; it must end even after an error.
         let graph = unsafe { result::stream::end_capture(self.stream) };
-        started?;
-        let graph = graph.map_err(line)?;
-        // SAFETY: the graph was just captured, and is not used after it was instantiated.
-        let exec = unsafe {
-            let exec = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
-            let _ = result::graph::destroy(graph);
-            exec.map_err(line)?
-        };
-        self.graphs.push(exec);
+        let exec = started.and_then(|()| {
+            // SAFETY: the graph was just captured.
+            let exec = unsafe { result::graph::instantiate(graph.map_err(line)?, sys::CUgraphInstantiate_flags(0)) };
+            exec.map_err(line)
+        });
+        if let Ok(graph) = graph
+            && !graph.is_null()
+        {
+            // SAFETY: the graph was just captured, and is not used any more.
+            let _ = unsafe { result::graph::destroy(graph) };
+        }
+        self.graphs.push(exec?);
         Ok(Graph(self.graphs.len() - 1))
     }
 
@@ -327,13 +364,10 @@ impl Drop for Gpu {
             // SAFETY: loaded by `load`; no kernel of it is used any more.
             let _ = unsafe { result::module::unload(module) };
         }
-        for staging in &self.staging {
-            // SAFETY: both were made by `create`, and all work has ended.
-            unsafe {
-                let _ = result::event::destroy(staging.done);
-                let _ = result::free_host(staging.host.cast());
-            }
-        }
+        // Their context is current, and all work has ended.
+        self.staging.clear();
+        self.outgoing.clear();
+        self.idle.clear();
         // SAFETY: the stream was made by `create` and the context retained by it; nothing uses them any more.
         unsafe {
             let _ = result::stream::destroy(self.stream);

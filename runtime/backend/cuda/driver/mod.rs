@@ -2,6 +2,7 @@
 //! the feature `sim`, the simulator; everything above this trait runs on both.
 
 mod gpu;
+mod pinned;
 #[cfg(feature = "sim")]
 mod sim;
 
@@ -12,6 +13,12 @@ pub use sim::Sim;
 use crate::backend::Memory;
 use crate::plan::OpKind;
 use std::fmt;
+
+/// Bytes of one copy of [`Driver::copy_out`], at most.
+pub const COPY_OUT: usize = 4096;
+/// Copies of [`Driver::copy_out`] that may be under way: so many steps of a greedy text run at most before the host has seen the choice
+/// of the first. More would hide a longer pause of the host, and compute more tokens in vain behind the end of a text. Unmeasured.
+pub const COPIES_OUT: usize = 4;
 
 /// An address in device memory.
 pub type Ptr = u64;
@@ -31,6 +38,10 @@ pub enum Purpose {
     Op(OpKind, usize),
     /// The tensor of this name, which is brought into planes.
     Tensor(String),
+    /// The rows of a decode.
+    Step,
+    /// The largest logits of a row.
+    Best,
 }
 
 impl fmt::Display for Purpose {
@@ -38,6 +49,8 @@ impl fmt::Display for Purpose {
         match self {
             Purpose::Op(kind, i) => write!(f, "{kind} (op {i})"),
             Purpose::Tensor(name) => write!(f, "tensor {name}"),
+            Purpose::Step => write!(f, "the step"),
+            Purpose::Best => write!(f, "the largest logits"),
         }
     }
 }
@@ -95,6 +108,13 @@ pub trait Driver: Send {
 
     /// Waits for all work, then copies from the device.
     fn download(&mut self, ptr: Ptr, bytes: &mut [u8]) -> Result<(), String>;
+
+    /// Copies at most [`COPY_OUT`] bytes from the device behind all work so far, without waiting; [`Driver::take_out`] gives them.
+    /// At most [`COPIES_OUT`] copies may be under way.
+    fn copy_out(&mut self, ptr: Ptr, bytes: usize) -> Result<(), String>;
+
+    /// Waits for the oldest copy that [`Driver::copy_out`] began, not for work behind it, and gives its first bytes.
+    fn take_out(&mut self, bytes: &mut [u8]) -> Result<(), String>;
 
     /// Starts a kernel. The error names its entry and its purpose.
     fn launch(&mut self, launch: &Launch) -> Result<(), String>;

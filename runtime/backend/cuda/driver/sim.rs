@@ -1,9 +1,9 @@
 //! The simulator as a device: the same PTX on the CPU, every access checked. A finding of the checks is an error.
 
-use super::{Driver, Graph, Kernel, Launch, Properties, Ptr};
+use super::{COPIES_OUT, COPY_OUT, Driver, Graph, Kernel, Launch, Properties, Ptr};
 use crate::backend::{Memory, gib, system_memory};
 use ptx_sim::{Counters, Device, Gpu as GpuModel, LaunchConfig, Limits, Module, Roofline};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of host memory that the simulator takes for each byte of device memory, its shadows included.
 const HOST_BYTES_PER_BYTE: u64 = 6;
@@ -17,6 +17,8 @@ pub struct Sim {
     device: Device,
     kernels: Vec<ptx_sim::Kernel>,
     graphs: Vec<Vec<Launch>>,
+    /// What waits for [`Driver::take_out`], the oldest first.
+    copies: VecDeque<Vec<u8>>,
     memory: u64,
     /// By entry: launches, and their counters added up.
     counted: BTreeMap<String, (u64, Counters)>,
@@ -40,6 +42,7 @@ impl Sim {
             device: Device::new(Limits { global_bytes: memory, ..Limits::default() }),
             kernels: vec![],
             graphs: vec![],
+            copies: VecDeque::new(),
             memory,
             counted: BTreeMap::new(),
             latest: BTreeMap::new(),
@@ -120,6 +123,20 @@ impl Driver for Sim {
         let read = self.device.read(ptr, bytes).map_err(|e| e.to_string());
         self.device.checks.uninitialized_memory = checked;
         read
+    }
+
+    fn copy_out(&mut self, ptr: Ptr, bytes: usize) -> Result<(), String> {
+        assert!(bytes <= COPY_OUT && self.copies.len() < COPIES_OUT, "more than the trait allows");
+        let mut copy = vec![0; bytes];
+        self.download(ptr, &mut copy)?;
+        self.copies.push_back(copy);
+        Ok(())
+    }
+
+    fn take_out(&mut self, bytes: &mut [u8]) -> Result<(), String> {
+        let copy = self.copies.pop_front().ok_or("no copy is under way")?;
+        bytes.copy_from_slice(&copy[..bytes.len()]);
+        Ok(())
     }
 
     fn launch(&mut self, launch: &Launch) -> Result<(), String> {

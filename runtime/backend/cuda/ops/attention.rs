@@ -65,6 +65,7 @@ mirror! {
         kv: KvCache,
         partial: DevicePtr,
         weights: DevicePtr,
+        arrived: DevicePtr,
         step: DevicePtr,
         n_heads: u32,
         n_splits: u32,
@@ -76,9 +77,8 @@ mirror! {
 impl Lower for Attention {
     fn supports(&self, plan: &Plan, _: Phase) -> Result<(), Unsupported> {
         let n = plan.kv.head_dim;
-        let wanted = format!("a multiple of 8 up to {MAX_HEAD_DIM}");
-        refuse(!n.is_multiple_of(8) || n > MAX_HEAD_DIM, || {
-            format!("cannot attend with heads of {n} elements, only {wanted}")
+        refuse(!n.is_multiple_of(2) || n > MAX_HEAD_DIM, || {
+            format!("cannot attend with heads of {n} elements, only an even number up to {MAX_HEAD_DIM}")
         })
     }
 
@@ -86,7 +86,7 @@ impl Lower for Attention {
         if phase == Phase::Prefill && has_flash(plan, self.q) {
             return vec![flash(plan)];
         }
-        vec![split(plan, self.q), Entry::AttentionCombine]
+        vec![split(plan, self.q)]
     }
 
     fn lower(&self, to: &mut Lowering) {
@@ -98,6 +98,7 @@ impl Lower for Attention {
             kv: kv_cache(to, self.layer),
             partial: to.scratch(Scratch::Partial),
             weights: to.scratch(Scratch::Weights),
+            arrived: to.scratch(Scratch::Arrived),
             step: to.addresses.step,
             n_heads,
             n_splits: n_splits(plan, self.q, to.n_sms, rows),
@@ -110,7 +111,6 @@ impl Lower for Attention {
         }
         let blocks = split_blocks(plan, self.q);
         to.push(split(plan, self.q), [blocks, params.n_splits, rows], SPLIT_THREADS, &params);
-        to.push(Entry::AttentionCombine, [n_heads, rows, 1], SPLIT_THREADS, &params);
     }
 
     fn precision(&self, plan: &Plan, phase: Phase) -> Precision {
@@ -119,13 +119,17 @@ impl Lower for Attention {
     }
 
     fn scratch(&self, plan: &Plan, n_sms: u32) -> Vec<(Scratch, u64)> {
-        let rows = plan.max_rows(plan[self.q].rows);
-        let parts = |rows: u32| (rows * n_splits(plan, self.q, n_sms, rows)) as u64;
-        let many = if has_flash(plan, self.q) { 0 } else { parts(rows) };
-        let parts = (1..=rows.min(DECODE_TOKENS)).map(parts).fold(many, u64::max);
+        // Rows of one part, as all of a step of many tokens, need none.
+        let rows = plan.max_rows(plan[self.q].rows).min(DECODE_TOKENS);
+        let parts = (1..=rows).map(|rows| (rows * n_splits(plan, self.q, n_sms, rows)) as u64).max().unwrap_or(0);
         let q_cols = plan[self.q].cols as u64;
         let heads = q_cols / plan.kv.head_dim as u64;
-        vec![(Scratch::Partial, 4 * parts * q_cols), (Scratch::Weights, 8 * parts * heads)]
+        let arrived = (rows * split_blocks(plan, self.q)) as u64;
+        vec![
+            (Scratch::Partial, 4 * parts * q_cols),
+            (Scratch::Weights, 8 * parts * heads),
+            (Scratch::Arrived, 4 * arrived),
+        ]
     }
 }
 

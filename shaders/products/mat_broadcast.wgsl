@@ -27,7 +27,7 @@ fn dot_unit(w: array<vec4<f32>, 8>, mine: vec4<f32>) -> f32 {
 }
 
 @compute @workgroup_size(THREADS)
-fn mat_mul(
+fn mat_broadcast(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
     @builtin(subgroup_invocation_id) lane: u32,

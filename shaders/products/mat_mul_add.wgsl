@@ -1,9 +1,8 @@
-// Results of a matrix product:  out[t, r] = v[t, r],  or  residual[t, r] + v[t, r]  if ADD
+// Results of a matrix product and residual:  out[t, r] = residual[t, r] + v[t, r]
 //
-// Grid     that of the product: mat_mul.wgsl, mat_mul_tiled.wgsl or mat_mul_broadcast.wgsl; a pair is two neighbouring
-//          rows of w
+// Grid     that of the product: mat_vec.wgsl, mat_tiled.wgsl or mat_broadcast.wgsl; a pair is two neighbouring rows of w
 // Layout   rows of out and residual padded to 32 elements
-// Traffic  writes out once; reads residual once if ADD
+// Traffic  reads residual once, writes out once
 struct Params {
     n_pairs: u32,     // pairs of rows of w, the last one possibly of one row
     units: u32,       // 32-element units per row of w
@@ -17,7 +16,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;       // (rows, stride)
 @group(0) @binding(4) var<storage, read>       residual: array<f32>;  // (rows, stride); out itself if X_IN_PLACE
 
-const ADD: bool = false;
 const X_IN_PLACE: bool = false;  // residual is out: one binding may not be read-only and writable
 
 fn pair_rows(i: u32) -> vec2<u32> {
@@ -25,12 +23,10 @@ fn pair_rows(i: u32) -> vec2<u32> {
 }
 
 fn finish_one(at: u32, v: f32) {
-    if ADD && X_IN_PLACE {
+    if X_IN_PLACE {
         out[at] += v;
-    } else if ADD {
-        out[at] = residual[at] + v;
     } else {
-        out[at] = v;
+        out[at] = residual[at] + v;
     }
 }
 

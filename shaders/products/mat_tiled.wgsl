@@ -21,7 +21,7 @@ var<workgroup> w_tile: array<array<f32, 64>, 32>;  // (column, row of w)
 var<workgroup> x_tile: array<array<f32, 64>, 32>;  // (column, token)
 
 @compute @workgroup_size(THREADS)
-fn mat_mul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn mat_tiled(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let n_tokens = select(step.n_tokens, step.n_outputs, p.rows_are_outputs != 0u);
     let first_token = group.y * TOKENS;
     let first_pair = group.x * COLS;
