@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut model = LanguageModel::new(loaded, tokenizer);
     let load_time = begin.elapsed();
 
-    let _work = Work::begin()?;
+    let _work = Work::begin();
     let options = args.sampling.options(args.context.context_end());
     let seed = seed(&options.sampler);
     let mut progress = Progress::new(&model, args.model.on.quiet)?;

@@ -6,6 +6,8 @@ mod cli;
 mod common;
 mod conformance;
 mod cuda;
+#[cfg(target_os = "linux")]
+mod environment;
 mod examples;
 mod family;
 mod faults;
