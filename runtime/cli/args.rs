@@ -1,5 +1,6 @@
 //! Arguments that several subcommands share.
 
+use super::advice;
 use super::output::{bytes_bar, count, notice};
 use super::overrides::{OverrideArgs, notice_unread};
 use super::threads;
@@ -125,7 +126,7 @@ impl DeviceArgs {
         bar.finish_and_clear();
         let loaded = loaded?;
         if !self.quiet {
-            loaded.notices.iter().for_each(notice);
+            loaded.notices.iter().map(advice::of_notice).for_each(notice);
         }
         Ok(loaded)
     }

@@ -5,6 +5,7 @@ mod arrows;
 mod cli;
 mod common;
 mod conformance;
+mod context;
 mod cuda;
 #[cfg(target_os = "linux")]
 mod environment;
