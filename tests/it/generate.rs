@@ -5,7 +5,7 @@ use crate::common::gguf_builder::GgufBuilder;
 use pronk::generate::score::{Base, BaseError, BaseWriter, Difference, Text, log_sum_exp};
 use pronk::gguf::Gguf;
 use pronk::{
-    ContextEnd, DeviceChoice, End, Error, GenerateEvent, GenerateOptions, Generator, Lack, LanguageModel, LoadError,
+    ContextEnd, DeviceChoice, End, Error, GenerateEvent, GenerateOptions, Generator, LanguageModel, LoadError,
     LoadOptions, Piece, SamplerOptions,
 };
 use std::cell::{Cell, RefCell};
@@ -388,7 +388,10 @@ fn errors_carry_data_and_name_no_flag() {
         error @ LoadError::Memory { .. } => {
             let LoadError::Memory { misfit } = &error else { return };
             assert_eq!((misfit.wanted, misfit.device.as_str()), (1 << 24, "cpu"));
-            assert!(matches!(&misfit.lack, Lack::Memory { needs, free } if needs.total() > *free), "{misfit:?}");
+            assert!(
+                matches!(&misfit.lack, pronk::generate::Lack::Memory { needs, free } if needs.total() > *free),
+                "{misfit:?}"
+            );
             assert!(misfit.fits < misfit.wanted, "{misfit:?}");
             assert!(!error.to_string().contains(" -"), "{error}");
         }

@@ -22,6 +22,7 @@ mod guard;
 mod hostile;
 mod long_context;
 mod model;
+mod mutation;
 mod ptx;
 mod quality;
 mod quant;
