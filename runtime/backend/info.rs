@@ -33,12 +33,15 @@ pub fn system_memory() -> Option<Memory> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     let (mut total, mut free) = (system.total_memory(), system.available_memory());
+    if total == 0 {
+        return None; // a system without /proc
+    }
     if let Some(limits) = system.cgroup_limits() {
         // Cached files count towards the limit, but the system drops them when memory is needed.
         let unused = limits.total_memory.saturating_sub(limits.rss);
         (total, free) = (total.min(limits.total_memory), free.min(unused));
     }
-    (total > 0).then_some(Memory { total, free })
+    Some(Memory { total, free })
 }
 
 /// `bytes` in GiB, MiB or KiB.

@@ -74,6 +74,11 @@ pub trait Backend: MaybeSend {
         Footprint { weights: plan.weight_bytes(), kv: plan.kv.bytes(), buffers: plan.buf_bytes() }
     }
 
+    /// A part of the KV cache of `plan` that is larger than the device allows for one buffer, whatever memory is free.
+    fn too_large(&self, _plan: &Plan) -> Option<TooLarge> {
+        None
+    }
+
     /// Takes the weights, repacks and uploads them, and prepares everything that [`Backend::run`] needs. `progress`
     /// receives the bytes of weights loaded so far.
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error>;
@@ -119,6 +124,17 @@ pub enum Precision {
     F32,
     /// Weights and activations rounded to f16, as tensor cores take them.
     F16,
+}
+
+/// A buffer that is larger than a device allows. Sizes in bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TooLarge {
+    /// What it is for.
+    pub what: String,
+    /// Its size.
+    pub needs: u64,
+    /// The limit of the device.
+    pub has: u64,
 }
 
 /// Bytes that a loaded plan takes.

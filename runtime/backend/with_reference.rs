@@ -1,7 +1,7 @@
 //! A backend that lacks operations, completed by the reference: a port runs whole models from its first kernel on.
 
-use super::{Backend, Error, Footprint, Memory, Precision, Unsupported, cpu::Cpu};
-use crate::plan::{Buf, Elem, Op, OpKind, Phase, Plan, Step, Weights};
+use super::{Backend, Error, Footprint, Memory, Precision, TooLarge, Unsupported, cpu::Cpu};
+use crate::plan::{Buf, Elem, KvDecl, Op, OpKind, Phase, Plan, Step, Weights};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -55,13 +55,15 @@ impl WithReference {
         if inner && (!touches_kv || self.kv_side(plan) == Side::Inner) { Side::Inner } else { Side::Reference }
     }
 
-    /// The plan with only the operations of one side.
+    /// The plan with only the operations of one side, and with a KV cache on the side that uses it.
     fn of_side(&self, plan: &Plan, side: Side) -> Plan {
         let list = |phase: Phase| {
             let ops = plan.ops(phase).iter().filter(|op| self.side(plan, op, phase) == side);
             ops.copied().collect::<Vec<Op>>()
         };
-        Plan { decode: list(Phase::Decode), prefill: list(Phase::Prefill), ..plan.clone() }
+        let layers = if side == self.kv_side(plan) { plan.kv.layers } else { 0 };
+        let kv = KvDecl { layers, ..plan.kv };
+        Plan { decode: list(Phase::Decode), prefill: list(Phase::Prefill), kv, ..plan.clone() }
     }
 
     fn backend(&mut self, side: Side) -> &mut dyn Backend {
@@ -121,8 +123,19 @@ impl Backend for WithReference {
         self.inner.memory()
     }
 
+    /// That of both sides: the reference has buffers and tables of its own.
     fn footprint(&self, plan: &Plan) -> Footprint {
-        self.inner.footprint(&self.of_side(plan, Side::Inner))
+        let [inner, reference] = [Side::Inner, Side::Reference].map(|side| self.of_side(plan, side));
+        let (inner, reference) = (self.inner.footprint(&inner), self.reference.footprint(&reference));
+        Footprint {
+            weights: inner.weights.saturating_add(reference.weights),
+            kv: inner.kv.saturating_add(reference.kv),
+            buffers: inner.buffers.saturating_add(reference.buffers),
+        }
+    }
+
+    fn too_large(&self, plan: &Plan) -> Option<TooLarge> {
+        self.inner.too_large(&self.of_side(plan, Side::Inner))
     }
 
     fn reads_mapped_weights(&self) -> bool {

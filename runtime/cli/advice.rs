@@ -3,7 +3,7 @@
 use anyhow::Error;
 use pronk::backend;
 use pronk::generate::score::GuardError;
-use pronk::generate::{self, LoadError};
+use pronk::generate::{self, LoadError, LoadNotice};
 use pronk::plan::KvType;
 
 /// The error on one line, with the flag that helps.
@@ -38,11 +38,20 @@ fn of_load(e: &LoadError) -> Option<String> {
         LoadError::Memory { misfit } if misfit.fits > 0 => {
             Some(format!("{misfit}; the most that fits is -c {}", misfit.fits))
         }
+        LoadError::Context { .. } => Some(format!("{e} (-c)")),
         LoadError::Backend(e) => of_backend(e),
         LoadError::Refused(e) => {
             Some(format!("{}; --device cpu can run it", of_load(e).unwrap_or_else(|| e.to_string())))
         }
         _ => None,
+    }
+}
+
+/// The notice on one line, with the flag that helps.
+pub fn of_notice(notice: &LoadNotice) -> String {
+    match notice {
+        LoadNotice::ContextShortened { .. } => format!("{notice} (-c)"),
+        _ => notice.to_string(),
     }
 }
 

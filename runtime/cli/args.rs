@@ -1,7 +1,9 @@
 //! Arguments that several subcommands share.
 
+use super::advice;
 use super::output::{bytes_bar, count, notice};
 use super::overrides::{OverrideArgs, notice_unread};
+use super::threads;
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -12,7 +14,6 @@ use pronk::gguf::Gguf;
 use pronk::model::{Model, PlanOptions, check_tensors};
 use pronk::plan::KvType;
 use std::path::PathBuf;
-use std::thread;
 
 /// The model file.
 #[derive(Args)]
@@ -98,16 +99,15 @@ impl DeviceArgs {
         if let (false, Some(gguf)) = (self.quiet, model.gguf()) {
             notice_unread(gguf);
         }
-        if let Some(threads) = self.threads {
-            let cores = thread::available_parallelism().map_or(1, usize::from);
-            if !self.quiet && usize::from(threads) > USEFUL_THREADS * cores {
+        if let Some(n) = self.threads {
+            let cores = threads::cores();
+            if !self.quiet && usize::from(n) > USEFUL_THREADS * cores {
                 notice(format!(
-                    "-t {threads}: this machine has {}; more threads than cores are slower",
+                    "-t {n}: this machine has {}; more threads than cores are slower",
                     count(cores, "core")
                 ));
             }
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
-            pool.build_global().with_context(|| format!("-t {threads}"))?;
+            threads::start(n).with_context(|| format!("-t {n}"))?;
         }
         if let (true, Some(gguf)) = (self.check_tensors, model.gguf()) {
             // Refuses tensors that do not belong to the model before their values are read.
@@ -126,7 +126,7 @@ impl DeviceArgs {
         bar.finish_and_clear();
         let loaded = loaded?;
         if !self.quiet {
-            loaded.notices.iter().for_each(notice);
+            loaded.notices.iter().map(advice::of_notice).for_each(notice);
         }
         Ok(loaded)
     }

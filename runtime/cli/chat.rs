@@ -94,7 +94,7 @@ struct Talk<'m> {
 impl Talk<'_> {
     /// Sends a message and writes the reply. After an error the conversation does not have the message.
     fn turn(&mut self, text: &str) -> Result<End> {
-        let _work = Work::begin()?;
+        let _work = Work::begin();
         let mut progress = Progress::new(self.chat.model(), self.quiet)?;
         let turn = self.chat.say(text)?;
         if turn.n_forgotten() > 0 && !self.quiet {

@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let options = args.model.on.options(Some(u32::try_from(prompt.n_ctx())?));
     let mut model = LanguageModel::new(args.model.on.load(model, &options)?, tokenizer);
 
-    let _work = Work::begin()?;
+    let _work = Work::begin();
     let Judgement { verdict, unsafe_score } = prompt.ask(&mut model, interrupt::asked).map_err(|e| match e {
         GuardError::Cancelled => Interrupted.into(),
         GuardError::Answer(_) => Error::from(e).context(in_file()),

@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
     let options = LoadOptions { max_outputs: ROWS_PER_STEP.min(n_rows as u32), ..options };
     let mut session = args.model.on.load(model, &options)?.session;
 
-    let _work = Work::begin()?; // an interrupted run removes its unfinished file
+    let _work = Work::begin(); // an interrupted run removes its unfinished file
     let mut out = WholeFile::create(&args.out)?;
     let shape = [n_rows as u64, n_vocab as u64];
     let npy = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(&mut out).begin_nd();

@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand, each with its arguments and its code.
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0; 1 for an error (one line); 2 for a wrong command
-//! line; 3 for an unsafe message with `guard --fail-unsafe`; 130 after Ctrl-C.
+//! line; 3 for an unsafe message with `guard --fail-unsafe`; 128 plus the number of a signal that ended it, 130 for Ctrl-C.
 
 mod advice;
 mod args;
@@ -32,6 +32,7 @@ mod sampling;
 mod synth;
 mod terminal;
 mod text;
+mod threads;
 mod tokenize;
 
 use clap::error::ErrorKind;
@@ -75,7 +76,9 @@ pub fn main() -> ExitCode {
     command.build();
     let args = foreign::translated(&command, std::env::args_os().collect())
         .unwrap_or_else(|(subcommand, what)| usage_error(&subcommand, ErrorKind::UnknownArgument, &what));
-    let done = match Cli::parse_from(args).command {
+    let command = Cli::parse_from(args).command;
+    threads::prepare();
+    let done = match command {
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Info(args) => info::run(&args),
@@ -100,7 +103,7 @@ pub fn main() -> ExitCode {
         Err(e) if is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             output::notice(advice::line(&e));
-            if e.is::<interrupt::Interrupted>() { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::FAILURE }
+            if e.is::<interrupt::Interrupted>() { interrupt::exit_code() } else { ExitCode::FAILURE }
         }
         Ok(()) => ExitCode::SUCCESS,
     }

@@ -1,7 +1,7 @@
 //! Output: results to stdout, notices to stderr, and files that appear only when they are complete.
 
-use super::interrupt;
 use super::terminal::shown;
+use crate::platform::set_unfinished;
 use anyhow::{Context, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -106,9 +106,12 @@ impl WholeFile {
         }
         let failed = |e| cannot_write(path.display(), e);
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        let new_file = |path: &Path| File::create_new(path); // with the default permissions of a new file
+        // With the default permissions of a new file. A signal right after its creation removes it as well.
+        let new_file = |path: &Path| {
+            set_unfinished(Some(path));
+            File::create_new(path).inspect_err(|_| set_unfinished(None))
+        };
         let file = tempfile::Builder::new().prefix(".pronk-").make_in(folder_of(&target), new_file).map_err(failed)?;
-        *interrupt::unfinished() = Some(file.path().to_path_buf());
         let writer = BufWriter::new(file.as_file().try_clone().map_err(failed)?);
         Ok(WholeFile { path: path.to_path_buf(), target, writer, file })
     }
@@ -142,7 +145,7 @@ impl WholeFile {
             kept.map_err(|e| cannot_write(self.path.display(), e))?;
         }
         self.file.persist(&self.target).map_err(|e| cannot_write(self.path.display(), e.error))?;
-        interrupt::unfinished().take();
+        set_unfinished(None);
         Ok(())
     }
 
@@ -150,7 +153,7 @@ impl WholeFile {
     pub fn commit_new(mut self) -> Result<()> {
         self.flush()?;
         self.file.persist_noclobber(&self.target).map_err(|e| cannot_write(self.path.display(), e.error))?;
-        interrupt::unfinished().take();
+        set_unfinished(None);
         Ok(())
     }
 }

@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
 
     base.iter().try_for_each(|base| base.check_window(window))?;
-    let _work = Work::begin()?; // an interrupted run removes its unfinished file
+    let _work = Work::begin(); // an interrupted run removes its unfinished file
     let base_out = args.kl_base_out.as_ref().map(|path| begin_base(path, score.text(), window));
     let mut base_out = base_out.transpose()?;
 

@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut model = LanguageModel::new(loaded, tokenizer);
     let load_time = begin.elapsed();
 
-    let _work = Work::begin()?;
+    let _work = Work::begin();
     let options = args.sampling.options(args.context.context_end(), &args.text, args.special)?;
     let seed = seed(&options.sampler);
     let mut progress = Progress::new(&model, args.model.on.quiet)?;

@@ -133,7 +133,7 @@ pub fn run(args: &Args) -> Result<()> {
     let begin = header.encode();
     let total = header.data_bytes().saturating_add(begin.len() as u64);
 
-    let _work = Work::begin()?; // an interrupted run removes its unfinished file
+    let _work = Work::begin(); // an interrupted run removes its unfinished file
     let mut out = WholeFile::create(&args.out)?;
     out.require(total)?;
     let bar = bytes_bar(total)?;

@@ -1,6 +1,6 @@
 //! Errors of loading a model.
 
-use crate::backend::{self, Footprint, gib};
+use crate::backend::{self, Footprint, TooLarge, gib};
 use crate::{gguf, model};
 use thiserror::Error;
 
@@ -29,7 +29,7 @@ pub enum LoadError {
         /// The largest context, in tokens.
         most: u32,
     },
-    /// The context does not fit into the device's memory: the requested one, or any.
+    /// The context does not fit into the device: the requested one, or any.
     #[error("{misfit}; {}", .misfit.most())]
     Memory {
         /// The sizes.
@@ -58,20 +58,43 @@ impl LoadError {
     }
 }
 
-/// A context that does not fit into a device's memory.
+/// A context that does not fit into a device.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("a context of {wanted} tokens needs {}, {device} has {} free", .needs.text(), gib(*.free))]
+#[error("a context of {wanted} tokens needs {}", .lack.text(device))]
 pub struct DoesNotFit {
     /// The device's name.
     pub device: String,
     /// The context, in tokens.
     pub wanted: u32,
-    /// The memory of the context and the weights.
-    pub needs: Footprint,
-    /// Free memory of the device, in bytes.
-    pub free: u64,
+    /// What it needs and the device lacks.
+    pub lack: Lack,
     /// The largest context that fits, in tokens; 0: no context fits.
     pub fits: u32,
+}
+
+/// What a device lacks for a context.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lack {
+    /// Memory.
+    Memory {
+        /// The memory of the context and the weights.
+        needs: Footprint,
+        /// Free memory of the device, in bytes.
+        free: u64,
+    },
+    /// A buffer that is large enough, whatever memory is free.
+    Buffer(TooLarge),
+}
+
+impl Lack {
+    fn text(&self, device: &str) -> String {
+        match self {
+            Lack::Memory { needs, free } => format!("{}, {device} has {} free", needs.text(), gib(*free)),
+            Lack::Buffer(TooLarge { what, needs, has }) => {
+                format!("a buffer of {} for {what}, {device} allows {}", gib(*needs), gib(*has))
+            }
+        }
+    }
 }
 
 impl DoesNotFit {

@@ -74,7 +74,16 @@ pub enum LoadNotice {
         /// Positions that the model was trained for.
         n_ctx_train: u32,
     },
-    /// The model's own context does not fit into memory: the context is the largest that does.
+    /// The model's own context is longer than what is reserved without a request.
+    ContextShortened {
+        /// The context, in tokens.
+        n_ctx: u32,
+        /// The model's own context, in tokens.
+        n_ctx_train: u32,
+        /// The device, if the reason is that it does not report its memory.
+        unreported: Option<String>,
+    },
+    /// The model's own context does not fit into the device: the context is the largest that does.
     ContextLowered {
         /// The context, in tokens.
         n_ctx: u32,
@@ -105,6 +114,11 @@ impl fmt::Display for LoadNotice {
                 f,
                 "a context of {n_ctx} tokens: the model was trained for {n_ctx_train}, quality drops beyond that"
             ),
+            LoadNotice::ContextShortened { n_ctx, n_ctx_train, unreported } => {
+                let reason = unreported.as_ref().map(|device| format!("{device} does not report its memory: "));
+                let reason = reason.unwrap_or_default();
+                write!(f, "{reason}the context is {n_ctx} tokens of the model's {n_ctx_train}, more on request")
+            }
             LoadNotice::ContextLowered { n_ctx, own } => write!(f, "context lowered to {n_ctx} tokens: {own}"),
         }
     }

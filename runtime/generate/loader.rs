@@ -1,7 +1,7 @@
 //! Loads a model onto a device.
 
-use super::{DoesNotFit, LoadError, LoadEvent, LoadNotice, Session};
-use crate::backend::{self, Backend, DeviceChoice, cpu::Cpu};
+use super::{DoesNotFit, Lack, LoadError, LoadEvent, LoadNotice, Session};
+use crate::backend::{self, Backend, DeviceChoice, Memory, cpu::Cpu};
 use crate::gguf::{Gguf, Watch};
 use crate::model::{Model, PlanOptions};
 use crate::plan::{DECODE_TOKENS, KvType, Plan, fuse};
@@ -13,7 +13,8 @@ use std::path::Path;
 pub struct LoadOptions {
     /// The device.
     pub device: DeviceChoice,
-    /// Context length in tokens; None: the model's own, or the largest that fits in memory.
+    /// Context length in tokens; None: the model's own, at most 262144 (8192 on a device that does not report its memory), as far
+    /// as it fits.
     pub n_ctx: Option<u32>,
     /// Number format of the KV cache.
     pub kv: KvType,
@@ -35,6 +36,11 @@ impl Default for LoadOptions {
 const CONTEXT_STEP: u32 = 256;
 /// Size in bytes from which a context is announced before it is allocated.
 const LARGE: u64 = 1 << 30;
+/// The longest context without a request: that of the models with the longest contexts in common use, such as Qwen3. What a file
+/// claims beyond that costs tables and a cache that few texts fill.
+const UNASKED_CONTEXT: u32 = 1 << 18;
+/// The longest context without a request on a device that does not report its memory: the cache of an 8B model takes 1 GiB.
+const UNREPORTED_CONTEXT: u32 = 8192;
 /// Maximum number of slots of a KV cache.
 const MAX_CONTEXT: u32 = 1 << 24;
 
@@ -183,7 +189,8 @@ fn planned(model: &Model, options: &LoadOptions, n_ctx: u32) -> Result<Plan, Loa
     Ok(model.plan(&PlanOptions { n_ctx, max_tokens, max_outputs, kv: options.kv })?)
 }
 
-/// The context to use: the requested one if it fits; without a request the model's own, or the largest that fits.
+/// The context to use: the requested one if it fits; without a request the model's own or the largest that is reserved
+/// without one, as far as it fits.
 fn choose_context(
     model: &Model,
     options: &LoadOptions,
@@ -191,32 +198,42 @@ fn choose_context(
     notices: &mut Vec<LoadNotice>,
 ) -> Result<u32, LoadError> {
     let n_ctx_train = model.config.n_ctx_train;
-    let wanted = options.n_ctx.unwrap_or(n_ctx_train.min(MAX_CONTEXT));
+    let memory = device.memory();
+    let unasked = if memory.is_some() { UNASKED_CONTEXT } else { UNREPORTED_CONTEXT };
+    let wanted = options.n_ctx.unwrap_or(n_ctx_train.min(unasked));
     if wanted == 0 || wanted > MAX_CONTEXT {
         return Err(LoadError::Context { n_ctx: wanted, most: MAX_CONTEXT });
     }
     if wanted > n_ctx_train {
         notices.push(LoadNotice::BeyondTraining { n_ctx: wanted, n_ctx_train });
     }
-    let footprint = |n_ctx| Ok::<_, LoadError>(device.footprint(&planned(model, options, n_ctx)?));
-    let Some(memory) = device.memory() else {
+    let lack = |n_ctx| -> Result<Option<Lack>, LoadError> {
+        let plan = planned(model, options, n_ctx)?;
+        if let Some(too_large) = device.too_large(&plan) {
+            return Ok(Some(Lack::Buffer(too_large)));
+        }
+        let Some(Memory { free, .. }) = memory else { return Ok(None) };
+        let needs = device.footprint(&plan);
+        Ok((needs.total() > free).then_some(Lack::Memory { needs, free }))
+    };
+    let Some(lacks) = lack(wanted)? else {
+        if options.n_ctx.is_none() && wanted < n_ctx_train {
+            let unreported = memory.is_none().then(|| device.name());
+            notices.push(LoadNotice::ContextShortened { n_ctx: wanted, n_ctx_train, unreported });
+        }
         return Ok(wanted);
     };
-    let needs = footprint(wanted)?;
-    if needs.total() <= memory.free {
-        return Ok(wanted);
-    }
     // The largest multiple of CONTEXT_STEP that fits: `low` fits, `high` does not.
     let (mut low, mut high) = (0, wanted.div_ceil(CONTEXT_STEP));
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        match footprint(middle * CONTEXT_STEP)?.total() <= memory.free {
+        match lack(middle * CONTEXT_STEP)?.is_none() {
             true => low = middle,
             false => high = middle,
         }
     }
     let fits = low * CONTEXT_STEP;
-    let does_not_fit = DoesNotFit { device: device.name(), wanted, needs, free: memory.free, fits };
+    let does_not_fit = DoesNotFit { device: device.name(), wanted, lack: lacks, fits };
     if options.n_ctx.is_some() || fits == 0 {
         return Err(LoadError::Memory { misfit: does_not_fit });
     }

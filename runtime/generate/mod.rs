@@ -21,7 +21,7 @@ pub use chat::{Chat, Turn};
 pub use error::Error;
 pub use generator::Generator;
 pub use language_model::{LanguageModel, bos, tokenizer};
-pub use load_error::{DoesNotFit, LoadError};
+pub use load_error::{DoesNotFit, Lack, LoadError};
 pub use load_event::{LoadEvent, LoadNotice};
 pub use loader::{LoadOptions, Loaded, load, load_model, load_model_on};
 pub use options::{ContextEnd, GenerateOptions};

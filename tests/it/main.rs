@@ -6,7 +6,10 @@ mod arrows;
 mod cli;
 mod common;
 mod conformance;
+mod context;
 mod cuda;
+#[cfg(target_os = "linux")]
+mod environment;
 mod examples;
 mod family;
 mod faults;
@@ -20,6 +23,7 @@ mod guard;
 mod hostile;
 mod long_context;
 mod model;
+mod mutation;
 mod plain_text;
 mod ptx;
 mod quality;

@@ -49,6 +49,8 @@ pub enum HostError {
 pub enum Fault {
     #[error("{kernel}: {what} {value}, the limit is {limit}")]
     Limit { kernel: String, what: &'static str, value: u64, limit: u64 },
+    #[error("{kernel}: cannot start a thread of the simulator: {what}")]
+    Thread { kernel: String, what: String },
     #[error("{kernel}: the grid or the block is empty")]
     Empty { kernel: String },
     #[error("{kernel}: parameters are {given} bytes, the kernel takes {expected}")]

@@ -106,7 +106,7 @@ impl Gpu {
                 0 => "no adapter (no Vulkan, Metal, DX12 or GL driver found)".to_string(),
                 n => format!("no such adapter, there are {n}"),
             };
-            return Err(Error::Device { device: id(index), what });
+            return Err(Error::Absent { device: id(index), what });
         }
         let adapter = all.swap_remove(index);
         let mut limits = adapter.limits();
@@ -188,9 +188,15 @@ impl Gpu {
         }
     }
 
+    /// Bytes that one binding holds at most.
+    pub fn max_binding(&self) -> u64 {
+        let limits = self.device.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
     /// A zeroed buffer that kernels bind whole. The error names `what` it was for.
     pub fn bound_buffer(&self, what: &str, size: u64) -> Result<wgpu::Buffer, Error> {
-        let has = self.device.limits().max_storage_buffer_binding_size;
+        let has = self.max_binding();
         if size > has {
             let what = format!("one binding of {what}");
             return Err(Error::Memory { device: self.name.clone(), what, needs: size, has });

@@ -2,12 +2,12 @@
 
 use super::super::Error;
 use super::adapters::Gpu;
-use super::kernels::{CompiledKernel, Compiler, KernelKey};
+use super::kernels::{CompiledKernel, Compiler, KernelKey, Variant};
 use super::memory::{Buffers, Resource, part};
 use super::permutations::Kernel;
 use super::shaders::{Bound, Constant, Var};
 use super::weights::ChunkId;
-use crate::plan::Rows;
+use crate::plan::{Plan, Rows};
 use crate::quant::GgmlType;
 use std::sync::Arc;
 
@@ -47,6 +47,7 @@ pub struct Dispatch {
     pub op: usize,
     /// What `rows` of [`Dispatch::encode`] counts.
     pub rows: Rows,
+    name: Kernel,
     per_row: u32,
     cols: u32,
     kernel: Arc<CompiledKernel>,
@@ -55,17 +56,39 @@ pub struct Dispatch {
 
 impl Dispatch {
     /// Encodes the call for `rows` rows.
-    pub fn encode(&self, pass: &mut wgpu::ComputePass, rows: u32) {
-        let rows = rows * self.per_row;
-        let Some(variant) = self.kernel.variants.iter().find(|variant| rows <= variant.up_to) else { return };
+    ///
+    /// Errors: they are more than any permutation of the kernel is for, or than the device launches.
+    pub fn encode(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass, rows: u32) -> Result<(), Error> {
         if rows == 0 {
-            return;
+            return Ok(());
         }
+        let (variant, [x, y]) = self.grid(gpu, rows)?;
         pass.set_pipeline(&variant.pipeline);
         for (i, group) in self.groups.iter().enumerate() {
             pass.set_bind_group(i as u32, group, &[]);
         }
-        pass.dispatch_workgroups(self.cols.div_ceil(variant.cols), rows.div_ceil(variant.rows), 1);
+        pass.dispatch_workgroups(x, y, 1);
+        Ok(())
+    }
+
+    /// The permutation for `rows` rows, and its workgroups.
+    ///
+    /// Errors: those of [`Dispatch::encode`].
+    fn grid(&self, gpu: &Gpu, rows: u32) -> Result<(&Variant, [u32; 2]), Error> {
+        let rows = rows.saturating_mul(self.per_row);
+        let most = gpu.device.limits().max_compute_workgroups_per_dimension;
+        let too_many = || gpu.error(format!("kernel {}: {rows} rows of {} columns are too many", self.name, self.cols));
+        let variant = self.kernel.variants.iter().find(|variant| rows <= variant.up_to).ok_or_else(too_many)?;
+        let groups = [self.cols.div_ceil(variant.cols), rows.div_ceil(variant.rows)];
+        if groups.iter().any(|n| *n > most) { Err(too_many()) } else { Ok((variant, groups)) }
+    }
+
+    /// Errors: a step of the plan, of at most `tokens` tokens, could have more rows than [`Dispatch::encode`] takes.
+    pub fn check(&self, gpu: &Gpu, plan: &Plan, tokens: u32) -> Result<(), Error> {
+        let most = plan.max_rows(self.rows).min(tokens);
+        let largest = self.kernel.variants.iter().map(|variant| variant.up_to / self.per_row).chain([most]);
+        // Each permutation at its largest grid.
+        largest.filter(|rows| (1..=most).contains(rows)).try_for_each(|rows| self.grid(gpu, rows).map(drop))
     }
 }
 
@@ -108,7 +131,7 @@ pub fn dispatches(
         let kernel = compiler.kernel(launch.key())?;
         let groups = bind(gpu, launch, &kernel, part(&buffer, offset, size), buffers)?;
         let Launch { op, rows, per_row, cols, .. } = *launch;
-        dispatches.push(Dispatch { op, rows, per_row, cols, kernel, groups });
+        dispatches.push(Dispatch { op, rows, name: launch.kernel, per_row, cols, kernel, groups });
     }
     Ok(dispatches)
 }

@@ -134,6 +134,12 @@ pub fn kv_bytes(kv: &KvDecl) -> u64 {
     plane.saturating_mul(2).saturating_add(scales).saturating_mul(kv.layers as u64)
 }
 
+/// What of the KV cache is bound at once and has the most bytes, and the bytes.
+pub fn largest_of_cache(kv: &KvDecl) -> (&'static str, u64) {
+    let (plane, scales) = kv_layer_bytes(kv);
+    if scales > plane { ("the scales of a layer", scales) } else { ("the keys of a layer", plane) }
+}
+
 /// Bytes of one layer's keys (or values), heads padded to whole units, and of the scales of both.
 fn kv_layer_bytes(kv: &KvDecl) -> (u64, u64) {
     let sizes = [kv.slots, kv.heads, kv.head_dim.next_multiple_of(KV_UNIT)].map(u64::from);

@@ -27,8 +27,8 @@ mod weights;
 #[doc(hidden)]
 pub use adapters::Options;
 
-use super::{Backend, Error, Footprint, Memory, Registered, Unsupported, system_memory};
-use crate::plan::{Buf, Elem, Op, Phase, Plan, Rows, Step, Weights};
+use super::{Backend, Error, Footprint, Memory, Registered, TooLarge, Unsupported, system_memory};
+use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, Phase, Plan, Rows, Step, Weights};
 use adapters::Gpu;
 use launch::Dispatch;
 use memory::{Buffers, STEP_HEADER};
@@ -121,6 +121,12 @@ impl Backend for Wgpu {
         Footprint { weights: stacks.bytes(gpu), kv, buffers: buffers + params.iter().sum::<u64>() }
     }
 
+    fn too_large(&self, plan: &Plan) -> Option<TooLarge> {
+        let has = self.gpu.max_binding();
+        let (what, needs) = memory::largest_of_cache(&plan.kv);
+        (needs > has).then(|| TooLarge { what: what.to_string(), needs, has })
+    }
+
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
         super::check_supported(self, plan)?;
         self.gpu.allocated.store(0, Ordering::Relaxed);
@@ -147,7 +153,7 @@ impl Backend for Wgpu {
                     Rows::Tokens => step.n_tokens(),
                     Rows::Outputs => step.n_outputs,
                 };
-                dispatch.encode(&mut pass, rows);
+                dispatch.encode(gpu, &mut pass, rows)?;
             }
         }
         gpu.queue.submit([encoder.finish()]);
@@ -209,7 +215,7 @@ impl Backend for Wgpu {
 
 /// The operations of decode, and of prefill if a step can be so large.
 fn lists(plan: &Plan) -> [&[Op]; 2] {
-    [&plan.decode, if plan.max_tokens > crate::plan::DECODE_TOKENS { &plan.prefill } else { &[] }]
+    [&plan.decode, if plan.max_tokens > DECODE_TOKENS { &plan.prefill } else { &[] }]
 }
 
 /// Where the weights lie that the plan's operations read.
@@ -219,10 +225,6 @@ fn stacks(plan: &Plan, gpu: &Gpu) -> Result<WeightStacks, Error> {
 
 impl Loaded {
     fn new(gpu: &Gpu, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<Loaded, Error> {
-        let max_rows = gpu.device.limits().max_compute_workgroups_per_dimension;
-        if plan.max_tokens > max_rows {
-            return Err(gpu.error(format!("steps of {} tokens, at most {max_rows}", plan.max_tokens)));
-        }
         let stacks = stacks(plan, gpu)?;
         let buffers = Buffers::new(gpu, plan, &stacks, weights, progress)?;
         let mut compiler = kernels::Compiler::new(gpu, plan.max_tokens);
@@ -231,6 +233,9 @@ impl Loaded {
             launch::dispatches(gpu, &mut compiler, &launches, &buffers)
         });
         let (decode, prefill) = (decode?, prefill?);
+        for (dispatches, tokens) in [(&decode, DECODE_TOKENS), (&prefill, plan.max_tokens)] {
+            dispatches.iter().try_for_each(|dispatch| dispatch.check(gpu, plan, tokens))?;
+        }
         let staging = gpu.buffer("results", STAGING, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
         gpu.wait()?;
         Ok(Loaded { plan: plan.clone(), buffers, step_bytes: vec![], decode, prefill, staging })

@@ -1,6 +1,7 @@
 //! A grid: its blocks run on several host threads.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::Builder;
 
 use super::cta::Cta;
 use super::launch::Launch;
@@ -12,15 +13,7 @@ impl Launch<'_> {
     /// Runs the grid on at most this number of host threads.
     pub fn run(&self, threads: usize) -> Result<(Stats, Sink), Box<Fault>> {
         let threads = threads.clamp(1, self.ctas as usize);
-        let results: Vec<_> = if threads == 1 {
-            vec![self.work(0, 1)]
-        } else {
-            std::thread::scope(|s| {
-                let handles: Vec<_> = (0..threads).map(|i| s.spawn(move || self.work(i, threads))).collect();
-                // A worker that panics is a defect of the simulator: pass it on.
-                handles.into_iter().map(|h| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
-            })
-        };
+        let results: Vec<_> = if threads == 1 { vec![self.work(0, 1)] } else { self.share(threads)? };
         let (mut stats, mut sink) = (Stats::new(self.prog), Sink::new(self.checks));
         let mut fault: Option<Box<Fault>> = None;
         for (s, k, f) in results {
@@ -32,6 +25,20 @@ impl Launch<'_> {
             Some(f) => Err(f),
             None => Ok((stats, sink)),
         }
+    }
+
+    /// [`Self::work`] on each of several threads.
+    fn share(&self, threads: usize) -> Result<Vec<(Stats, Sink, Option<Box<Fault>>)>, Box<Fault>> {
+        std::thread::scope(|s| {
+            let start = |i| Builder::new().spawn_scoped(s, move || self.work(i, threads));
+            let started: Result<Vec<_>, _> = (0..threads).map(start).collect();
+            let handles = started.map_err(|e| {
+                self.progress.stop.store(true, Relaxed); // those that have started end
+                Fault::Thread { kernel: self.prog.name.clone(), what: e.to_string() }
+            })?;
+            // A worker that panics is a defect of the simulator: pass it on.
+            Ok(handles.into_iter().map(|h| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect())
+        })
     }
 
     fn work(&self, worker: usize, workers: usize) -> (Stats, Sink, Option<Box<Fault>>) {

@@ -39,7 +39,11 @@ impl Sim {
         let memory = system_memory().map_or(1 << 30, |m| m.free / HOST_BYTES_PER_BYTE);
         Sim {
             properties: Properties { name: "PTX simulator".to_string(), capability, n_sms: N_SMS },
-            device: Device::new(Limits { global_bytes: memory, ..Limits::default() }),
+            device: Device::new(Limits {
+                global_bytes: memory,
+                host_threads: rayon::current_num_threads(),
+                ..Limits::default()
+            }),
             kernels: vec![],
             graphs: vec![],
             copies: VecDeque::new(),
