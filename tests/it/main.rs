@@ -6,6 +6,7 @@ mod cli;
 mod common;
 mod conformance;
 mod cuda;
+mod decode_products;
 mod examples;
 mod family;
 mod faults;
