@@ -1,7 +1,33 @@
-// Bits to floats: what the decoders of weight types (types.cuh) are made of.
+// Bits to integers and floats: what the decoders of weight types (types.cuh) are made of.
 #pragma once
 #include <cuda_fp16.h>
 #include "shared/common.cuh"
+
+// Which chunk is loaded: `chunk`, counted from the start of the planes, and `ahead` further ones, a constant multiple of 32. So
+// the addresses of chunks that follow each other differ by constants. `place` is a number with the same remainder by 8 as the chunk's:
+// where the caller has one that does not change, it takes no further registers.
+struct At {
+    u64 chunk;
+    u32 ahead, place;
+    __device__ __forceinline__ At(u64 chunk, u32 ahead = 0) : chunk(chunk), ahead(ahead), place(u32(chunk)) {}
+    __device__ __forceinline__ At(u64 chunk, u32 ahead, u32 place) : chunk(chunk), ahead(ahead), place(place) {}
+    __device__ __forceinline__ u64 unit() const { return chunk + ahead; }  // of types with chunks of 32 elements
+    __device__ __forceinline__ u64 half_of() const { return chunk / 2 + ahead / 2; }
+    __device__ __forceinline__ u64 block() const { return chunk / 8 + ahead / 8; }
+    __device__ __forceinline__ u32 in_block() const { return place % 8; }
+};
+
+// What a lane loads of the 16 bytes of quants of a chunk: all of them, or word j, which then stands for each of the four.
+struct WholeChunk {
+    __device__ __forceinline__ uint4 quants(const uint4* at) const { return load_once(at); }
+};
+struct ChunkWord {
+    u32 j;
+    __device__ __forceinline__ uint4 quants(const uint4* at) const {
+        const u32 v = load_weight((const u32*)at + j);
+        return make_uint4(v, v, v, v);
+    }
+};
 
 __device__ __forceinline__ float half_bits(u32 v) { return __half2float(__ushort_as_half(u16(v))); }
 
@@ -40,9 +66,9 @@ __device__ __forceinline__ u32 byte_of(u32 v, u32 i) { return v >> (8 * i) & 255
 // The low nibble for an even unit, the high one for an odd unit.
 __device__ __forceinline__ u32 nibble_of(u32 byte, u32 unit) { return byte >> (4 * (unit % 2)) & 15; }
 
-// Four values plus 128 as bytes, a lowest.
-__host__ __device__ constexpr u32 biased(int a, int b, int c, int d) {
-    return u32(a + 128) | u32(b + 128) << 8 | u32(c + 128) << 16 | u32(d + 128) << 24;
+// Four signed values as bytes, a lowest.
+__host__ __device__ constexpr u32 signed_bytes(int a, int b, int c, int d) {
+    return u32(a & 255) | u32(b & 255) << 8 | u32(c & 255) << 16 | u32(d & 255) << 24;
 }
 
 // Byte j is entry c of a table of 16 bytes (t0 lowest), c being nibble j of `codes`; j < 4. __byte_perm chooses from 8 bytes: the
@@ -55,10 +81,39 @@ __device__ __forceinline__ u32 looked_up(u32 codes, u32 t0, u32 t1, u32 t2, u32 
 // Codes of elements 4g .. 4g + 3 of 16 bytes of them, for looked_up.
 __device__ __forceinline__ u32 codes(uint4 q, u32 g) { return word(q, g % 4) >> (g / 4 * 16); }
 
-// v, element j negated where bit j of `signs` is set.
-__device__ __forceinline__ float4 negated(float4 v, u32 signs) {
-    return make_float4(__uint_as_float(__float_as_uint(v.x) ^ signs << 31),
-                       __uint_as_float(__float_as_uint(v.y) ^ (signs << 30 & 0x80000000)),
-                       __uint_as_float(__float_as_uint(v.z) ^ (signs << 29 & 0x80000000)),
-                       __uint_as_float(__float_as_uint(v.w) ^ (signs << 28 & 0x80000000)));
+// The bytes of v, 1 to 127 each, as signed ones: byte j negated where bit j of `signs` is set; j < 4.
+__device__ __forceinline__ u32 negated(u32 v, u32 signs) {
+    const u32 ones = (signs & 15) * 0x00204081 & 0x01010101;  // bit j in byte j
+    return (v ^ ones * 255) + ones;
 }
+
+// What all quantized types share. T has
+//   LOADED   chunks of a row that a lane of mat_stream loads at a time; fewer where a chunk takes more registers
+//   BUFFERS  such loads that are under way; at least 64 KiB per SM in all (products/mat_stream.cuh). Both are unmeasured
+//   ROWS_AHEAD  whether mat_rows loads a step's chunks before it multiplies those of the step before: where registers allow
+//   HALVES   1, or 2: elements 0 .. 15 and 16 .. 31 of a chunk have scales of their own
+//   SIGNED   whether word() gives signed bytes
+//   OFFSET   what is subtracted from each element of word(); 0 if signed
+//   MIN      whether min() is added
+//   word     elements 4g .. 4g + 3 of a chunk as bytes from -127 to 127
+//   scale    of half `half`
+//   min      of half `half`
+// Elements are scale * (word - OFFSET) + min.
+template <class T>
+struct Quantized {
+    static constexpr u32 CHUNK = 32, STEPS = 1;
+    static constexpr u32 LOADED = 2, BUFFERS = 3;
+    static constexpr u32 HALVES = 1, OFFSET = 0;
+    static constexpr bool SIGNED = false, MIN = false, ROWS_AHEAD = true;
+    // Types whose Raw has the chunk's place in its block write it here too, for chunks that are not loaded yet: it never changes.
+    template <class R>
+    static __device__ __forceinline__ void set_place(R&, u32) {}
+    // What the exact products and the tensor cores' tiles take: four elements as floats.
+    template <class R>
+    static __device__ __forceinline__ float4 decode(const R& r, u32 g) {
+        const u32 half = T::HALVES == 2 ? g / 4 : 0, w = T::word(r, g);
+        const float4 q = bytes_less(T::SIGNED ? w ^ 0x80808080 : w, T::SIGNED ? 128 : T::OFFSET);
+        if constexpr (T::MIN) return scaled(q, T::scale(r, half), T::min(r, half));
+        else return scaled(q, T::scale(r, half));
+    }
+};

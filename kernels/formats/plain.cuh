@@ -40,7 +40,8 @@ __device__ __forceinline__ void repack_four_bits(const RepackParams& p, u64 unit
 struct F32 {
     static constexpr u32 CHUNK = 4, STEPS = 4;
     struct Raw { uint4 q; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) { return {load_once(w.quants + chunk)}; }
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) { return {lane.quants(w.quants + at.unit())}; }
     static __device__ __forceinline__ float4 decode(const Raw& r, u32) {
         return make_float4(__uint_as_float(r.q.x), __uint_as_float(r.q.y), __uint_as_float(r.q.z), __uint_as_float(r.q.w));
     }
@@ -50,7 +51,8 @@ struct F32 {
 struct F16 {
     static constexpr u32 CHUNK = 8, STEPS = 4;
     struct Raw { uint4 q; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) { return {load_once(w.quants + chunk)}; }
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) { return {lane.quants(w.quants + at.unit())}; }
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const u32 a = word(r.q, 2 * g), b = word(r.q, 2 * g + 1);
         return make_float4(half_bits(a), half_bits(a >> 16), half_bits(b), half_bits(b >> 16));
@@ -61,7 +63,8 @@ struct F16 {
 struct BF16 {
     static constexpr u32 CHUNK = 8, STEPS = 4;
     struct Raw { uint4 q; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) { return {load_once(w.quants + chunk)}; }
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) { return {lane.quants(w.quants + at.unit())}; }
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const u32 a = word(r.q, 2 * g), b = word(r.q, 2 * g + 1);
         return make_float4(__uint_as_float(a << 16), __uint_as_float(a & 0xffff0000),
@@ -70,15 +73,16 @@ struct BF16 {
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_floats<2>(p, unit); }
 };
 
-struct Q8_0 {
-    static constexpr u32 CHUNK = 16, STEPS = 2;
+struct Q8_0 : Quantized<Q8_0> {
+    static constexpr u32 CHUNK = 16, STEPS = 2, LOADED = 4, BUFFERS = 2;
+    static constexpr bool SIGNED = true;
     struct Raw { uint4 q; u16 d; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once(w.quants + chunk), load_weight((const u16*)w.scales + chunk / 2)};
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.half_of())};
     }
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
-        return scaled(bytes_less(word(r.q, g) ^ 0x80808080, 128), half_bits(r.d));
-    }
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return ::word(r.q, g); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.d); }
     // f16 d; i8[32]
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u8* block = p.blocks + unit * 34;
@@ -88,50 +92,54 @@ struct Q8_0 {
     }
 };
 
-struct Q4_0 {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct Q4_0 : Quantized<Q4_0> {
+    static constexpr u32 OFFSET = 8, LOADED = 4, BUFFERS = 2;
     struct Raw { uint4 q; u16 d; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once(w.quants + chunk), load_weight((const u16*)w.scales + chunk)};
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit())};
     }
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
-        return scaled(bytes_less(nibbles(r.q, g), 8), half_bits(r.d));
-    }
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.d); }
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_four_bits<false, false>(p, unit); }
 };
 
-struct Q4_1 {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct Q4_1 : Quantized<Q4_1> {
+    static constexpr bool MIN = true;
     struct Raw { uint4 q; u32 dm; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once(w.quants + chunk), load_weight((const u32*)w.scales + chunk)};
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight((const u32*)w.scales + at.unit())};
     }
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
-        return scaled(bytes_less(nibbles(r.q, g), 0), half_bits(r.dm), half_bits(r.dm >> 16));
-    }
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.dm); }
+    static __device__ __forceinline__ float min(const Raw& r, u32) { return half_bits(r.dm >> 16); }
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_four_bits<true, false>(p, unit); }
 };
 
-struct Q5_0 {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct Q5_0 : Quantized<Q5_0> {
+    static constexpr u32 BUFFERS = 2;
+    static constexpr u32 OFFSET = 16;
     struct Raw { uint4 q; u32 high; u16 d; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once(w.quants + chunk), load_weight(w.high + chunk), load_weight((const u16*)w.scales + chunk)};
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight(w.high + at.unit()), load_weight((const u16*)w.scales + at.unit())};
     }
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
-        return scaled(bytes_less(nibbles(r.q, g) | bits_to(r.high, g, 4), 16), half_bits(r.d));
-    }
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g) | bits_to(r.high, g, 4); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.d); }
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_four_bits<false, true>(p, unit); }
 };
 
-struct Q5_1 {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct Q5_1 : Quantized<Q5_1> {
+    static constexpr u32 BUFFERS = 2;
+    static constexpr bool MIN = true;
     struct Raw { uint4 q; u32 high; u32 dm; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once(w.quants + chunk), load_weight(w.high + chunk), load_weight((const u32*)w.scales + chunk)};
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight(w.high + at.unit()), load_weight((const u32*)w.scales + at.unit())};
     }
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
-        return scaled(bytes_less(nibbles(r.q, g) | bits_to(r.high, g, 4), 0), half_bits(r.dm), half_bits(r.dm >> 16));
-    }
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g) | bits_to(r.high, g, 4); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.dm); }
+    static __device__ __forceinline__ float min(const Raw& r, u32) { return half_bits(r.dm >> 16); }
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_four_bits<true, true>(p, unit); }
 };

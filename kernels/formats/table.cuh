@@ -4,16 +4,15 @@
 #include "formats/decode.cuh"
 
 // The values of IQ4_NL and IQ4_XS.
-__device__ __forceinline__ float4 iq4_values(uint4 q, u32 g, float d) {
-    const u32 bytes = looked_up(codes(q, g), biased(-127, -104, -83, -65), biased(-49, -35, -22, -10),
-                                biased(1, 13, 25, 38), biased(53, 69, 89, 113));
-    return scaled(bytes_less(bytes, 128), d);
+__device__ __forceinline__ u32 iq4_values(uint4 q, u32 g) {
+    return looked_up(codes(q, g), signed_bytes(-127, -104, -83, -65), signed_bytes(-49, -35, -22, -10),
+                     signed_bytes(1, 13, 25, 38), signed_bytes(53, 69, 89, 113));
 }
 
 // The values of MXFP4 and NVFP4: 4-bit floats (E2M1), doubled; scales are halved.
-__device__ __forceinline__ float4 fp4_values(uint4 q, u32 g, float d) {
-    const u32 bytes = looked_up(codes(q, g), biased(0, 1, 2, 3), biased(4, 6, 8, 12), biased(0, -1, -2, -3), biased(-4, -6, -8, -12));
-    return scaled(bytes_less(bytes, 128), d);
+__device__ __forceinline__ u32 fp4_values(uint4 q, u32 g) {
+    return looked_up(codes(q, g), signed_bytes(0, 1, 2, 3), signed_bytes(4, 6, 8, 12), signed_bytes(0, -1, -2, -3),
+                     signed_bytes(-4, -6, -8, -12));
 }
 
 // The codes of a unit of 32: element i in the low half of byte i, 16 + i in its high half.
@@ -21,13 +20,15 @@ __device__ __forceinline__ uint4 codes_of(const u8* bytes) {
     return pack_codes([&](u32 i) { return u32(bytes[i % 16] >> (4 * (i / 16)) & 15); });
 }
 
-struct IQ4_NL {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct IQ4_NL : Quantized<IQ4_NL> {
+    static constexpr bool SIGNED = true;
     struct Raw { uint4 q; u16 d; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once(w.quants + chunk), load_weight((const u16*)w.scales + chunk)};
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit())};
     }
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) { return iq4_values(r.q, g, half_bits(r.d)); }
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return iq4_values(r.q, g); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.d); }
     // f16 d; codes (codes_of)
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u8* block = p.blocks + unit * 18;
@@ -36,16 +37,21 @@ struct IQ4_NL {
     }
 };
 
-struct IQ4_XS {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct IQ4_XS : Quantized<IQ4_XS> {
+    static constexpr bool ROWS_AHEAD = false;
+    static constexpr u32 BUFFERS = 2;
+    static constexpr bool SIGNED = true;
     struct Raw { uint4 q; uint2 head; u32 unit; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once(w.quants + chunk), load_weight((const uint2*)w.scales + chunk / 8), u32(chunk % 8)};
+    static __device__ __forceinline__ void set_place(Raw& r, u32 place) { r.unit = place % 8; }
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight((const uint2*)w.scales + at.block()), at.in_block()};
     }
     // head: f16 d and eight pairs of bits, eight nibbles
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return iq4_values(r.q, g); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) {
         const u32 scale = (r.head.y >> (4 * r.unit) & 15) | (r.head.x >> (16 + 2 * r.unit) & 3) << 4;
-        return iq4_values(r.q, g, half_bits(r.head.x) * float(int(scale) - 32));
+        return half_bits(r.head.x) * float(int(scale) - 32);
     }
     // Blocks of 256: f16 d and 6 bytes of scales; codes of eight units (codes_of)
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
@@ -55,17 +61,16 @@ struct IQ4_XS {
     }
 };
 
-struct MXFP4 {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct MXFP4 : Quantized<MXFP4> {
+    static constexpr bool SIGNED = true;
     struct Raw { uint4 q; u16 e; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once(w.quants + chunk), load_weight((const u8*)w.scales + chunk)};
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight((const u8*)w.scales + at.unit())};
     }
     // 2^(e - 127) / 2. The two smallest are subnormal.
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
-        const u32 bits = r.e < 2 ? 0x00200000 << r.e : u32(r.e - 1) << 23;
-        return fp4_values(r.q, g, __uint_as_float(bits));
-    }
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return fp4_values(r.q, g); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) { return __uint_as_float(r.e < 2 ? 0x00200000 << r.e : u32(r.e - 1) << 23); }
     // u8 exponent; codes (codes_of)
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u8* block = p.blocks + unit * 17;
@@ -74,16 +79,19 @@ struct MXFP4 {
     }
 };
 
-struct NVFP4 {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct NVFP4 : Quantized<NVFP4> {
+    static constexpr bool SIGNED = true;
+    static constexpr u32 HALVES = 2;
     struct Raw { uint4 q; u16 d; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once(w.quants + chunk), load_weight((const u16*)w.scales + chunk)};
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit())};
     }
     // Scales are unsigned E4M3. Their bits in the place of an f16's give 2^-8 of the scale: half of it is 2^7 times that. NaN is taken as 0.
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
-        const u32 d = (g < 4 ? r.d : r.d >> 8) & 255;
-        return fp4_values(r.q, g, d == 127 ? 0.0f : half_bits((d & 127) << 7) * 128.0f);
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return fp4_values(r.q, g); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32 half) {
+        const u32 d = r.d >> (8 * half) & 255;
+        return d == 127 ? 0.0f : half_bits((d & 127) << 7) * 128.0f;
     }
     // Blocks of 64: u8 scales of 16 elements each; codes, element 16 k + i in the low half of byte 8 k + i (i < 8), 16 k + 8 + i in its
     // high half
@@ -95,15 +103,15 @@ struct NVFP4 {
     }
 };
 
-struct TQ2_0 {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct TQ2_0 : Quantized<TQ2_0> {
+    static constexpr u32 OFFSET = 1;
     struct Raw { uint2 q; u16 d; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        return {load_once((const uint2*)w.quants + chunk), load_weight(w.supers + chunk / 8)};
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        return {load_once((const uint2*)w.quants + at.unit()), load_weight(w.supers + at.block())};
     }
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
-        return scaled(bytes_less(pairs(r.q, g), 1), half_bits(r.d));
-    }
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return pairs(r.q, g); }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.d); }
     // Blocks of 256: pairs of bits (pairs_of), f16 d
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u8* block = p.blocks + unit / GROUP * 66;
@@ -114,23 +122,27 @@ struct TQ2_0 {
 
 // 256 elements take 13 words: 12 in quants, one in high. Of the 64 groups of four elements, group G is digit G % 5 of the four
 // bytes of word G / 5. A byte is the fraction 0.(its five digits) in base 3, times 256, rounded up.
-struct TQ1_0 {
-    static constexpr u32 CHUNK = 32, STEPS = 1;
+struct TQ1_0 : Quantized<TQ1_0> {
+    static constexpr bool ROWS_AHEAD = false;
+    static constexpr u32 OFFSET = 1;
     struct Raw { u32 a, b, c; u16 d; u32 unit; };
-    static __device__ __forceinline__ Raw load(const Planes& w, u64 chunk) {
-        const u32 unit = u32(chunk % 8), first = unit * 8 / 5;
-        const u32* q = (const u32*)w.quants + chunk / 8 * 12;
-        return {load_weight(q + first), load_weight(first < 11 ? q + first + 1 : w.high + chunk / 8),
-                load_weight(q + min(first + 2, 11u)), load_weight(w.supers + chunk / 8), unit};
+    static __device__ __forceinline__ void set_place(Raw& r, u32 place) { r.unit = place % 8; }
+    template <class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+        const u32 unit = at.in_block(), first = unit * 8 / 5;
+        const u32* q = (const u32*)w.quants + at.block() * 12;
+        return {load_weight(q + first), load_weight(first < 11 ? q + first + 1 : w.high + at.block()),
+                load_weight(q + min(first + 2, 11u)), load_weight(w.supers + at.block()), unit};
     }
-    static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
+    static __device__ __forceinline__ u32 word(const Raw& r, u32 g) {
         const u32 i = r.unit * 8 % 5 + g, digit = i % 5;
         const u32 v = i < 5 ? r.a : i < 10 ? r.b : r.c;
         const u32 power = digit < 4 ? byte_of(0x1b090301, digit) : 81;
         const u32 even = ((v & 0x00ff00ff) * power & 0x00ff00ff) * 3 >> 8 & 0x00030003;
         const u32 odd = ((v >> 8 & 0x00ff00ff) * power & 0x00ff00ff) * 3 >> 8 & 0x00030003;
-        return scaled(bytes_less(even | odd << 8, 1), half_bits(r.d));
+        return even | odd << 8;
     }
+    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.d); }
     // Digit e of a block of 256. It has bytes of digits to base 3: element 32 k + i is digit k of byte i (i < 32, k < 5), 160 + 16 k + i
     // digit k of byte 32 + i (i < 16), 240 + 4 k + i digit k of byte 48 + i (i < 4, k < 4); f16 d at byte 52.
     static __device__ __forceinline__ u32 element(const u8* block, u32 e) {

@@ -1,9 +1,13 @@
 // The entries of one op's Job for all weight types:
-//   <op>_<type>_t<TOKENS>   mat_vec.cuh, up to TOKENS rows of x per block
-//   <op>_<type>_tiled       mat_tiled.cuh
+//   <op>_<type>_stream       mat_stream.cuh, one row of x; of quantized types
+//   <op>_<type>_rows         mat_rows.cuh, 2 to 8 rows of x; of quantized types
+//   <op>_<type>_t<TOKENS>    mat_vec.cuh, exact products of up to TOKENS rows of x per block
+//   <op>_<type>_tiled        mat_tiled.cuh
 // If an op reads matrices of two types, <type> is <first>_<second>, and Job::SECOND is the segment of the second. Such an op has no
 // _tiled entry: beside the work of many rows, the launches that fusion saves cost little (unmeasured).
 #pragma once
+#include "products/mat_rows.cuh"
+#include "products/mat_stream.cuh"
 #include "products/mat_tiled.cuh"
 #include "products/mat_vec.cuh"
 
@@ -15,6 +19,32 @@ __device__ __forceinline__ void mat_vec_entry(const typename J::Params& p) {
     const Segment s = J::segment(p, blockIdx.y, VEC_PAIRS);
     if (SameType<T, T2>::YES || s.id != J::SECOND) mat_vec<T, J, TOKENS>(p, s, shared);
     else mat_vec<T2, J, TOKENS>(p, s, shared);
+}
+
+template <class T, class T2, class J>
+__device__ __forceinline__ void mat_stream_entry(const typename J::Params& p) {
+    __shared__ __align__(16) StreamShared shared;
+    const u32 pairs = J::n_pairs(p);
+    if constexpr (SameType<T, T2>::YES) {
+        mat_stream<T, J, false>(p, 0, pairs, blockIdx.x, gridDim.x, shared);
+    } else {
+        const u32 first = pairs - J::second_pairs(p), blocks = p.input.first_blocks;
+        if (blockIdx.x < blocks) mat_stream<T, J, true>(p, 0, first, blockIdx.x, blocks, shared);
+        else mat_stream<T2, J, true>(p, first, pairs, blockIdx.x - blocks, gridDim.x - blocks, shared);
+    }
+}
+
+template <class T, class T2, class J>
+__device__ __forceinline__ void mat_rows_entry(const typename J::Params& p) {
+    __shared__ __align__(16) RowsShared shared;
+    const u32 tiles = J::n_tiles(p, ROWS_PAIRS);
+    if constexpr (SameType<T, T2>::YES) {
+        mat_rows<T, J>(p, 0, tiles, blockIdx.x, gridDim.x, shared);
+    } else {
+        const u32 first = tiles - (J::second_pairs(p) + ROWS_PAIRS - 1) / ROWS_PAIRS, blocks = p.input.first_blocks;
+        if (blockIdx.x < blocks) mat_rows<T, J>(p, 0, first, blockIdx.x, blocks, shared);
+        else mat_rows<T2, J>(p, first, tiles, blockIdx.x - blocks, gridDim.x - blocks, shared);
+    }
 }
 
 template <class T, class J>
@@ -29,6 +59,18 @@ __device__ __forceinline__ void mat_tiled_entry(const typename J::Params& p) {
     entry##_t1(const __grid_constant__ J::Params p) { mat_vec_entry<T, T2, J, 1>(p); }                                     \
     extern "C" __global__ void __launch_bounds__(VEC_THREADS, 2)                                                            \
     entry##_t4(const __grid_constant__ J::Params p) { mat_vec_entry<T, T2, J, VEC_TOKENS>(p); }
+
+// Blocks per SM that registers must allow. Two types in one kernel would spill for sm_80.
+template <class T, class T2>
+struct RowsBlocks {
+    static constexpr u32 AT_LEAST = SameType<T, T2>::YES ? STREAM_BLOCKS : 1;
+};
+
+#define MAT_DECODE_ENTRIES(entry, T, T2, J)                                                                                \
+    extern "C" __global__ void __launch_bounds__(STREAM_THREADS, STREAM_BLOCKS)                                             \
+    entry##_stream(const __grid_constant__ J::Params p) { mat_stream_entry<T, T2, J>(p); }                                 \
+    extern "C" __global__ void __launch_bounds__(STREAM_THREADS, RowsBlocks<T, T2>::AT_LEAST)                               \
+    entry##_rows(const __grid_constant__ J::Params p) { mat_rows_entry<T, T2, J>(p); }
 
 #define MAT_ENTRIES(entry, T, J)                                                                                           \
     MAT_VEC_ENTRIES(entry, T, T, J)                                                                                        \

@@ -1,14 +1,18 @@
-// What the two matrix product loops (mat_vec.cuh, mat_tiled.cuh) have in common: pairs of rows.
+// What the matrix product loops (mat_stream.cuh, mat_rows.cuh, mat_vec.cuh, mat_tiled.cuh) have in common: pairs of rows.
 //
 // Both compute   (a, b)[t, i] = (sum_c w_a[row_a(i), c] * x[t, c],  sum_c w_b[row_b(i), c] * x[t, c])
 // and hand each pair of results to the op's finish(): the neighbours that a rotation turns, a gate and its up, or simply two
 // rows. An op is a Job:
 //
 //   Params                                 its struct of parameters, with fields `input` and `step`
-//   NORM                                   the rows of x are to be normalized (mat_vec; stage.cu does it for mat_tiled)
-//   segment(p, block, pairs)               the pairs of blockIdx.y = block, at `pairs` a block
+//   NORM                                   the rows of x are to be normalized (stage.cu does it for mat_tiled and mat_rows)
+//   n_pairs(p)                             pairs in all
+//   n_tiles(p, pairs)                      blocks that they take, at `pairs` a block
+//   segment(p, block, pairs)               the pairs of block `block`, at `pairs` a block; at one a block, those of the segments follow
+//                                          each other without a gap
 //   finish(p, segment, token, i, a, b)     takes the results of pair i of the segment
-//   SECOND                                 the segment whose matrix may be of another type, or NO_SEGMENT
+//   SECOND                                 the segment whose matrix may be of another type, the last, or NO_SEGMENT
+//   second_pairs(p)                        pairs of that segment, if there is one
 #pragma once
 #include "formats/types.cuh"
 
@@ -43,6 +47,11 @@ struct Segment {
 __device__ __forceinline__ Segment neighbours(const Planes& w, u32 first_row, u32 n_rows, u32 first, u32 id) {
     const u64 row = first_row;
     return {w, w, row, row + 1, row + n_rows - 1, 2, (n_rows + 1) / 2, first, id};
+}
+
+// Chunk `chunk` of a row of `chunks`, or past its end one of the last eight with the same place in its block, where rows are blocks of 8.
+__device__ __forceinline__ u32 within(u32 chunk, u32 chunks, u32 place) {
+    return chunk < chunks ? chunk : min(chunks - 8 + place % 8, chunks - 1);
 }
 
 constexpr u32 NO_SEGMENT = 0xffffffff;

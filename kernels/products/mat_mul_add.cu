@@ -1,8 +1,8 @@
 // Matrix product and residual:  out[t, r] = residual[t, r] + sum_c w[first_row + r, c] * x[t, c],  r < n_rows
 //
-// Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled); pairs of neighbouring rows
+// Grid     mat_stream.cuh, mat_rows.cuh, mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled); pairs of neighbouring rows
 // Layout   out, residual: (rows, n_rows) contiguous, n_rows of any parity; out may be residual
-// Traffic  w and x as mat_vec.cuh and mat_tiled.cuh say; reads residual once, writes out once
+// Traffic  w and x as the products' headers say; reads residual once, writes out once
 #include "products/mat_entries.cuh"
 
 struct MatMulAddParams {
@@ -20,6 +20,9 @@ struct MatMulAdd {
     static constexpr bool NORM = false;
     static constexpr u32 SECOND = NO_SEGMENT;
 
+    static __device__ __forceinline__ u32 n_pairs(const Params& p) { return (p.n_rows + 1) / 2; }
+    static __device__ __forceinline__ u32 n_tiles(const Params& p, u32 pairs) { return (n_pairs(p) + pairs - 1) / pairs; }
+
     static __device__ __forceinline__ Segment segment(const Params& p, u32 block, u32 pairs) {
         return neighbours(p.w, p.first_row, p.n_rows, block * pairs, 0);
     }
@@ -33,3 +36,6 @@ struct MatMulAdd {
 
 #define ENTRY(name, T) MAT_ENTRIES(mat_mul_add_##name, T, MatMulAdd)
 FUSED_TYPES(ENTRY)
+
+#define DECODE_ENTRY(name, T) MAT_DECODE_ENTRIES(mat_mul_add_##name, T, T, MatMulAdd)
+QUANTIZED_TYPES(DECODE_ENTRY)

@@ -1,10 +1,10 @@
 // First half of the feed-forward network, with h = RMSNorm(x):
 //   out[t, r] = g / (1 + exp(-g)) * u,   g = sum_c gate[gate_row + r, c] * h[t, c],   u = sum_c up[up_row + r, c] * h[t, c]
 //
-// Grid     mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled, on the rows that stage.cu has normalized); a pair is a row of gate
+// Grid     mat_stream.cuh, mat_rows.cuh, mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled, on the rows that stage.cu has normalized); a pair is a row of gate
 //          and the same row of up
 // Layout   out: (n_tokens, n_rows) contiguous
-// Traffic  gate, up and x as mat_vec.cuh and mat_tiled.cuh say; writes out once, gate's and up's products never
+// Traffic  gate, up and x as the products' headers say; writes out once, gate's and up's products never
 #include "products/mat_entries.cuh"
 
 struct NormGateUpSwiGluParams {
@@ -24,6 +24,9 @@ struct NormGateUpSwiGlu {
     static constexpr bool NORM = true;
     static constexpr u32 SECOND = NO_SEGMENT;
 
+    static __device__ __forceinline__ u32 n_pairs(const Params& p) { return p.n_rows; }
+    static __device__ __forceinline__ u32 n_tiles(const Params& p, u32 pairs) { return (n_pairs(p) + pairs - 1) / pairs; }
+
     static __device__ __forceinline__ Segment segment(const Params& p, u32 block, u32 pairs) {
         return {p.gate, p.up, p.gate_row, p.up_row, u64(p.up_row) + p.n_rows - 1, 1, p.n_rows, block * pairs, 0};
     }
@@ -35,3 +38,6 @@ struct NormGateUpSwiGlu {
 
 #define ENTRY(name, T) MAT_ENTRIES(norm_gate_up_swi_glu_##name, T, NormGateUpSwiGlu)
 FUSED_TYPES(ENTRY)
+
+#define DECODE_ENTRY(name, T) MAT_DECODE_ENTRIES(norm_gate_up_swi_glu_##name, T, T, NormGateUpSwiGlu)
+QUANTIZED_TYPES(DECODE_ENTRY)

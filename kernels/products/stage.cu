@@ -5,16 +5,17 @@
 //                 the largest element to 2^14 .. 2^15: no element overflows, and none within 2^-28 of it loses digits.
 //   stage_bf16x2  y = hi + lo to 16 bits:  staged[t, s, i] = hi[t, 32 s + i],  staged[t, s, 32 + i] = lo[t, 32 s + i],
 //                 i < 32; row_scale[t] = 1. For weights with the range of floats.
+//   stage_i8x2    for mat_rows: as two planes of bytes (activations.cuh). row_scale[t] is the norm's factor, or 1
 //
-// Grid     one block per row
-// Layout   steps of 64 halves, columns past n_cols zero; n_cols % 4 == 0
-// Traffic  reads x once from DRAM, writes half of its bytes (stage_f16) or the same number (stage_bf16x2)
+// Grid     one block per row; stage_i8x2: ROWS_TOKENS blocks, those without a row write zeros
+// Layout   steps of 64 halves, columns past n_cols zero; n_cols % 4 == 0. stage_i8x2: struct StagedUnit of each unit, n_cols % 32 == 0
+// Traffic  reads x once from DRAM, writes half of its bytes (stage_f16) or the same number (stage_bf16x2, stage_i8x2)
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include "shared/common.cuh"
+#include "products/staged_unit.cuh"
 
 struct StageParams {
-    u16*         staged;     // (rows, steps, 64): see stage.cu
+    u16*         staged;     // (rows, steps, 64), or see stage_i8x2
     float*       row_scale;  // (rows)
     const float* x;          // (rows, n_cols)
     const float* norm;       // (n_cols), or null: no RMSNorm
@@ -114,4 +115,37 @@ stage_bf16x2(const __grid_constant__ StageParams p) {
         at[STEP] = lo;
     }
     if (threadIdx.x == 0) p.row_scale[row] = 1.0f;
+}
+
+extern "C" __global__ void __launch_bounds__(ROW_THREADS)
+stage_i8x2(const __grid_constant__ StageParams p) {
+    __shared__ float squares[ROW_THREADS / WARP];
+    wait_for_inputs();
+    const u32 row = blockIdx.x, units = p.n_cols / 32;
+    const bool used = row < rows_in_use(p.step, p.of_outputs);
+    const Input in = {p.x, p.norm, nullptr, nullptr, used ? p.n_cols : 0, p.eps, 0, 0, 0, 0};
+
+    float sum = 0;
+    for (u32 i = threadIdx.x; i < (units * 4 + WARP - 1) / WARP * WARP; i += ROW_THREADS) {
+        float v[8];
+        x_elements(v, in, row, i, p.norm != nullptr, sum);
+        XPiece piece;
+        piece.make(v);
+        const u32 unit = i / 4, part = i % 4;
+        if (unit >= units) continue;
+        StagedUnit& to = ((StagedUnit*)p.staged)[unit];
+        const u32 words[2][2] = {{piece.high.x, piece.high.y}, {piece.low.x, piece.low.y}};
+#pragma unroll
+        for (u32 plane = 0; plane < 2; plane++) {
+#pragma unroll
+            for (u32 j = 0; j < 2; j++) to.words[row][(2 * part + j) % 4][plane][part / 2] = words[plane][j];
+        }
+        if (part == 0) to.scales[row] = make_float2(piece.scale.d, piece.scale.sum);
+        if (part == 1) to.halves[row] = make_float2(piece.scale.halves[0], piece.scale.halves[1]);
+    }
+    sum = warp_sum(sum);
+    if (threadIdx.x % WARP == 0) squares[threadIdx.x / WARP] = sum;
+    __syncthreads();  // squares: written by each warp's lane 0, read by thread 0
+    if (threadIdx.x > 0) return;
+    p.row_scale[row] = p.norm && used ? norm_factor<ROW_THREADS / WARP>(squares, in) : 1.0f;
 }

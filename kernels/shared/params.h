@@ -40,16 +40,18 @@ struct Planes {
     u32 reserved;
 };
 
-// The input of the matrix products. Up to 8 rows are read as floats (x, and norm where the op begins with RMSNorm), more as
-// the operands of tensor cores that stage.cu has made of them.
+// The input of the matrix products. One row is read as floats (x, and norm where the op begins with RMSNorm), as are up to 8 where
+// products are exact; others as the operands of tensor cores that stage.cu has made of them.
 struct Input {
     const float* x;          // (rows, n_cols)
     const float* norm;       // (n_cols): weights of RMSNorm
-    const u16*   staged;     // (rows, steps, 64): see stage.cu
+    const u16*   staged;     // see stage.cu
     const float* row_scale;  // (rows): factors of the results of the staged rows
     u32   n_cols;            // a multiple of 4
     float eps;               // added to the mean square
     u32   of_outputs;        // 0: rows are the step's tokens; 1: its outputs
+    u32   parts;             // mat_stream, mat_rows: parts of the columns that are summed apart: 1, 2, 4 or 8
+    u32   first_blocks;      // mat_stream, of two types: blocks of the grid that have the rows of the first
     u32   reserved;
 };
 

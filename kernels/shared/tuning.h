@@ -7,6 +7,13 @@ constexpr u32 WARP = 32;              // lanes of a warp: the hardware's
 constexpr u32 ROW_THREADS = 256;      // rms_norm, stage: a float4 each covers 1024 elements, 4 rounds at 4096
 constexpr u32 COPY_THREADS = 128;     // embed, gather, add, add_bias, swi_glu, rope, kv_store: a float4, a pair or a chunk each
 
+constexpr u32 STREAM_THREADS = 256;   // mat_stream, mat_rows: two blocks of at most 128 registers a thread fill an SM
+constexpr u32 STREAM_BLOCKS = 2;      // mat_stream, mat_rows: blocks per SM
+constexpr u32 X_UNITS = 512;          // mat_stream: units of x that fit shared memory, 16384 columns; 45056 of 49152 bytes
+constexpr u32 STAGED_UNIT = 640;      // mat_rows: bytes of a unit of ROWS_TOKENS staged rows
+constexpr u32 ROWS_TOKENS = 8;        // mat_rows: rows of x, the columns of one mma
+constexpr u32 ROWS_PAIRS = 8;         // mat_rows: pairs of rows of w per block, the 16 rows of one mma
+
 constexpr u32 VEC_WARPS = 8;          // mat_vec: a pair of rows each, so that 16 rows share the staging of x
 constexpr u32 VEC_PAIRS = 8;          // mat_vec: pairs of rows per block = VEC_WARPS
 constexpr u32 VEC_TOKENS = 4;         // mat_vec: rows of x per block of the _t4 entries; 8 sums a lane

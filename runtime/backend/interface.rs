@@ -122,6 +122,8 @@ pub trait Readback {
 pub enum Precision {
     /// Inputs as they are.
     F32,
+    /// Activations rounded to 16-bit integers with a scale for each 32 of them.
+    I16,
     /// Weights and activations rounded to f16, as tensor cores take them.
     F16,
 }

@@ -74,7 +74,16 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(build(Size { kv: KvType::F32, ..Size::new(ty, 256, tokens) }));
         }
     }
+    for ty in quant::FORMATS.iter().map(|format| format.ty) {
+        cases.extend([1, 2].map(|tokens| qkv_in(Size::new(ty, 768, tokens))));
+        cases.push(qkv_in(Size { kv: KvType::Q8_0, ..Size::new(ty, 256, 1) }));
+        cases.extend([mat_mul_add, gate_up].map(|build| build(Size::new(ty, 768, 1))));
+    }
+    for (ty, tokens) in [(Q4_0, 5), (Q8_0, 17), (F16, 2), (Q4_K, 1)] {
+        cases.push(qkv_in(Size { kv: KvType::Q8_0, ..Size::new(ty, 512, tokens) }));
+    }
     for [ty, v] in MIXES {
+        cases.extend([1, 6].map(|tokens| qkv_in(Size { v, ..Size::new(ty, WIDE as u32, tokens) })));
         cases.extend([1, 3, 8].map(|tokens| qkv(Size { v, ..Size::new(ty, 256, tokens) })));
         cases.push(qkv(Size { v, ..Size::new(ty, WIDE as u32, 6) }));
     }
@@ -115,11 +124,20 @@ fn gate_up(size: Size) -> Case {
 fn qkv(size: Size) -> Case {
     // A few rows with a cache in f32 as well.
     let kv = if size.tokens < 9 && size.tokens != 3 { KvType::F32 } else { size.kv };
-    let size = Size { kv, ..size };
+    qkv_in(Size { kv, ..size })
+}
+
+/// The same with the cache that is asked for.
+fn qkv_in(size: Size) -> Case {
     let rope_dim = if size.cols as u64 == WIDE { 16 } else { 32 };
     let name = size.name(&format!("heads=6/2 head_dim=32 rope_dim={rope_dim}"));
-    // A key or value that lies between two halves may be rounded to either, 2^-11 apart.
-    let limit = if size.kv == KvType::F16 { 1e3 * DOT } else { DOT };
+    // A key or value that lies between two halves may be rounded to either, 2^-11 apart; between two of a q8_0 cache's integers, 1/127
+    // of the largest of its block.
+    let limit = match size.kv {
+        KvType::F32 => DOT,
+        KvType::F16 => 1e3 * DOT,
+        KvType::Q8_0 => 1e5 * DOT,
+    };
     case(FusedKind::NormQkvRopeStore, name, Some(size.ty), limit, move |s| {
         let (cols, tokens) = (size.cols, size.tokens);
         s.size(kv_of(2, 32, tokens + 3, size.kv), tokens, 1);

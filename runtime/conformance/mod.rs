@@ -23,6 +23,9 @@ use std::ops::Range;
 const GUARD_ROWS: u32 = 2;
 /// For operations whose inputs are rounded to f16: 2^-12 relative on average, squared, for each of two factors.
 const F16_LIMIT: f64 = 1e-6;
+/// For operations whose inputs are rounded to 16-bit integers: off by at most half of one of 32512 steps to the largest of 32
+/// elements, which is 2.6e-9 where that one is far larger than the others; and as much again for a second product.
+const I16_LIMIT: f64 = 1e-8;
 /// What unused elements hold: a value that no operation produces from the inputs.
 const SENTINEL: f32 = -12345.5;
 
@@ -209,6 +212,7 @@ impl Case {
             let precision = plan.ops(phase).iter().map(|op| backend.precision(&plan, op, phase)).max();
             let limit = match precision {
                 Some(Precision::F16) => self.limit.max(F16_LIMIT),
+                Some(Precision::I16) => self.limit.max(I16_LIMIT),
                 Some(Precision::F32) | None => self.limit,
             };
             setup.run_step(&mut reference, step)?;

@@ -75,8 +75,10 @@ fn every_operation_has_its_source_and_its_entries() {
         let built = names(&kernels().join("ptx")).filter_map(|n| n.strip_suffix(&end).map(str::to_string));
         assert_eq!(built.collect::<BTreeSet<_>>(), sources.keys().cloned().collect(), "{arch}");
     }
-    let fused = weight_types("FUSED_TYPES");
-    let types: Vec<String> = fused.iter().cloned().chain(weight_types("WEIGHT_TYPES")).collect();
+    let [common, rare] = ["COMMON_TYPES", "RARE_TYPES"].map(weight_types);
+    let fused = [weight_types("FUSED_TYPES"), common.clone()].concat();
+    let types = [fused.clone(), rare.clone()].concat();
+    let quantized = [common, rare].concat();
     let known: BTreeSet<String> = quant::FORMATS.iter().map(|f| f.ty.name().to_lowercase()).collect();
     assert_eq!(types.iter().cloned().collect::<BTreeSet<_>>(), known, "types that the CPU decodes");
     for stem in OpKind::all().map(OpKind::stem) {
@@ -86,9 +88,11 @@ fn every_operation_has_its_source_and_its_entries() {
         let wanted: Vec<String> = match stem {
             "embed" => types.iter().map(|ty| format!("embed_{ty}")).collect(),
             stem if sources[stem].starts_with("products/") => {
-                let kinds = ["t1", "t4", "tiled"];
-                let types = if stem == "mat_mul" { &types } else { &fused };
-                types.iter().flat_map(|ty| kinds.map(|kind| format!("{stem}_{ty}_{kind}"))).collect()
+                let entries = |types: &[String], forms: &[&str]| -> Vec<String> {
+                    types.iter().flat_map(|ty| forms.iter().map(move |form| format!("{stem}_{ty}_{form}"))).collect()
+                };
+                let exact = if stem == "mat_mul" { &types } else { &fused };
+                [entries(exact, &["t1", "t4", "tiled"]), entries(&quantized, &["stream", "rows"])].concat()
             }
             "attention" => {
                 let splits = ["f16", "f32"].into_iter().flat_map(|ty| [1, 2, 4, 8].map(|h| format!("split_{ty}_h{h}")));
@@ -133,7 +137,7 @@ fn the_host_asks_for_the_entries_that_there_are_and_for_no_others() {
 #[test]
 fn the_host_fuses_the_types_that_the_kernels_list() {
     let name = |ty: quant::GgmlType| ty.name().to_lowercase();
-    assert_eq!(FUSED_TYPES.map(name).to_vec(), weight_types("FUSED_TYPES"));
+    assert_eq!(FUSED_TYPES.map(name).to_vec(), [weight_types("FUSED_TYPES"), weight_types("COMMON_TYPES")].concat());
     let source = text(&kernels().join("products/norm_qkv_rope_store.cu"));
     let rows = source.lines().filter(|line| !line.starts_with("#define")).flat_map(|line| line.split("MIXED(").skip(1));
     let types = rows.map(|row| row.split(',').next().unwrap().to_string()).collect::<Vec<_>>();
@@ -353,6 +357,7 @@ fn the_plans_numbers_are_the_kernels() {
     ];
     assert_eq!(found, BTreeMap::from(owned));
     assert_eq!(DECODE_TOKENS % params::VEC_TOKENS, 0, "blocks of _t4 entries are full at the most tokens of decode");
+    assert_eq!(DECODE_TOKENS, params::ROWS_TOKENS, "mat_rows takes all rows of decode at once");
 }
 
 /// Attention on tensor cores has an entry for each size of heads that the host knows, and no other.

@@ -4,7 +4,7 @@
 use crate::plan::{CoreKind, FusedKind, KV_BLOCK, KvType, OpKind};
 use crate::quant::{GgmlType, pack};
 
-/// Types that the fused products read: `FUSED_TYPES` of kernels/formats/types.cuh.
+/// Types that the exact and the tiled fused products read: `FUSED_TYPES` of kernels/formats/types.cuh.
 pub const FUSED_TYPES: [GgmlType; 15] = {
     use GgmlType::*;
     [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS]
@@ -27,6 +27,11 @@ pub fn reads(ty: GgmlType) -> bool {
     pack::layout(ty).is_some()
 }
 
+/// Whether elements of this type are integers with scales: `QUANTIZED_TYPES` of kernels/formats/types.cuh.
+pub fn is_quantized(ty: GgmlType) -> bool {
+    reads(ty) && !matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16)
+}
+
 /// Whether attention on tensor cores reads heads of this size from such a cache.
 pub fn has_flash(kv: KvType, head_dim: u32) -> bool {
     let fits = match kv {
@@ -40,16 +45,25 @@ pub fn has_flash(kv: KvType, head_dim: u32) -> bool {
 /// How many rows of x a kernel multiplies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Form {
-    /// One.
+    /// One, in 16-bit integers.
+    Stream,
+    /// 2 to 8, in 16-bit integers.
+    Rows,
+    /// One, exactly.
     T1,
-    /// Up to 4 a block.
+    /// Up to 4 a block, exactly.
     T4,
     /// A tile of them on tensor cores.
     Tiled,
 }
 
 impl Form {
-    const ALL: [Form; 3] = [Form::T1, Form::T4, Form::Tiled];
+    const ALL: [Form; 5] = [Form::Stream, Form::Rows, Form::T1, Form::T4, Form::Tiled];
+
+    /// Whether it multiplies rows as 16-bit integers, which it does for quantized types alone.
+    fn is_16_bit(self) -> bool {
+        matches!(self, Form::Stream | Form::Rows)
+    }
 }
 
 /// A matrix product, alone or fused, and the types of its matrices.
@@ -67,9 +81,12 @@ impl Product {
     /// Whether the kernels have it in this form.
     pub fn has(self, form: Form) -> bool {
         let Product { kind, first, last } = self;
+        if form.is_16_bit() && !is_quantized(first) {
+            return false;
+        }
         match kind {
             OpKind::Core(kind) => kind == CoreKind::MatMul && first == last && reads(first),
-            OpKind::Fused(_) if first == last => FUSED_TYPES.contains(&first),
+            OpKind::Fused(_) if first == last => FUSED_TYPES.contains(&first) || form.is_16_bit() && reads(first),
             OpKind::Fused(kind) => {
                 kind == FusedKind::NormQkvRopeStore && form != Form::Tiled && MIXED_TYPES.contains(&(first, last))
             }
@@ -84,6 +101,8 @@ pub enum Staging {
     F16,
     /// Sums of two bf16.
     Bf16x2,
+    /// Planes of bytes, for [`Form::Rows`].
+    I8x2,
 }
 
 /// An entry of the PTX.
@@ -135,6 +154,8 @@ impl Entry {
             Entry::Product(Product { kind, first, last }, form) => {
                 let types = if first == last { lower(first) } else { format!("{}_{}", lower(first), lower(last)) };
                 let form = match form {
+                    Form::Stream => "stream",
+                    Form::Rows => "rows",
                     Form::T1 => "t1",
                     Form::T4 => "t4",
                     Form::Tiled => "tiled",
@@ -148,6 +169,7 @@ impl Entry {
             Entry::AttentionFlash { head_dim, .. } => (attention, format!("attention_flash_d{head_dim}")),
             Entry::Stage(Staging::F16) => ("stage", "stage_f16".to_string()),
             Entry::Stage(Staging::Bf16x2) => ("stage", "stage_bf16x2".to_string()),
+            Entry::Stage(Staging::I8x2) => ("stage", "stage_i8x2".to_string()),
             Entry::Repack(ty) => ("repack", format!("repack_{}", lower(ty))),
             Entry::SetStep => ("set_step", "set_step".to_string()),
             Entry::TopKParts => ("top_k", "top_k_parts".to_string()),
@@ -161,7 +183,7 @@ impl Entry {
         let plain = CoreKind::ALL.iter().copied().filter(|kind| !by_variant.contains(kind)).map(Entry::Op);
         let mut all: Vec<Entry> = plain.collect();
         all.extend([Entry::ArgmaxParts, Entry::SetStep, Entry::TopKParts, Entry::TopK]);
-        all.extend([Staging::F16, Staging::Bf16x2].map(Entry::Stage));
+        all.extend([Staging::F16, Staging::Bf16x2, Staging::I8x2].map(Entry::Stage));
 
         let types: Vec<GgmlType> = GgmlType::all().filter(|ty| reads(*ty)).collect();
         all.extend(types.iter().flat_map(|ty| [Entry::Embed(*ty), Entry::Repack(*ty)]));

@@ -88,11 +88,25 @@ fn name_of(text: &str) -> &str {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("")
 }
 
-/// The text with only some of its entries: a module has them for all types, a model needs few, and each takes time to assemble.
-/// Empty lines are left, so that numbers of lines stay.
+/// What the text of a table in global memory begins with, a line each.
+const TABLE: &str = ".global ";
+
+/// The text with only some of its entries, and the tables that they read: a module has them for all types, a model needs few, and each
+/// takes time to assemble. Empty lines are left, so that numbers of lines stay.
 fn with_entries(ptx: &str, names: &[&str]) -> String {
     let mut pieces = ptx.split(ENTRY);
-    let mut kept = pieces.next().unwrap_or("").to_string();
+    let head = pieces.next().unwrap_or("");
+    let wanted: Vec<&str> = pieces.clone().filter(|piece| names.contains(&name_of(piece))).collect();
+    let mut kept = String::new();
+    for line in head.lines() {
+        // .global .align 4 .b8 <name>[<bytes>] = ...
+        let mut words = line.strip_prefix(TABLE).unwrap_or("").split([' ', '[']);
+        let table = words.find(|word| word.starts_with(|c: char| c.is_alphabetic() || c == '_'));
+        if table.is_none_or(|table| wanted.iter().any(|piece| piece.contains(table))) {
+            kept.push_str(line);
+        }
+        kept.push('\n');
+    }
     for piece in pieces {
         if names.contains(&name_of(piece)) {
             kept.push_str(ENTRY);
@@ -210,6 +224,7 @@ mod tests {
         let ptx = ptx("repack", Arch::Sm90).unwrap();
         let kept = with_entries(&ptx, &["repack_q8_0"]);
         assert!(kept.len() < ptx.len() / 4);
+        assert_eq!(with_entries(&ptx, &["repack_q8_0", "repack_q4_0"]).lines().count(), ptx.lines().count());
         let line = |text: &str| text.lines().position(|l| l.contains(".entry repack_q8_0"));
         assert_eq!(line(&kept), line(&ptx));
     }

@@ -5,6 +5,7 @@
 //! [`Cuda::run`] uploads the step and replays. Prefill is launched for as many rows as the step has. All of it runs on any
 //! [`Driver`].
 
+mod balance;
 mod best;
 mod driver;
 mod entry;
@@ -17,6 +18,8 @@ mod ops;
 pub mod params;
 mod weights;
 
+#[doc(hidden)]
+pub use balance::{Balance, Division, Pairs};
 #[cfg(feature = "sim")]
 pub use driver::Sim;
 pub use driver::{Driver, Gpu};
@@ -30,7 +33,7 @@ pub use ops::layouts;
 pub use ptx_sim::Gpu as GpuModel;
 
 use super::{Backend, Error, Footprint, Memory, Precision, Readback, Registered, Unsupported, check_supported};
-use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, Phase, Plan, Step, Weights};
+use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, OpKind, Phase, Plan, Step, Weights};
 use driver::{Allocations, COPIES_OUT, COPY_OUT, Graph, Launch, Purpose};
 use kernels::Kernels;
 use launch::{Addresses, Call, Counts, Lowering, MAX_BLOCKS};
@@ -129,6 +132,14 @@ impl<D: Driver> Cuda<D> {
     /// The device under the backend.
     pub fn driver(&self) -> &D {
         &self.driver
+    }
+
+    /// How the decode products of the loaded plan are divided among blocks and warps, in the plan's order.
+    pub fn divisions(&self) -> Vec<(OpKind, Division)> {
+        let n_sms = self.driver.properties().n_sms;
+        let of = |plan: &Plan, op: &Op| Some((op.kind(), ops::of(op).division(plan, n_sms)?));
+        let loaded = self.loaded.iter();
+        loaded.flat_map(|loaded| loaded.plan.decode.iter().filter_map(|op| of(&loaded.plan, op))).collect()
     }
 
     fn error(&self, what: impl Into<String>) -> Error {
@@ -247,8 +258,8 @@ impl<D: Driver> Backend for Cuda<D> {
         ops::supports(plan, op, phase)
     }
 
-    /// Products of more than [`DECODE_TOKENS`] rows run on tensor cores unless the cache is f32, and attention where the cache and
-    /// the heads allow.
+    /// Unless the cache is f32, products of up to [`DECODE_TOKENS`] rows take quantized weights as integers and x as 16-bit ones, and
+    /// products of more rows run on tensor cores in f16; attention of more rows too, where the cache and the heads allow.
     fn precision(&self, plan: &Plan, op: &Op, phase: Phase) -> Precision {
         let parts = op.parts();
         parts.iter().map(|part| ops::of(part).precision(plan, phase)).max().unwrap_or(Precision::F32)

@@ -65,6 +65,8 @@ mirror! {
         n_cols: u32,
         eps: f32,
         of_outputs: u32,
+        parts: u32,
+        first_blocks: u32,
         reserved: u32,
     }
 }
@@ -175,6 +177,7 @@ macro_rules! tuned {
 tuned! {
     WARP
     ROW_THREADS COPY_THREADS
+    STREAM_THREADS STREAM_BLOCKS X_UNITS STAGED_UNIT ROWS_TOKENS ROWS_PAIRS
     VEC_WARPS VEC_PAIRS VEC_TOKENS
     TILED_TOKENS TILED_PAIRS TILED_THREADS STAGE_COLS
     SPLIT_THREADS SPLIT_SLOTS

@@ -42,7 +42,7 @@ impl Uses {
     /// Bytes of device memory that the weights take.
     pub fn bytes(&self, plan: &Plan) -> u64 {
         let matrix = |w: &Weight| match pack::layout(plan[*w].ty) {
-            Some(layout) => plane_bytes(layout, plan[*w].rows, plan[*w].cols).sum(),
+            Some(layout) => planes(layout, plan[*w].rows, plan[*w].cols).map(|(_, bytes)| bytes).sum::<u64>(),
             None => plan[*w].bytes(), // refused by `supports`
         };
         self.matrices.iter().map(matrix).sum::<u64>() + self.float_bytes(plan)
@@ -59,10 +59,16 @@ impl Uses {
     }
 }
 
-/// Bytes of each plane of some rows, in the order of the layout. The kernels' planes are as large as those of
-/// [`quant::pack`]; only the order of bits differs.
-fn plane_bytes(layout: &pack::Layout, rows: u64, cols: u64) -> impl Iterator<Item = u64> {
-    (0..layout.planes.len()).map(move |p| layout.plane_bytes(p, rows, cols))
+/// Each plane of some rows, and its bytes. The kernels' planes are as large as those of [`quant::pack`]; only the order of bits
+/// differs. Beyond that, Q4_K and Q5_K have scales and mins of a byte each, which take the 16 bytes of the plane of scales, and d and
+/// dmin by themselves: kernels/formats/k.cuh.
+fn planes(layout: &pack::Layout, rows: u64, cols: u64) -> impl Iterator<Item = (PlaneKind, u64)> {
+    let further = match layout.ty {
+        GgmlType::Q4_K | GgmlType::Q5_K => Some((PlaneKind::Supers, 4 * rows * layout.blocks_per_row(cols))),
+        _ => None,
+    };
+    let of_layout = layout.planes.iter().enumerate();
+    of_layout.map(move |(p, plane)| (plane.kind, layout.plane_bytes(p, rows, cols))).chain(further)
 }
 
 /// Rows of a piece: as many as fit, one at least.
@@ -128,9 +134,9 @@ impl<D: Driver> Loader<'_, D> {
     fn matrix(&mut self, w: Weight, raw: Ptr) -> Result<Planes, String> {
         let decl = &self.plan[w];
         let layout = pack::layout(decl.ty).ok_or_else(|| no_type(decl))?;
-        let mut planes = Planes { units: decl.cols.div_ceil(pack::UNIT) as u32, ..Planes::default() };
-        for (p, bytes) in plane_bytes(layout, decl.rows, decl.cols).enumerate() {
-            *plane(&mut planes, layout.planes[p].kind) = self.alloc(decl, bytes)?;
+        let mut addresses = Planes { units: decl.cols.div_ceil(pack::UNIT) as u32, ..Planes::default() };
+        for (kind, bytes) in planes(layout, decl.rows, decl.cols) {
+            *plane(&mut addresses, kind) = self.alloc(decl, bytes)?;
         }
         let step = piece_rows(decl);
         for first in (0..decl.rows).step_by(step as usize) {
@@ -139,9 +145,9 @@ impl<D: Driver> Loader<'_, D> {
             let bytes = &self.weights[w][in_file.start as usize..in_file.end as usize];
             self.driver.upload(raw, bytes)?;
 
-            let mut to = planes;
-            for (p, offset) in plane_bytes(layout, first, decl.cols).enumerate() {
-                *plane(&mut to, layout.planes[p].kind) += offset;
+            let mut to = addresses;
+            for (kind, offset) in planes(layout, first, decl.cols) {
+                *plane(&mut to, kind) += offset;
             }
             let params = RepackParams {
                 quants: to.quants,
@@ -151,16 +157,16 @@ impl<D: Driver> Loader<'_, D> {
                 blocks: raw,
                 n_rows,
                 n_cols: decl.cols as u32,
-                units: planes.units,
+                units: addresses.units,
             };
-            let blocks = (n_rows * planes.units as u64).div_ceil(REPACK_THREADS as u64);
+            let blocks = (n_rows * addresses.units as u64).div_ceil(REPACK_THREADS as u64);
             let blocks = u32::try_from(blocks).map_err(|_| format!("tensor {}: rows too long to repack", decl.name))?;
             let call = Call::new(Entry::Repack(decl.ty), [blocks, 1, 1], REPACK_THREADS, &params);
             let purpose = Purpose::Tensor(decl.name.clone());
             self.driver.launch(&call.launch(self.kernels, purpose, false)?)?;
             self.advance(bytes);
         }
-        Ok(planes)
+        Ok(addresses)
     }
 
     fn floats(&mut self, w: Weight) -> Result<Ptr, String> {

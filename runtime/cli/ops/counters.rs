@@ -64,6 +64,8 @@ struct Row {
     case: String,
     entry: String,
     launches: u64,
+    /// How the rows of a decode product are divided among blocks and warps; None for other kernels.
+    division: Option<String>,
     warp_instructions: u64,
     /// Warp instructions of each class: `Integer`, `Float32`, `LoadGlobal`, `Matrix`, ...
     by_class: BTreeMap<String, u64>,
@@ -106,6 +108,7 @@ pub fn run(args: &Args) -> Result<()> {
             }
             loaded => loaded?,
         }
+        let division = device.divisions().first().map(|(_, division)| division.to_string());
         let of_loading: BTreeSet<String> = device.driver().counted().keys().cloned().collect();
         case.run(&mut device)?;
         for (entry, (launches, counters)) in device.driver().counted() {
@@ -124,6 +127,7 @@ pub fn run(args: &Args) -> Result<()> {
                 case: case.name.clone(),
                 entry: entry.clone(),
                 launches: *launches,
+                division: division.clone().filter(|_| entry.ends_with("_stream")),
                 warp_instructions: counters.total_instructions(),
                 by_class: counters.instructions.iter().map(|(class, n)| (format!("{class:?}"), *n)).collect(),
                 lane_instructions: counters.total_lane_instructions(),
@@ -149,7 +153,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn show(rows: &[Row]) -> Result<()> {
     let columns = ["case", "entry", "launches", "warp instr", "lanes/weight", "sectors", "needed", "DRAM bytes"];
-    let more = ["conflicts", "in flight", "regs", "occupancy", "us", "bound by"];
+    let more = ["conflicts", "in flight", "regs", "occupancy", "us", "bound by", "division"];
     let mut table = plain_table(&[&columns[..], &more[..]].concat());
     for r in rows {
         let per_weight = r.lane_instructions_per_weight.map_or("-".to_string(), |n| format!("{n:.2}"));
@@ -168,6 +172,7 @@ fn show(rows: &[Row]) -> Result<()> {
             format!("{:.0}%", 100.0 * r.occupancy),
             format!("{:.2}", r.roofline_us),
             r.bound.to_string(),
+            r.division.clone().unwrap_or_default(),
         ]);
     }
     table.column_iter_mut().skip(2).take(11).for_each(|column| column.set_cell_alignment(CellAlignment::Right));

@@ -4,6 +4,7 @@
 mod attention;
 mod products;
 
+use super::balance::Division;
 use super::entry::{self, Entry};
 use super::launch::{Lowering, Scratch};
 use super::params::*;
@@ -21,6 +22,11 @@ pub trait Lower {
 
     /// Adds its launches, which [`Lower::supports`] accepted.
     fn lower(&self, to: &mut Lowering);
+
+    /// How its products of one row are divided on a device of this many SMs, if they are 16-bit products.
+    fn division(&self, _plan: &Plan, _n_sms: u32) -> Option<Division> {
+        None
+    }
 
     /// The number format in which it multiplies. Of a fused operation: its parts say it.
     fn precision(&self, _plan: &Plan, _phase: Phase) -> Precision {

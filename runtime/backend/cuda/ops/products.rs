@@ -1,14 +1,16 @@
-//! Matrix products, alone and fused. All are launched alike: up to 4 rows of x a block from the planes of the weights, or, of more
-//! than [`DECODE_TOKENS`] rows, tiles on tensor cores, of rows that a launch before has staged.
+//! Matrix products, alone and fused. All are launched alike. Up to [`DECODE_TOKENS`] rows of x meet the weights as they stream by:
+//! one row by itself, more of them on tensor cores, as 16-bit integers where the weights are quantized. More rows are tiles on
+//! tensor cores. Rows for tensor cores are staged by a launch before.
 
 use super::attention::kv_cache;
 use super::{Lower, float4, matrix, refuse};
-use crate::backend::cuda::entry::{Entry, Form, Product, Staging};
+use crate::backend::cuda::balance::{Division, Pairs};
+use crate::backend::cuda::entry::{Entry, Form, Product, Staging, is_quantized};
 use crate::backend::cuda::launch::{Lowering, MAX_BLOCKS, Scratch};
 use crate::backend::cuda::params::*;
 use crate::backend::{Precision, Unsupported};
 use crate::plan::*;
-use crate::quant::GgmlType;
+use crate::quant::{GgmlType, pack};
 use bytemuck::Pod;
 
 /// What the backend knows of a fused operation.
@@ -28,10 +30,15 @@ pub(super) const LAYOUTS: [Layout; 5] = [
     NormQkvRopeStoreParams::LAYOUT,
 ];
 
-/// Whether matrix products of many rows run on tensor cores, in f16. A cache in f32 is chosen for exactness: with it they are
-/// multiplied in f32, as in decode.
-fn has_tiled(plan: &Plan) -> bool {
+/// Whether products may round x: of many rows to f16 for tensor cores, of few to 16-bit integers beside quantized weights. A cache in
+/// f32 is chosen for exactness: with it all are multiplied in f32.
+fn rounds(plan: &Plan) -> bool {
     plan.kv.ty != KvType::F32
+}
+
+/// How products of up to [`DECODE_TOKENS`] rows multiply weights of this type.
+fn decode_forms(plan: &Plan, ty: GgmlType) -> [Form; 2] {
+    if rounds(plan) && is_quantized(ty) { [Form::Stream, Form::Rows] } else { [Form::T1, Form::T4] }
 }
 
 impl Staging {
@@ -48,9 +55,25 @@ impl Staging {
         let cols = match self {
             Staging::F16 => STAGE_COLS,
             Staging::Bf16x2 => STAGE_COLS / 2,
+            Staging::I8x2 => return n_cols.div_ceil(pack::UNIT) * STAGED_UNIT as u64 / 2,
         };
         n_cols.div_ceil(cols as u64) * STAGE_COLS as u64
     }
+}
+
+/// Columns of x that fit the shared memory of a block.
+const X_COLS: u32 = X_UNITS * pack::UNIT as u32;
+
+/// Elements of a chunk of a quantized type: kernels/formats/types.cuh.
+fn chunk(ty: GgmlType) -> u32 {
+    if ty == GgmlType::Q8_0 { 16 } else { 32 }
+}
+
+/// Blocks of the first type and of the grid for tiles of ROWS_PAIRS pairs, of two types in proportion to their tiles.
+fn shares(n_sms: u32, [first, last]: [u32; 2], two_types: bool) -> (u32, u32) {
+    let blocks = (STREAM_BLOCKS * n_sms).min(first + last).max(1 + two_types as u32);
+    let of_first = (blocks as u64 * first as u64 / (first + last).max(1) as u64) as u32;
+    (if two_types { of_first.clamp(1, blocks - 1) } else { blocks }, blocks)
 }
 
 /// The product of an operation with these matrices, in the order of its parameters.
@@ -60,8 +83,12 @@ fn product(plan: &Plan, kind: impl Into<OpKind>, first: Weight, last: Weight) ->
 
 /// The entries of a product in this phase.
 fn entries(plan: &Plan, phase: Phase, product: Product) -> Vec<Entry> {
-    let mut entries = [Form::T1, Form::T4].map(|form| Entry::Product(product, form)).to_vec();
-    if phase == Phase::Prefill && has_tiled(plan) {
+    let forms = decode_forms(plan, product.first);
+    let mut entries = forms.map(|form| Entry::Product(product, form)).to_vec();
+    if forms.contains(&Form::Rows) {
+        entries.push(Entry::Stage(Staging::I8x2));
+    }
+    if phase == Phase::Prefill && rounds(plan) {
         entries.extend([Entry::Product(product, Form::Tiled), Entry::Stage(Staging::of(product.first))]);
     }
     entries
@@ -69,7 +96,8 @@ fn entries(plan: &Plan, phase: Phase, product: Product) -> Vec<Entry> {
 
 /// Refuses types that the fused kernels do not read. Some are fused in decode alone.
 fn fused(plan: &Plan, phase: Phase, product: Product, weights: &[Weight]) -> Result<(), Unsupported> {
-    let form = if phase == Phase::Decode { Form::T1 } else { Form::Tiled };
+    let [one_row, _] = decode_forms(plan, product.first);
+    let form = if phase == Phase::Decode { one_row } else { Form::Tiled };
     let alike = weights[..weights.len() - 1].iter().all(|w| plan[*w].ty == product.first);
     refuse(!alike || !product.has(form), || {
         let names = weights.iter().map(|w| format!("{} of type {}", plan[*w].name, plan[*w].ty.name()));
@@ -98,37 +126,99 @@ struct Rowwise<'a> {
     norm: Option<&'a RmsNorm>,
 }
 
+/// A product of rows.
+trait Rowed {
+    /// Blocks for the pairs of rows of its matrices, at `n` pairs a block: of those before the last matrix, and of the last.
+    fn blocks(&self, plan: &Plan, n: u32) -> [u32; 2];
+}
+
+impl Rowed for MatMul {
+    fn blocks(&self, plan: &Plan, n: u32) -> [u32; 2] {
+        [plan[self.out].cols.div_ceil(2).div_ceil(n), 0]
+    }
+}
+
+impl Rowed for NormGateUpSwiGlu {
+    /// A pair is a row of gate and the same row of up.
+    fn blocks(&self, plan: &Plan, n: u32) -> [u32; 2] {
+        [plan[self.act.out].cols.div_ceil(n), 0]
+    }
+}
+
+impl Rowed for NormQkvRopeStore {
+    fn blocks(&self, plan: &Plan, n: u32) -> [u32; 2] {
+        let kv_blocks = (plan.kv.row() / 2).div_ceil(n);
+        [(plan[self.q.out].cols / 2).div_ceil(n) + kv_blocks, kv_blocks]
+    }
+}
+
+/// How the products of a row of `n_cols` columns with these pairs of rows, those before the last matrix and those of the last, are
+/// divided in decode; None if they are exact.
+fn division(plan: &Plan, n_sms: u32, product: Product, [first, last]: [u32; 2], n_cols: u32) -> Option<Division> {
+    let pairs = |pairs: u32, ty: GgmlType| {
+        let steps = n_cols.div_ceil(WARP * chunk(ty));
+        Pairs { pairs, steps, row_bytes: n_cols as u64 / ty.block_size() * ty.block_bytes() }
+    };
+    let one_type = product.first == product.last;
+    let second = (!one_type).then(|| pairs(last, product.last));
+    let first = if one_type { first + last } else { first };
+    let [form, _] = decode_forms(plan, product.first);
+    (form == Form::Stream).then(|| Division::of(n_sms, pairs(first, product.first), second, n_cols <= X_COLS))
+}
+
 impl Lowering<'_> {
-    /// Adds the launches of a product on `input`. `blocks(n)`: blocks for the pairs of rows of its matrices, at `n` pairs a block.
+    /// Adds the launches of a product on `input`. `blocks`: as [`Rowed::blocks`] gives them.
     fn push_product<P: Pod>(
         &mut self,
         product: Product,
         Rowwise { x, norm }: Rowwise,
-        blocks: impl Fn(u32) -> u32,
+        blocks: impl Fn(u32) -> [u32; 2],
         params: impl FnOnce(&Self, Input) -> P,
     ) {
         let rows = self.rows(x);
-        let tiled = rows > DECODE_TOKENS && has_tiled(self.plan);
+        let [one_row, few_rows] = decode_forms(self.plan, product.first);
+        let form = match rows {
+            0 | 1 => one_row,
+            _ if rows > DECODE_TOKENS && rounds(self.plan) => Form::Tiled,
+            _ => few_rows,
+        };
+        let n_cols = self.plan[x].cols;
+        let sixteen = matches!(form, Form::Stream | Form::Rows);
+        let division = if sixteen { division(self.plan, self.n_sms, product, blocks(1), n_cols) } else { None };
+        let (mut first_blocks, mut grid_blocks) = division.map_or((0, 0), |d| (d.first_blocks, d.blocks));
+        if form == Form::Rows {
+            let [first, last] = blocks(ROWS_PAIRS);
+            (first_blocks, grid_blocks) = shares(self.n_sms, [first, last], product.first != product.last);
+        }
         let input = Input {
             x: self.buf(x),
             norm: norm.map_or(0, |norm| self.floats(norm.w)),
             staged: self.scratch(Scratch::Staged),
             row_scale: self.scratch(Scratch::RowScale),
-            n_cols: self.plan[x].cols,
+            n_cols,
             eps: norm.map_or(0.0, |norm| norm.eps),
             of_outputs: self.rows_are_outputs(x),
+            parts: division.map_or(0, |division| division.parts),
+            first_blocks,
             reserved: 0,
         };
-        if tiled {
+        let staging = match form {
+            Form::Rows => Some((Staging::I8x2, ROWS_TOKENS)),
+            Form::Tiled => Some((Staging::of(product.first), rows)),
+            _ => None,
+        };
+        if let Some((staging, staged_rows)) = staging {
             let Input { x, norm, staged, row_scale, n_cols, eps, of_outputs, .. } = input;
             let step = self.addresses.step;
             let params = StageParams { staged, row_scale, x, norm, step, n_cols, eps, of_outputs, reserved: 0 };
-            self.push(Entry::Stage(Staging::of(product.first)), [rows, 1, 1], ROW_THREADS, &params);
+            self.push(Entry::Stage(staging), [staged_rows, 1, 1], ROW_THREADS, &params);
         }
-        let (grid, threads, form) = match rows {
-            0 | 1 => ([rows, blocks(VEC_PAIRS), 1], VEC_WARPS * WARP, Form::T1),
-            _ if !tiled => ([rows.div_ceil(VEC_TOKENS), blocks(VEC_PAIRS), 1], VEC_WARPS * WARP, Form::T4),
-            _ => ([rows.div_ceil(TILED_TOKENS), blocks(TILED_PAIRS), 1], TILED_THREADS, Form::Tiled),
+        let all = |n| blocks(n).iter().sum();
+        let (grid, threads) = match form {
+            Form::Stream | Form::Rows => ([grid_blocks * rows.min(1), 1, 1], STREAM_THREADS),
+            Form::T1 => ([rows, all(VEC_PAIRS), 1], VEC_WARPS * WARP),
+            Form::T4 => ([rows.div_ceil(VEC_TOKENS), all(VEC_PAIRS), 1], VEC_WARPS * WARP),
+            Form::Tiled => ([rows.div_ceil(TILED_TOKENS), all(TILED_PAIRS), 1], TILED_THREADS),
         };
         let params = params(self, input);
         self.push(Entry::Product(product, form), grid, threads, &params);
@@ -159,32 +249,47 @@ impl Lower for MatMul {
         entries(plan, phase, product(plan, CoreKind::MatMul, self.w, self.w))
     }
 
+    fn division(&self, plan: &Plan, n_sms: u32) -> Option<Division> {
+        division(plan, n_sms, product(plan, CoreKind::MatMul, self.w, self.w), self.blocks(plan, 1), plan[self.x].cols)
+    }
+
     fn lower(&self, to: &mut Lowering) {
+        let to_plan = to.plan;
         let product = product(to.plan, CoreKind::MatMul, self.w, self.w);
         let n_rows = to.plan[self.out].cols;
-        let blocks = |n| n_rows.div_ceil(2).div_ceil(n);
-        to.push_product(product, Rowwise { x: self.x, norm: None }, blocks, |to, input| MatMulParams {
-            input,
-            w: to.planes(self.w),
-            out: to.buf(self.out),
-            step: to.addresses.step,
-            n_rows,
-            first_row: self.first_row,
-        });
+        to.push_product(
+            product,
+            Rowwise { x: self.x, norm: None },
+            |n| self.blocks(to_plan, n),
+            |to, input| MatMulParams {
+                input,
+                w: to.planes(self.w),
+                out: to.buf(self.out),
+                step: to.addresses.step,
+                n_rows,
+                first_row: self.first_row,
+            },
+        );
     }
 
     fn precision(&self, plan: &Plan, phase: Phase) -> Precision {
-        let f16 = phase == Phase::Prefill && has_tiled(plan);
-        if f16 { Precision::F16 } else { Precision::F32 }
+        match phase {
+            _ if !rounds(plan) => Precision::F32,
+            Phase::Prefill => Precision::F16,
+            Phase::Decode if is_quantized(plan[self.w].ty) => Precision::I16,
+            Phase::Decode => Precision::F32,
+        }
     }
 
     fn scratch(&self, plan: &Plan, _: u32) -> Vec<(Scratch, u64)> {
         let (w, rows) = (&plan[self.w], plan.max_rows(plan[self.x].rows));
-        if rows <= DECODE_TOKENS || !has_tiled(plan) {
+        if !rounds(plan) {
             return vec![];
         }
-        let halves = rows as u64 * Staging::of(w.ty).halves(w.cols);
-        vec![(Scratch::Staged, 2 * halves), (Scratch::RowScale, 4 * rows as u64)]
+        let few = is_quantized(w.ty) && rows > 1;
+        let few = if few { Staging::I8x2.halves(w.cols) } else { 0 };
+        let many = if rows > DECODE_TOKENS { rows as u64 * Staging::of(w.ty).halves(w.cols) } else { 0 };
+        vec![(Scratch::Staged, 2 * few.max(many)), (Scratch::RowScale, 4 * rows.max(ROWS_TOKENS) as u64)]
     }
 }
 
@@ -209,10 +314,15 @@ impl Lower for MatMulAdd {
         entries(plan, phase, self.as_product(plan))
     }
 
+    fn division(&self, plan: &Plan, n_sms: u32) -> Option<Division> {
+        division(plan, n_sms, self.as_product(plan), self.product.blocks(plan, 1), plan[self.product.x].cols)
+    }
+
     fn lower(&self, to: &mut Lowering) {
         let MatMulAdd { product, add } = self;
         let n_rows = to.plan[add.out].cols;
-        let blocks = |n| n_rows.div_ceil(2).div_ceil(n);
+        let to_plan = to.plan;
+        let blocks = |n| product.blocks(to_plan, n);
         to.push_product(self.as_product(to.plan), Rowwise { x: product.x, norm: None }, blocks, |to, input| {
             MatMulAddParams {
                 input,
@@ -256,11 +366,16 @@ impl Lower for NormGateUpSwiGlu {
         entries(plan, phase, self.as_product(plan))
     }
 
+    fn division(&self, plan: &Plan, n_sms: u32) -> Option<Division> {
+        division(plan, n_sms, self.as_product(plan), self.blocks(plan, 1), plan[self.norm.x].cols)
+    }
+
     fn lower(&self, to: &mut Lowering) {
         let NormGateUpSwiGlu { norm, gate, up, act } = self;
         let n_rows = to.plan[act.out].cols;
         let input = Rowwise { x: norm.x, norm: Some(norm) };
-        let blocks = |n| n_rows.div_ceil(n); // a pair is a row of each
+        let to_plan = to.plan;
+        let blocks = |n| self.blocks(to_plan, n);
         to.push_product(self.as_product(to.plan), input, blocks, |to, input| NormGateUpSwiGluParams {
             input,
             gate: to.planes(gate.w),
@@ -297,27 +412,34 @@ mirror! {
         q_row: u32,
         k_row: u32,
         v_row: u32,
+        keys: DevicePtr,
+        values: DevicePtr,
     }
 }
 
 impl Lower for NormQkvRopeStore {
     fn supports(&self, plan: &Plan, phase: Phase) -> Result<(), Unsupported> {
-        let product = self.as_product(plan);
-        refuse(plan.kv.ty == KvType::Q8_0, || {
-            format!("({}) stores pairs, the cache has blocks of {KV_BLOCK}", product.kind)
-        })?;
-        fused(plan, phase, product, &[self.q.w, self.k.w, self.v.w])
+        fused(plan, phase, self.as_product(plan), &[self.q.w, self.k.w, self.v.w])
     }
 
     fn entries(&self, plan: &Plan, phase: Phase) -> Vec<Entry> {
-        entries(plan, phase, self.as_product(plan))
+        let mut entries = entries(plan, phase, self.as_product(plan));
+        if plan.kv.ty == KvType::Q8_0 {
+            entries.extend(self.store.entries(plan, phase));
+        }
+        entries
+    }
+
+    fn division(&self, plan: &Plan, n_sms: u32) -> Option<Division> {
+        division(plan, n_sms, self.as_product(plan), self.blocks(plan, 1), plan[self.norm.x].cols)
     }
 
     fn lower(&self, to: &mut Lowering) {
         let NormQkvRopeStore { norm, q, k, v, rope_q, store, .. } = self;
         let (n_q_rows, n_kv_rows) = (to.plan[q.out].cols, to.plan.kv.row());
         let input = Rowwise { x: norm.x, norm: Some(norm) };
-        let blocks = |n| (n_q_rows / 2).div_ceil(n) + 2 * (n_kv_rows / 2).div_ceil(n);
+        let to_plan = to.plan;
+        let blocks = |n| self.blocks(to_plan, n);
         to.push_product(self.as_product(to.plan), input, blocks, |to, input| NormQkvRopeStoreParams {
             input,
             q: to.planes(q.w),
@@ -333,7 +455,12 @@ impl Lower for NormQkvRopeStore {
             q_row: q.first_row,
             k_row: k.first_row,
             v_row: v.first_row,
+            keys: to.buf(store.k),
+            values: to.buf(store.v),
         });
+        if to.plan.kv.ty == KvType::Q8_0 {
+            store.lower(to);
+        }
     }
 }
 
