@@ -18,7 +18,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Mutants of an ordinary run of the tests.
-const MUTANTS: u32 = 600;
+const MUTANTS: u32 = 2000;
 /// The longest time for one.
 const TIME: Duration = Duration::from_secs(20);
 /// The most memory that the process takes, where nothing else runs in it.
