@@ -2,6 +2,7 @@
 //! step that fails or hangs does not affect the others.
 
 use super::output::{WholeFile, notice};
+use crate::platform::set_unfinished;
 use anyhow::{Context, Result, bail};
 use pronk::backend::{self, DeviceChoice};
 use serde_json::{Value, json};
@@ -63,7 +64,11 @@ struct Done {
 
 pub fn run(args: &Args) -> Result<()> {
     // A device that cannot be opened is one error, not a failure of every step.
-    backend::open(args.device.parse()?)?;
+    let choice: DeviceChoice = args.device.parse()?;
+    backend::open(choice)?;
+    if choice == DeviceChoice::CPU {
+        notice("--device cpu: this report is of the reference, not of a GPU");
+    }
     fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create this folder", args.out.display()))?;
     let begin = Instant::now();
     let steps = steps(args)?;
@@ -147,6 +152,7 @@ impl Step {
         let begin = Instant::now();
         let mut outcome = "left out: no time".to_string();
         if !left.is_zero() {
+            set_unfinished(Some(&path)); // a signal leaves no half of a step's output
             let mut child = Command::new(&self.program)
                 .args(&self.args)
                 .stdin(Stdio::null())
@@ -168,6 +174,7 @@ impl Step {
                 }
             };
         }
+        set_unfinished(None);
         let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
         let result = if self.json { serde_json::from_str(&text(&path)).unwrap_or(Value::Null) } else { Value::Null };
         let last_line = text(&log).lines().last().unwrap_or_default().to_string();

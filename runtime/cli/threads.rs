@@ -37,10 +37,10 @@ pub fn start(n: u16) -> Result<()> {
 
 /// Whether the system allows `n` threads at once, besides this one. It starts and ends them.
 fn allowed(n: usize) -> bool {
-    let mut threads: Vec<JoinHandle<()>> = vec![];
-    let start = |_| Ok::<_, io::Error>(threads.push(Builder::new().spawn(thread::park)?));
-    let allowed = (0..n).try_for_each(start).is_ok();
-    for thread in threads {
+    let (threads, failures): (Vec<io::Result<JoinHandle<()>>>, Vec<_>) =
+        (0..n).map(|_| Builder::new().spawn(thread::park)).partition(Result::is_ok);
+    let allowed = failures.is_empty();
+    for thread in threads.into_iter().flatten() {
         thread.thread().unpark();
         let _ = thread.join(); // it cannot fail: it does nothing
     }

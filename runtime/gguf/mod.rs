@@ -189,6 +189,11 @@ impl Gguf {
         self.replaced.entry(key.to_string()).or_default();
     }
 
+    /// The keys given to [`Gguf::replace`].
+    pub fn replaced(&self) -> impl Iterator<Item = &str> {
+        self.replaced.keys().map(String::as_str)
+    }
+
     /// The keys given to [`Gguf::replace`] whose values have not been read since, here or in a clone.
     pub fn unread(&self) -> impl Iterator<Item = &str> {
         self.replaced.iter().filter(|(_, read)| !read.load(Ordering::Relaxed)).map(|(key, _)| key.as_str())

@@ -87,7 +87,13 @@ impl Config {
         }
         let rope_dim = read.count(ROPE_DIM, Some(head_dim), head_dim)?;
         if !rope_dim.is_multiple_of(2) {
-            return Err(read.error(ROPE_DIM, format!("{rope_dim}, expected an even number")));
+            // The key that says so: where the rotated part is the whole head, that of the head.
+            let key = [ROPE_DIM, KEY_DIM].into_iter().find(|key| read.has(key)).unwrap_or(HEADS);
+            if key == HEADS {
+                let what = format!("{n_heads}, makes heads of {head_dim} elements, expected an even number");
+                return Err(read.error(HEADS, what));
+            }
+            return Err(read.error(key, format!("{rope_dim}, expected an even number")));
         }
         if rope_dim != head_dim && !read.arch.partial_rope {
             return Err(read.error(ROPE_DIM, format!("{rope_dim}, expected the head size {head_dim}")));

@@ -55,7 +55,14 @@ impl Architecture {
         let found: &str = gguf.required(KEY)?;
         ARCHITECTURES.into_iter().find(|arch| arch.key == found).ok_or_else(|| {
             let known = ARCHITECTURES.map(|arch| arch.key).join(", ");
-            gguf.key_error(KEY, format!("{}, only {known} can be run", excerpt(found))).into()
+            gguf.key_error(
+                KEY,
+                format!(
+                    "{}, only {known} can be run",
+                    if found.is_empty() { "\"\"".to_string() } else { excerpt(found) }
+                ),
+            )
+            .into()
         })
     }
 }
@@ -117,6 +124,11 @@ enum Source {
     Random { synth: Synth, tensors: BTreeMap<String, SynthTensor> },
 }
 
+/// The layer whose tensor this name is: `blk.LAYER.PART`.
+fn layer_of(tensor: &str) -> Option<u32> {
+    tensor.strip_prefix("blk.")?.split('.').next()?.parse().ok()
+}
+
 impl Model {
     /// Reads and checks the hyperparameters. [`Model::plan`] checks the tensors.
     pub fn new(gguf: Gguf) -> Result<Model, Error> {
@@ -124,6 +136,11 @@ impl Model {
         let config = (arch.config)(&Reader::new(&gguf, arch))?;
         let mut catalog = gguf.tensors().iter().map(|t| (t.name.clone(), (t.ty, t.shape.clone()))).collect();
         let slices = qkv::split(&gguf, &config, &mut catalog)?;
+        let layers = catalog.keys().filter_map(|name| layer_of(name)).max().map_or(0, |last| last.saturating_add(1));
+        if layers > 0 && layers != config.n_layers {
+            let what = format!("{}, but the file has tensors of {layers} layers", config.n_layers);
+            return Err(gguf.key_error(&format!("{}.block_count", arch.key), what).into());
+        }
         let vocab_size = gguf.u64(&format!("{}.vocab_size", arch.key))?;
         let other_vocab_size = vocab_size.filter(|n| *n != u64::from(config.n_vocab));
         Ok(Model { arch, config, catalog, other_vocab_size, source: Source::File(Box::new(gguf), slices) })
@@ -144,7 +161,17 @@ impl Model {
 
     fn tensor_error(&self, tensor: &str, problem: impl Display) -> Error {
         let error = match &self.source {
-            Source::File(gguf, _) => gguf.tensor_error(tensor, problem),
+            Source::File(gguf, _) => {
+                let prefix = format!("{}.", self.arch.key);
+                let replaced: Vec<&str> = gguf.replaced().filter(|key| key.starts_with(&prefix)).collect();
+                match replaced.is_empty() {
+                    true => gguf.tensor_error(tensor, problem),
+                    false => {
+                        let replaced = replaced.join(", ");
+                        gguf.tensor_error(tensor, format!("{problem}; the file's own value was overridden: {replaced}"))
+                    }
+                }
+            }
             Source::Random { .. } => {
                 let (file, tensor) = (self.config.name.clone(), tensor.to_string());
                 gguf::Error::Tensor { file, tensor, problem: problem.to_string() }

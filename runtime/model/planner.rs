@@ -107,6 +107,18 @@ impl<'a> Planner<'a> {
         self.push(AddBias { x, b })
     }
 
+    /// Errors: the file has some of these tensors, and not all of them in every layer.
+    pub fn all_or_none<const N: usize>(&self, n_layers: u32, parts: [&str; N]) -> Result<(), Error> {
+        let names = (0..n_layers).flat_map(|layer| parts.map(|part| format!("blk.{layer}.{part}")));
+        let (present, missing): (Vec<String>, Vec<String>) = names.partition(|name| self.has(name));
+        match (present.first(), missing.first()) {
+            (Some(present), Some(missing)) => {
+                Err(self.model.tensor_error(missing, format!("is missing, but the file has {present}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The vector `name`, (cols).
     pub fn vector(&mut self, name: &str, cols: u32) -> Result<Weight, Error> {
         self.tensor(name, &[cols.into()], 1, cols)

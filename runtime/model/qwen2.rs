@@ -27,6 +27,7 @@ fn plan(model: &Model, options: &PlanOptions) -> Result<Plan, Error> {
     let table = p.rope_table(options.n_ctx);
     let rope = |x| Rope { x, table, head_dim: c.head_dim, pairing: Pairing::Halves };
     p.push(Embed { out: x, table: embedding, next: Some(next) })?;
+    p.all_or_none(c.n_layers, ["attn_q.bias", "attn_k.bias", "attn_v.bias"])?;
     for layer in 0..c.n_layers {
         let name = |part: &str| format!("blk.{layer}.{part}");
         p.rms_norm(h, x, &name("attn_norm"))?;

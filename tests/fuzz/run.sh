@@ -13,6 +13,8 @@ command -v cargo-fuzz > /dev/null || cargo install cargo-fuzz --locked
 export RUSTC_BOOTSTRAP=1
 work=$PWD/.cache/fuzz
 mkdir -p "$work/findings"
+# Mutants of the test models, half a minute: read, tokenized with and run.
+PRONK_MUTANTS=20000 cargo test --test it mutation:: -- --nocapture
 PRONK_SEEDS=$work/seeds cargo test -q --test it hostile::seeds_are_written > /dev/null
 
 # More memory than 2 GiB, or one input that takes more than 30 s, is a finding.

@@ -265,3 +265,10 @@ fn what_is_not_the_familys_is_refused() {
         assert!(biased(tiny).starts_with("tensor output.bias: has no place"));
     }
 }
+
+/// llama.cpp needs all of them; without some the answers would be wrong.
+#[test]
+fn qwen2_files_with_some_of_the_biases_are_refused() {
+    let some = without_tensor(QWEN2.biased(QWEN2.file(), &ATTENTION), "blk.1.attn_k.bias");
+    assert_eq!(refusal(&some), "tensor blk.1.attn_k.bias: is missing, but the file has blk.0.attn_q.bias");
+}

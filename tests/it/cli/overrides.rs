@@ -130,3 +130,18 @@ fn values_that_nothing_reads_are_said() {
     let tokens = run(&["tokenize", "-m", &tiny(), "-p", "x", "--override-kv", "tokenizer.typo=int:1"]);
     assert_eq!(tokens.stderr, "pronk: the value given for tokenizer.typo is not used\n");
 }
+
+#[test]
+fn an_override_that_does_not_fit_the_file_is_named() {
+    let model = crate::common::data("models/tiny-llama3.q4_0.gguf").display().to_string();
+    let cases = [
+        ("llama.block_count=int:9", "key llama.block_count: 9, but the file has tensors of "),
+        ("llama.feed_forward_length=int:64", "the file's own value was overridden: llama.feed_forward_length"),
+    ];
+    for (given, part) in cases {
+        let args = ["run", "-m", &model, "-p", "Hi", "--device", "cpu", "--override-kv", given];
+        fails(&args, &[part]);
+    }
+    let args = ["run", "-m", &model, "-p", "Hi", "--override-kv", "general.architecture=str:"];
+    fails(&args, &["key general.architecture: \"\", only llama, "]);
+}

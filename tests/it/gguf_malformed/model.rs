@@ -88,10 +88,11 @@ fn hyperparameters() -> Vec<(GgufBuilder, &'static str)> {
             "key general.architecture: expected UTF-8 text: invalid utf-8 sequence of 1 bytes from index 0",
         ),
         (llama().without("llama.block_count"), "key llama.block_count: is missing"),
+        (with("attention.key_length", 3), "key llama.attention.key_length: 3, expected an even number"),
         (with("block_count", 0), "key llama.block_count: 0, expected 1 to 4096"),
         (with("block_count", 4097), "key llama.block_count: 4097, expected 1 to 4096"),
         (with("block_count", u32::MAX), "key llama.block_count: 4294967295, expected 1 to 4096"),
-        (with("block_count", 2), "tensor blk.1.attn_norm.weight: is missing"),
+        (with("block_count", 2), "key llama.block_count: 2, but the file has tensors of 1 layers"),
         (
             llama().without("llama.block_count").kv("llama.block_count", id::U64, &[0xff; 8]),
             "key llama.block_count: expected u32, found u64 18446744073709551615",
@@ -204,7 +205,7 @@ fn tensors() -> Vec<(GgufBuilder, &'static str)> {
         ),
         (
             vectors(llama(), "blk.1.attn_q.weight", &[4, 4]),
-            "tensor blk.1.attn_q.weight: has no place in the Llama architecture, leaving it out would give wrong answers",
+            "key llama.block_count: 1, but the file has tensors of 2 layers",
         ),
         (
             vectors(llama(), "blk.0.ffn_gate_inp.weight", &[4, 4]),

@@ -9,6 +9,9 @@ use crate::check::finding::Sink;
 use crate::count::counters::Stats;
 use crate::error::Fault;
 
+/// What a worker has found, and why it ended early.
+type Share = (Stats, Sink, Option<Box<Fault>>);
+
 impl Launch<'_> {
     /// Runs the grid on at most this number of host threads.
     pub fn run(&self, threads: usize) -> Result<(Stats, Sink), Box<Fault>> {
@@ -28,7 +31,7 @@ impl Launch<'_> {
     }
 
     /// [`Self::work`] on each of several threads.
-    fn share(&self, threads: usize) -> Result<Vec<(Stats, Sink, Option<Box<Fault>>)>, Box<Fault>> {
+    fn share(&self, threads: usize) -> Result<Vec<Share>, Box<Fault>> {
         std::thread::scope(|s| {
             let start = |i| Builder::new().spawn_scoped(s, move || self.work(i, threads));
             let started: Result<Vec<_>, _> = (0..threads).map(start).collect();
@@ -41,7 +44,7 @@ impl Launch<'_> {
         })
     }
 
-    fn work(&self, worker: usize, workers: usize) -> (Stats, Sink, Option<Box<Fault>>) {
+    fn work(&self, worker: usize, workers: usize) -> Share {
         let (mut stats, mut sink) = (Stats::new(self.prog), Sink::new(self.checks));
         let result = if self.cooperative {
             self.resident(worker, workers, &mut stats, &mut sink)
