@@ -97,7 +97,7 @@ fn every_operation_has_its_source_and_its_entries() {
             "attention" => {
                 let splits = ["f16", "f32"].into_iter().flat_map(|ty| [1, 2, 4, 8].map(|h| format!("split_{ty}_h{h}")));
                 let flash = FLASH_HEAD_DIMS.map(|d| format!("flash_d{d}"));
-                splits.chain(flash).chain(["combine".to_string()]).map(|kind| format!("attention_{kind}")).collect()
+                splits.chain(flash).map(|kind| format!("attention_{kind}")).collect()
             }
             stem => vec![stem.to_string()],
         };

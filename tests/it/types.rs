@@ -177,7 +177,10 @@ fn files(folder: &str) -> BTreeSet<String> {
 fn missing(ty: GgmlType) -> Vec<String> {
     let (name, stem) = (ty.name(), ty.name().to_lowercase());
     let file = |folder: &str, name: String| (files(folder).contains(&name), format!("{folder}/{name}"));
-    let has_struct = |file: &String| text(&format!("kernels/formats/{file}")).contains(&format!("\nstruct {name} {{"));
+    let has_struct = |file: &String| {
+        let text = text(&format!("kernels/formats/{file}"));
+        text.lines().any(|line| line.strip_prefix("struct ").and_then(|rest| rest.split(' ').next()) == Some(name))
+    };
     let types = text("kernels/formats/types.cuh");
     let listed = text("README.md").lines().any(|line| line.split(['|', ',']).any(|cell| cell.trim() == name));
     let places = [

@@ -354,7 +354,7 @@ fn a_termination_signal_leaves_no_file_behind() {
     let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(kill.is_ok_and(|status| status.success()));
     let done = common::program::finish(child);
-    assert_eq!((done.code, done.stderr.as_str()), (Some(130), "pronk: interrupted\n"));
+    assert_eq!((done.code, done.stderr.as_str()), (Some(143), "pronk: interrupted\n"));
     assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
 }
 
