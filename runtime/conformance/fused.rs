@@ -136,7 +136,7 @@ fn qkv_in(size: Size) -> Case {
     let limit = match size.kv {
         KvType::F32 => DOT,
         KvType::F16 => 1e3 * DOT,
-        KvType::Q8_0 => 1e5 * DOT,
+        KvType::Q8_0 => 1e6 * DOT,
     };
     case(FusedKind::NormQkvRopeStore, name, Some(size.ty), limit, move |s| {
         let (cols, tokens) = (size.cols, size.tokens);
