@@ -4,7 +4,7 @@ MODEL := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 export NODEVICE_SELECT := 1
 MINUTES := 10
 
-.PHONY: demo test lint features wasm outside deny advisories cargo-deny ptx model setup gpu-report bench fuzz clean
+.PHONY: demo test widths lint features wasm outside deny advisories cargo-deny ptx model setup gpu-report bench fuzz clean
 
 ## Asks a real model a question, on this machine.
 demo: setup model
@@ -16,6 +16,10 @@ demo: setup model
 test: setup model lint features wasm outside
 	python3 kernels/build.py check
 	REQUIRE_BACKENDS=wgpu cargo test --workspace
+
+## Decode products on the CUDA simulator at every width up to 4096 columns, and at some beyond.
+widths: setup
+	cargo test --test it -- --ignored every_width
 
 ## Format and lints only.
 lint:

@@ -38,7 +38,9 @@ KERNELS = build.KERNELS
 RECORD = KERNELS / "MUTATIONS.md"
 ARCH = "sm_90"
 # Types of the products: rows of any length or of whole units, and each form of operands of tensor cores.
-TYPES = ["f32", "bf16", "f16", "q4_0"]
+TYPES = ["f32", "bf16", "f16", "q4_0", "q8_0"]
+# Those of them whose elements are integers.
+QUANTIZED = ["q4_0", "q8_0"]
 PRODUCTS = sorted(path.stem for path in (KERNELS / "products").glob("*.cu") if path.stem != "stage")
 # Seconds that a command may take: an endless loop counts as a wrong result.
 PATIENCE = 120
@@ -170,8 +172,10 @@ class Scratch:
             params.write(PROBE)
         structs = dict(re.findall(r"\bX\((\w+), (\w+)\)", (self.folder / "formats" / "types.cuh").read_text()))
         for path in (self.folder / build.stems()[stem] for stem in PRODUCTS):
-            few = " ".join(f"ENTRY({ty}, {structs[ty]})" for ty in TYPES)
-            text = re.sub(r"^\w+_TYPES\(ENTRY\)$", few, path.read_text(), flags=re.M)
+            text = path.read_text()
+            for macro, types in (("ENTRY", TYPES), ("DECODE_ENTRY", QUANTIZED)):
+                few = " ".join(f"{macro}({ty}, {structs[ty]})" for ty in types)
+                text = re.sub(rf"^\w+_TYPES\({macro}\)$", few, text, flags=re.M)
             path.write_text(re.sub(r"^MIXED\(.*\)$", "", text, flags=re.M))
 
     def compiled(self, stem):

@@ -29,7 +29,19 @@ struct ChunkWord {
     }
 };
 
-__device__ __forceinline__ float half_bits(u32 v) { return __half2float(__ushort_as_half(u16(v))); }
+__device__ __forceinline__ float half_bits(u16 v) {
+    float f;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(v));
+    return f;
+}
+__device__ __forceinline__ float half_bits(u32 v) { return half_bits(u16(v)); }
+// Both halves of v, the low one first.
+__device__ __forceinline__ float2 two_halves(u32 v) {
+    float2 f;
+    asm("{ .reg .b16 low, high; mov.b32 {low, high}, %2; cvt.f32.f16 %0, low; cvt.f32.f16 %1, high; }"
+        : "=f"(f.x), "=f"(f.y) : "r"(v));
+    return f;
+}
 
 // The bytes of v minus bias. In the lowest byte of the float 2^23, a byte adds its value to it: the difference is exact.
 __device__ __forceinline__ float4 bytes_less(u32 v, float bias) {
@@ -94,11 +106,11 @@ __device__ __forceinline__ u32 negated(u32 v, u32 signs) {
 //   HALVES   1, or 2: elements 0 .. 15 and 16 .. 31 of a chunk have scales of their own
 //   SIGNED   whether word() gives signed bytes
 //   OFFSET   what is subtracted from each element of word(); 0 if signed
-//   MIN      whether min() is added
+//   MIN      whether there are minima, and scales() in place of scale()
 //   word     elements 4g .. 4g + 3 of a chunk as bytes from -127 to 127
 //   scale    of half `half`
-//   min      of half `half`
-// Elements are scale * (word - OFFSET) + min.
+//   scales   scale and minimum of half `half`
+// Elements are scale * (word - OFFSET) + minimum.
 template <class T>
 struct Quantized {
     static constexpr u32 CHUNK = 32, STEPS = 1;
@@ -113,7 +125,9 @@ struct Quantized {
     static __device__ __forceinline__ float4 decode(const R& r, u32 g) {
         const u32 half = T::HALVES == 2 ? g / 4 : 0, w = T::word(r, g);
         const float4 q = bytes_less(T::SIGNED ? w ^ 0x80808080 : w, T::SIGNED ? 128 : T::OFFSET);
-        if constexpr (T::MIN) return scaled(q, T::scale(r, half), T::min(r, half));
-        else return scaled(q, T::scale(r, half));
+        if constexpr (T::MIN) {
+            const float2 scales = T::scales(r, half);
+            return scaled(q, scales.x, scales.y);
+        } else return scaled(q, T::scale(r, half));
     }
 };

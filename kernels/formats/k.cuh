@@ -17,7 +17,8 @@ __device__ __forceinline__ u32 k_scale(const u8* block, u32 u) {
 __device__ __forceinline__ float2 two_bytes(u32 v) {
     const u32 halves = __byte_perm(v, 0x64, 0x4140);
     const u32 zero = 0x64006400;
-    return __half22float2(__hsub2(*(const __half2*)&halves, *(const __half2*)&zero));
+    const __half2 bytes = __hsub2(*(const __half2*)&halves, *(const __half2*)&zero);
+    return two_halves(*(const u32*)&bytes);
 }
 
 // Blocks of 256: f16 d, f16 dmin, 12 bytes of scales; bit 4 (if FIFTH), element 32 u + i in bit u of byte i; nibbles, elements
@@ -47,8 +48,11 @@ struct Q2_K : Quantized<Q2_K> {
                 load_weight((const u32*)w.supers + at.block())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return pairs(r.q, g); }
-    static __device__ __forceinline__ float scale(const Raw& r, u32 half) { return half_bits(r.dm) * float(r.scales >> (8 * half) & 15); }
-    static __device__ __forceinline__ float min(const Raw& r, u32 half) { return -half_bits(r.dm >> 16) * float(r.scales >> (8 * half + 4) & 15); }
+    static __device__ __forceinline__ float2 scales(const Raw& r, u32 half) {
+        const float2 dm = two_halves(r.dm);
+        const u32 s = r.scales >> (8 * half);
+        return make_float2(dm.x * float(s & 15), -dm.y * float(s >> 4 & 15));
+    }
     // Blocks of 256: 16 bytes of a scale and a min each, pairs of bits (pairs_of), f16 d, f16 dmin
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) {
         const u32 u = u32(unit % GROUP);
@@ -103,8 +107,10 @@ struct Q4_K : Quantized<Q4_K> {
         return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit()), load_weight((const u32*)w.supers + at.block())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g); }
-    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.dm) * two_bytes(r.scales).x; }
-    static __device__ __forceinline__ float min(const Raw& r, u32) { return -half_bits(r.dm >> 16) * two_bytes(r.scales).y; }
+    static __device__ __forceinline__ float2 scales(const Raw& r, u32) {
+        const float2 dm = two_halves(r.dm), bytes = two_bytes(r.scales);
+        return make_float2(dm.x * bytes.x, -dm.y * bytes.y);
+    }
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_k<false>(p, unit); }
 };
 
@@ -119,8 +125,10 @@ struct Q5_K : Quantized<Q5_K> {
                 load_weight((const u16*)w.scales + at.unit()), load_weight((const u32*)w.supers + at.block())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g) | bits_to(r.high, g, 4); }
-    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.dm) * two_bytes(r.scales).x; }
-    static __device__ __forceinline__ float min(const Raw& r, u32) { return -half_bits(r.dm >> 16) * two_bytes(r.scales).y; }
+    static __device__ __forceinline__ float2 scales(const Raw& r, u32) {
+        const float2 dm = two_halves(r.dm), bytes = two_bytes(r.scales);
+        return make_float2(dm.x * bytes.x, -dm.y * bytes.y);
+    }
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_k<true>(p, unit); }
 };
 

@@ -112,8 +112,7 @@ struct Q4_1 : Quantized<Q4_1> {
         return {lane.quants(w.quants + at.unit()), load_weight((const u32*)w.scales + at.unit())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g); }
-    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.dm); }
-    static __device__ __forceinline__ float min(const Raw& r, u32) { return half_bits(r.dm >> 16); }
+    static __device__ __forceinline__ float2 scales(const Raw& r, u32) { return two_halves(r.dm); }
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_four_bits<true, false>(p, unit); }
 };
 
@@ -139,7 +138,6 @@ struct Q5_1 : Quantized<Q5_1> {
         return {lane.quants(w.quants + at.unit()), load_weight(w.high + at.unit()), load_weight((const u32*)w.scales + at.unit())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g) | bits_to(r.high, g, 4); }
-    static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.dm); }
-    static __device__ __forceinline__ float min(const Raw& r, u32) { return half_bits(r.dm >> 16); }
+    static __device__ __forceinline__ float2 scales(const Raw& r, u32) { return two_halves(r.dm); }
     static __device__ __forceinline__ void repack(const RepackParams& p, u64 unit) { repack_four_bits<true, true>(p, unit); }
 };

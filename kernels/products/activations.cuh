@@ -9,70 +9,91 @@
 
 constexpr float X_MOST = 32512;  // 127 * 256: high is at most 127, and low rounds to nearest
 
-// What belongs to a unit of x.
+// What belongs to a unit of x: four numbers.
 struct XScale {
     float d;
     float sum;        // of the unit's elements, as the planes have them
     float halves[2];  // the same of elements 0 .. 15 and 16 .. 31
 };
 
-// Eight neighbouring elements, of which four neighbouring lanes have a unit.
-struct XPiece {
-    uint2 high, low;
-    XScale scale;
+// A lane's eight elements of a unit, which four neighbouring lanes have: words first_word(lane) and 2 further, of four elements each.
+// So the loads of four lanes fill sectors of 32 bytes, and the lanes of a pair have the same half of the unit.
+__device__ __forceinline__ u32 first_word(u32 lane) { return lane % 2 + lane % 4 / 2 * 4; }
 
-    // Call it with all lanes of the warp. Not finite elements make d infinite or NaN, and with it every sum of the unit NaN.
-    __device__ __forceinline__ void make(const float (&v)[8]) {
+struct XPiece {
+    u32 high[2], low[2];
+    float kept;  // one of the numbers of XScale, in its order
+
+    // Call it with all lanes of the warp; if !used, elements count as zeros. Not finite elements make d infinite or NaN, and with it the
+    // unit's products.
+    __device__ __forceinline__ void make(const float (&v)[8], bool used) {
         u32 most = 0;  // of magnitudes, whose order is that of their bits; NaN is the largest
 #pragma unroll
-        for (u32 i = 0; i < 8; i++) most = max(most, __float_as_uint(v[i]) & 0x7fffffff);
+        for (u32 i = 0; i < 8; i++) most = max(most, magnitude(v[i]));
         most = max(most, __shfl_xor_sync(ALL_LANES, most, 1));
         most = max(most, __shfl_xor_sync(ALL_LANES, most, 2));
-        const float largest = __uint_as_float(most);
-        scale.d = largest * (1.0f / X_MOST);
-        const float inverse = largest < 1e-30f ? 0.0f : X_MOST / largest;
+        const float largest = __uint_as_float(max(most, __float_as_uint(1e-30f)));
+        d = largest * (1.0f / X_MOST);
+        const float inverse = used ? __fdividef(X_MOST, largest) : 0.0f;
 
         // In the low bits of 1.5 * 2^23, an element rounded to an integer adds its value: byte 0 is low, and with 128 more, byte 1 is high.
-        constexpr float ZERO = 12582912.0f;
         u32 q[8];
-        u32 sum = 0;
+        u32 total = 0;
 #pragma unroll
         for (u32 i = 0; i < 8; i++) {
-            q[i] = __float_as_uint(fmaf(v[i], inverse, ZERO));
-            sum += q[i];
+            q[i] = rounded(v[i], inverse);
+            total += q[i];
         }
-        sum -= 8 * 0x4b400000u;
+        total -= 8 * ROUNDED_ZERO;
         const auto gathered = [&](u32 i, u32 add, u32 pick) {
             return __byte_perm(__byte_perm(q[i] + add, q[i + 1] + add, pick), __byte_perm(q[i + 2] + add, q[i + 3] + add, pick), 0x5410);
         };
-        low = make_uint2(gathered(0, 0, 0x40), gathered(4, 0, 0x40));
-        high = make_uint2(gathered(0, 128, 0x51), gathered(4, 128, 0x51));
+        low[0] = gathered(0, 0, 0x40), low[1] = gathered(4, 0, 0x40);
+        high[0] = gathered(0, 128, 0x51), high[1] = gathered(4, 128, 0x51);
 
-        sum += __shfl_xor_sync(ALL_LANES, sum, 1);
-        const u32 other = __shfl_xor_sync(ALL_LANES, sum, 2);
-        const bool second = threadIdx.x & 2;
-        scale.sum = scale.d * float(int(sum + other));
-        scale.halves[0] = scale.d * float(int(second ? other : sum));
-        scale.halves[1] = scale.d * float(int(second ? sum : other));
+        total += __shfl_xor_sync(ALL_LANES, total, 1);
+        const u32 other = __shfl_xor_sync(ALL_LANES, total, 2);
+        // Of the unit's four lanes, the first keeps d, the second the sum of all elements, the others those of the halves.
+        const u32 part = threadIdx.x % 4;
+        const float sum = d * float(int(part == 1 ? total + other : part == 2 ? other : total));
+        kept = part == 0 ? d : sum;
     }
+
+private:
+    static constexpr u32 ROUNDED_ZERO = 0x4b400000;  // 1.5 * 2^23
+
+    static __device__ __forceinline__ u32 magnitude(float v) {
+        u32 bits;
+        asm("and.b32 %0, %1, 0x7fffffff;" : "=r"(bits) : "f"(v));
+        return bits;
+    }
+    // v * inverse as an integer, on top of ROUNDED_ZERO.
+    static __device__ __forceinline__ u32 rounded(float v, float inverse) {
+        u32 bits;
+        asm("fma.rn.f32 %0, %1, %2, 0f4b400000;" : "=r"(bits) : "f"(v), "f"(inverse));
+        return bits;
+    }
+    float d;
 };
 
-// Elements 8i .. 8i + 7 of a row of x, times the weights of the norm if it has some; zeros from element n_cols on. Adds their squares,
-// before the weights, to `squares`.
-__device__ __forceinline__ void x_elements(float (&v)[8], const Input& in, u64 row, u32 i, bool norm, float& squares) {
+// The eight elements of unit `unit` of a row of x that this lane has, times the weights of the norm if there is one. Adds the squares of
+// the elements before the weights to `squares`.
+__device__ __forceinline__ void x_elements(float (&v)[8], const Input& in, u64 row, u32 unit, bool norm, bool used, float& squares) {
+    const u32 at = unit * 8 + first_word(threadIdx.x);
+    const float4* x = (const float4*)(in.x + row * in.n_cols) + at;
+    const float4* w = (const float4*)in.norm + at;
+    float sum = squares;
 #pragma unroll
     for (u32 half = 0; half < 2; half++) {
-        float4 x = make_float4(0, 0, 0, 0);
-        if (8 * i < in.n_cols) {
-            x = ((const float4*)(in.x + row * in.n_cols))[2 * i + half];
-            if (norm) {
-                squares = fmaf(x.w, x.w, fmaf(x.z, x.z, fmaf(x.y, x.y, fmaf(x.x, x.x, squares))));
-                const float4 w = ((const float4*)in.norm)[2 * i + half];
-                x = make_float4(x.x * w.x, x.y * w.y, x.z * w.z, x.w * w.w);
-            }
+        float4 e = x[2 * half];
+        if (norm) {
+            sum = fmaf(e.w, e.w, fmaf(e.z, e.z, fmaf(e.y, e.y, fmaf(e.x, e.x, sum))));
+            const float4 f = w[2 * half];
+            e = make_float4(e.x * f.x, e.y * f.y, e.z * f.z, e.w * f.w);
         }
-        v[4 * half] = x.x, v[4 * half + 1] = x.y, v[4 * half + 2] = x.z, v[4 * half + 3] = x.w;
+        v[4 * half] = e.x, v[4 * half + 1] = e.y, v[4 * half + 2] = e.z, v[4 * half + 3] = e.w;
     }
+    if (norm && used) squares = sum;
 }
 
 // The factor of RMSNorm from the sums of squares of a block's warps.
@@ -90,14 +111,15 @@ template <class T>
 __device__ __forceinline__ float add_chunk(const typename T::Raw& r, const int (&total)[T::HALVES], const XScale& x, float acc) {
 #pragma unroll
     for (u32 half = 0; half < T::HALVES; half++) {
-        const float d = T::scale(r, half), sum = T::HALVES == 2 ? x.halves[half] : x.sum;
+        const float sum = T::HALVES == 2 ? x.halves[half] : x.sum;
         if constexpr (T::MIN) {
-            acc = fmaf(d, float(total[half]) * x.d, acc);
-            acc = fmaf(T::min(r, half), sum, acc);
+            const float2 scales = T::scales(r, half);
+            acc = fmaf(scales.x, float(total[half]) * x.d, acc);
+            acc = fmaf(scales.y, sum, acc);
         } else if constexpr (T::OFFSET > 0) {
-            acc = fmaf(d, fmaf(float(total[half]), x.d, -float(T::OFFSET) * sum), acc);
+            acc = fmaf(T::scale(r, half), fmaf(float(total[half]), x.d, -float(T::OFFSET) * sum), acc);
         } else {
-            acc = fmaf(d * x.d, float(total[half]), acc);
+            acc = fmaf(T::scale(r, half) * x.d, float(total[half]), acc);
         }
     }
     return acc;

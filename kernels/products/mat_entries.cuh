@@ -26,7 +26,10 @@ __device__ __forceinline__ void mat_stream_entry(const typename J::Params& p) {
     __shared__ __align__(16) StreamShared shared;
     const u32 pairs = J::n_pairs(p);
     if constexpr (SameType<T, T2>::YES) {
-        mat_stream<T, J, false>(p, 0, pairs, blockIdx.x, gridDim.x, shared);
+        // The hardware gives blocks b and b + gridDim.x / 2 to one SM where all fit at once (unmeasured): neighbours in the division, so that
+        // SMs have as many pairs as others up to one.
+        const u32 half = gridDim.x / 2, b = blockIdx.x, block = gridDim.x % 2 || half == 0 ? b : b % half * 2 + b / half;
+        mat_stream<T, J, false>(p, 0, pairs, block, gridDim.x, shared);
     } else {
         const u32 first = pairs - J::second_pairs(p), blocks = p.input.first_blocks;
         if (blockIdx.x < blocks) mat_stream<T, J, true>(p, 0, first, blockIdx.x, blocks, shared);

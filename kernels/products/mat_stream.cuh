@@ -22,13 +22,12 @@
 
 constexpr u32 STREAM_WARPS = STREAM_THREADS / WARP;
 constexpr u32 ROUNDS = 60;         // rounds of items whose results fit shared memory
-constexpr u32 X_PLANE = WARP + 4;  // uint4s from plane to plane: 64 bytes of padding put the stores of two halves of a unit into different banks
+constexpr u32 X_PLANE = WARP;      // uint4s from plane to plane
 
 struct StreamShared {
     uint4 x[X_UNITS / WARP * 4 * X_PLANE];  // of each 32 units: high and low plane of elements 0 .. 15, then of 16 .. 31 (types with chunks
                                             // of 16: of 16 units, high and low planes of the 32 halves)
-    float2 scales[X_UNITS];                 // d and sum of a unit
-    float2 halves[X_UNITS];                 // sums of its halves
+    float scales[4][X_UNITS + 8];           // XScale of a unit, number by number; 32 bytes of padding put the four into different banks
     float2 results[ROUNDS][STREAM_WARPS];   // (a, b) of each item
     float squares[STREAM_WARPS];
 };
@@ -44,17 +43,28 @@ __device__ __forceinline__ u32 x_place(u32 unit, u32 half) {
 // `squares` if the job begins with a norm.
 template <u32 CHUNK, bool NORM>
 __device__ __forceinline__ void stage_x(const Input& in, u32 first, u32 units, float& squares, StreamShared& shared) {
-    for (u32 i = threadIdx.x; i < units * 4; i += STREAM_THREADS) {
+    constexpr u32 AT_ONCE = STREAM_THREADS / 4;  // units
+    constexpr u32 FURTHER = AT_ONCE / CHUNK * (CHUNK / 8 * X_PLANE) * 4;  // words from one unit of a thread to the next
+    const u32 in_use = in.n_cols / 32, part = threadIdx.x % 4, unit = threadIdx.x / 4;
+    // Lanes whose words lie in the same banks as those of others store them in another order.
+    const bool swapped = CHUNK == 32 ? part / 2 : threadIdx.x / 16 % 2;
+    u32* words = (u32*)(shared.x + x_place<CHUNK>(unit, part / 2)) + part % 2 + 2 * swapped;
+    const int other = swapped ? -2 : 2;
+    float* scale = &shared.scales[part][unit];
+#pragma unroll 1
+    for (u32 at = first + unit; at < first + units; at += AT_ONCE) {
+        const bool used = at < in_use;
         float v[8];
-        x_elements(v, in, 0, first * 4 + i, NORM, squares);
+        x_elements(v, in, 0, used ? at : 0, NORM, used, squares);
         XPiece piece;
-        piece.make(v);
-        const u32 unit = i / 4, part = i % 4;
-        uint2* at = (uint2*)(shared.x + x_place<CHUNK>(unit, part / 2)) + part % 2;
-        at[0] = piece.high;
-        at[2 * X_PLANE] = piece.low;
-        if (part == 0) shared.scales[unit] = make_float2(piece.scale.d, piece.scale.sum);
-        if (part == 1) shared.halves[unit] = make_float2(piece.scale.halves[0], piece.scale.halves[1]);
+        piece.make(v, used);
+        words[0] = swapped ? piece.high[1] : piece.high[0];
+        words[4 * X_PLANE] = swapped ? piece.low[1] : piece.low[0];
+        words[other] = swapped ? piece.high[0] : piece.high[1];
+        words[other + int(4 * X_PLANE)] = swapped ? piece.low[0] : piece.low[1];
+        *scale = piece.kept;
+        words += FURTHER;
+        scale += AT_ONCE;
     }
 }
 
@@ -63,7 +73,7 @@ __device__ __forceinline__ void add_squares(const Input& in, float& squares) {
 #pragma unroll 1
     for (u32 i = threadIdx.x; i < in.n_cols / 8; i += STREAM_THREADS) {
         float v[8];
-        x_elements(v, in, 0, i, true, squares);
+        x_elements(v, in, 0, i / 4, true, true, squares);
     }
 }
 
@@ -80,23 +90,22 @@ struct XChunk {
     u32 high[WORDS], low[WORDS];
     XScale scale;
 
-    // Of step `step` in shared memory.
-    __device__ __forceinline__ XChunk(const StreamShared& shared, u32 step) {
+    // Of step `step` + `further` in shared memory.
+    __device__ __forceinline__ XChunk(const StreamShared& shared, u32 step, u32 further) {
+        constexpr u32 UNITS = T::CHUNK;  // of a step
         const u32 lane = threadIdx.x % WARP;
-        const uint4* at = shared.x + step * (T::CHUNK / 8 * X_PLANE) + lane;
+        const uint4* at = shared.x + step * (T::CHUNK / 8 * X_PLANE) + lane + further * (T::CHUNK / 8 * X_PLANE);
 #pragma unroll
         for (u32 half = 0; half < T::CHUNK / 16; half++) {
             const uint4 h = at[half * (2 * X_PLANE)], l = at[half * (2 * X_PLANE) + X_PLANE];
 #pragma unroll
             for (u32 i = 0; i < 4; i++) high[4 * half + i] = word(h, i), low[4 * half + i] = word(l, i);
         }
-        const u32 unit = (step * WARP + lane) * T::CHUNK / 32;
-        const float2 scales = shared.scales[unit];
-        scale.d = scales.x, scale.sum = scales.y;
-        if (T::HALVES == 2) {
-            const float2 halves = shared.halves[unit];
-            scale.halves[0] = halves.x, scale.halves[1] = halves.y;
-        }
+        const u32 unit = step * UNITS + lane * UNITS / WARP;
+        scale.d = (shared.scales[0] + unit)[further * UNITS];
+        scale.sum = (shared.scales[1] + unit)[further * UNITS];
+        scale.halves[0] = (shared.scales[2] + unit)[further * UNITS];
+        scale.halves[1] = (shared.scales[3] + unit)[further * UNITS];
     }
 };
 
@@ -107,14 +116,16 @@ __device__ __forceinline__ float add_product(const typename T::Raw& raw, const X
     int total[T::HALVES];
 #pragma unroll
     for (u32 half = 0; half < T::HALVES; half++) {
-        int high = 0, low = 0;
+        int sum = 0, w[EACH];
 #pragma unroll
-        for (u32 g = half * EACH; g < (half + 1) * EACH; g++) {
-            const int w = int(T::word(raw, g));
-            high = __dp4a(w, int(x.high[g]), high);
-            low = __dp4a(w, int(x.low[g]), low);
+        for (u32 i = 0; i < EACH; i++) {
+            w[i] = int(T::word(raw, half * EACH + i));
+            sum = __dp4a(w[i], int(x.high[half * EACH + i]), sum);
         }
-        total[half] = high * 256 + low;
+        sum *= 256;
+#pragma unroll
+        for (u32 i = 0; i < EACH; i++) sum = __dp4a(w[i], int(x.low[half * EACH + i]), sum);
+        total[half] = sum;
     }
     return add_chunk<T>(raw, total, x.scale, acc);
 }
@@ -123,7 +134,7 @@ __device__ __forceinline__ float add_product(const typename T::Raw& raw, const X
 // of two types, needs registers too. The items of such a job have few steps.
 template <class T, class J, bool TWO_TYPES>
 struct Loads {
-    static constexpr u32 STEPS = J::SECOND == NO_SEGMENT || T::LOADED < 4 ? T::LOADED : 2;
+    static constexpr u32 STEPS = J::SECOND == NO_SEGMENT || T::CHUNK == 16 ? T::LOADED : 2;
     static constexpr u32 BUFFERS = TWO_TYPES ? 2 : STEPS < T::LOADED ? 3 : T::BUFFERS;
 };
 
@@ -183,16 +194,19 @@ __device__ __forceinline__ void mat_stream(const typename J::Params& p, u32 firs
     load.last = min(load.first + part_steps, steps);
     load.stride = STREAM_WARPS / parts;
     load.length = (part_steps + filled - 1) / filled * filled;
+    const u32 full = min(load.last, chunks / WARP);  // past the last step in which all lanes have a chunk
     Items now = load;
 
     Segment s = J::segment(p, min(load.pair, last_pair - 1), 1);
     u64 row[2] = {s.chunk<T>(s.first, 0), s.chunk<T>(s.first, 1)};
+    // Where all rows are of one segment, those of the next item are found by adding.
+    const u64 next_rows = u64(load.stride * s.stride) * chunks, last_row = s.last_b * chunks;
     Buffer<T, STEPS> buffers[BUFFERS];  // each by its name once loops are unrolled: registers
 
     const auto fetch = [&](Buffer<T, STEPS>& to) {
         if (load.live()) {
             const u32 chunk = load.step * WARP + lane;
-            if (load.step + STEPS <= load.last && (load.step + STEPS) * WARP <= chunks) {
+            if (load.step + STEPS <= full) {
 #pragma unroll
                 for (u32 i = 0; i < STEPS; i++) {
                     to.raw[i][0] = T::load(s.a, At(row[0] + chunk, i * WARP, lane));
@@ -210,7 +224,11 @@ __device__ __forceinline__ void mat_stream(const typename J::Params& p, u32 firs
                 }
             }
         }
-        if (load.advance(STEPS) && load.live()) {
+        if (!load.advance(STEPS)) return;
+        if constexpr (J::SECOND == NO_SEGMENT) {
+            row[0] += next_rows;
+            row[1] = min(row[1] + next_rows, last_row);
+        } else if (load.live()) {
             s = J::segment(p, load.pair, 1);
             row[0] = s.chunk<T>(s.first, 0), row[1] = s.chunk<T>(s.first, 1);
         }
@@ -234,10 +252,11 @@ __device__ __forceinline__ void mat_stream(const typename J::Params& p, u32 firs
     u32 rounds = 0, base = begin;  // rounds of results in shared memory, and the pair of the first
     const auto multiply = [&](const Buffer<T, STEPS>& w) {
         if (now.live()) {
+            const u32 step = whole ? now.step : now.step % PIECE;
 #pragma unroll
             for (u32 i = 0; i < STEPS; i++) {
                 if (now.step + i < now.last) {
-                    const XChunk<T> x(shared, whole ? now.step + i : (now.step + i) % PIECE);
+                    const XChunk<T> x(shared, step, i);
                     a = add_product<T>(w.raw[i][0], x, a);
                     b = add_product<T>(w.raw[i][1], x, b);
                 }
@@ -245,7 +264,7 @@ __device__ __forceinline__ void mat_stream(const typename J::Params& p, u32 firs
         }
         if (now.advance(STEPS)) {
             const float sum = sum_of_two(a, b);
-            if (lane < 2) ((float*)&shared.results[rounds][warp])[lane] = sum;
+            if (lane < 2) ((float*)shared.results[rounds])[2 * warp + lane] = sum;
             a = b = 0;
             rounds++;
         }

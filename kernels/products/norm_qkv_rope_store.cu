@@ -1,8 +1,8 @@
 // First half of attention, with h = RMSNorm(x):  q = q h and k = k h rotated, v = v h;
 //   out[t, :] = q,   keys[:, slot[t], :] = k,   values[:, slot[t], :] = v
 //
-// Grid     mat_stream.cuh, mat_rows.cuh, mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled, on the rows that stage.cu has normalized); pairs of neighbouring
-//          rows, which rotate together: blocks of q first, then of k, then of v, each rounded up
+// Grid     mat_stream.cuh, mat_rows.cuh, mat_vec.cuh (t1, t4), mat_tiled.cuh (tiled, on the rows that stage.cu has normalized); pairs
+//          of neighbouring rows, which rotate together: those of q first, then of k, then of v, in whole blocks or tiles
 // Layout   out: (n_tokens, n_q_rows) contiguous; cache: (heads, slots, head_dim); head_dim and rope_dim even. If it is q8_0, keys and
 //          values are left for kv_store
 // Traffic  q, k, v and x as the products' headers say; writes rotated queries, keys and values once
@@ -35,7 +35,9 @@ struct NormQkvRopeStore {
     static constexpr u32 Q = 0, K = 1, V = 2, SECOND = V;
 
     static __device__ __forceinline__ u32 n_pairs(const Params& p) { return p.n_q_rows / 2 + p.n_kv_rows; }
-    static __device__ __forceinline__ u32 n_tiles(const Params& p, u32 pairs) { const u32 q = (p.n_q_rows / 2 + pairs - 1) / pairs; return q + 2 * ((p.n_kv_rows / 2 + pairs - 1) / pairs); }
+    static __device__ __forceinline__ u32 n_tiles(const Params& p, u32 pairs) {
+        return (p.n_q_rows / 2 + pairs - 1) / pairs + 2 * ((p.n_kv_rows / 2 + pairs - 1) / pairs);
+    }
     static __device__ __forceinline__ u32 second_pairs(const Params& p) { return p.n_kv_rows / 2; }
 
     static __device__ __forceinline__ Segment segment(const Params& p, u32 block, u32 pairs) {

@@ -123,25 +123,25 @@ stage_i8x2(const __grid_constant__ StageParams p) {
     wait_for_inputs();
     const u32 row = blockIdx.x, units = p.n_cols / 32;
     const bool used = row < rows_in_use(p.step, p.of_outputs);
-    const Input in = {p.x, p.norm, nullptr, nullptr, used ? p.n_cols : 0, p.eps, 0, 0, 0, 0};
+    const Input in = {p.x, p.norm, nullptr, nullptr, p.n_cols, p.eps, 0, 0, 0, 0};
 
     float sum = 0;
     for (u32 i = threadIdx.x; i < (units * 4 + WARP - 1) / WARP * WARP; i += ROW_THREADS) {
         float v[8];
-        x_elements(v, in, row, i, p.norm != nullptr, sum);
-        XPiece piece;
-        piece.make(v);
         const u32 unit = i / 4, part = i % 4;
+        const bool has = used && unit < units;
+        x_elements(v, in, used ? row : 0, min(unit, units - 1), p.norm != nullptr, has, sum);
+        XPiece piece;
+        piece.make(v, has);
         if (unit >= units) continue;
         StagedUnit& to = ((StagedUnit*)p.staged)[unit];
-        const u32 words[2][2] = {{piece.high.x, piece.high.y}, {piece.low.x, piece.low.y}};
 #pragma unroll
-        for (u32 plane = 0; plane < 2; plane++) {
-#pragma unroll
-            for (u32 j = 0; j < 2; j++) to.words[row][(2 * part + j) % 4][plane][part / 2] = words[plane][j];
+        for (u32 j = 0; j < 2; j++) {
+            const u32 word = first_word(part) + 2 * j;
+            to.words[row][word % 4][0][word / 4] = piece.high[j];
+            to.words[row][word % 4][1][word / 4] = piece.low[j];
         }
-        if (part == 0) to.scales[row] = make_float2(piece.scale.d, piece.scale.sum);
-        if (part == 1) to.halves[row] = make_float2(piece.scale.halves[0], piece.scale.halves[1]);
+        (part < 2 ? (float*)&to.scales[row] : (float*)&to.halves[row])[part % 2] = piece.kept;
     }
     sum = warp_sum(sum);
     if (threadIdx.x % WARP == 0) squares[threadIdx.x / WARP] = sum;

@@ -173,6 +173,11 @@ fn mat_mul() -> Vec<Case> {
         cases.push(mat_mul_case(ty, 20, 256, 70)); // more rows of x than a tile has
     }
     cases.push(mat_mul_case(GgmlType::Q4_0, 16, 14336, 1)); // ffn_down of Llama 3 8B
+    for ty in [GgmlType::Q4_0, GgmlType::Q8_0] {
+        cases.push(mat_mul_case(ty, 9, 16928, 1)); // x in pieces, the last of them not full
+        cases.push(mat_mul_case(ty, 5, 16928, 2));
+        cases.push(mat_mul_case(ty, 9001, 32, 1)); // more rounds than results that fit shared memory
+    }
     for cols in [4, 36, 100] {
         // A float type's rows are of any length that a float4 divides.
         cases.push(mat_mul_case(GgmlType::F32, 5, cols, 3));

@@ -82,6 +82,7 @@ pub(super) fn cases() -> Vec<Case> {
     for (ty, tokens) in [(Q4_0, 5), (Q8_0, 17), (F16, 2), (Q4_K, 1)] {
         cases.push(qkv_in(Size { kv: KvType::Q8_0, ..Size::new(ty, 512, tokens) }));
     }
+    cases.extend([Q4_0, Q8_0].map(|ty| gate_up(Size::new(ty, 16928, 1)))); // x in pieces
     for [ty, v] in MIXES {
         cases.extend([1, 6].map(|tokens| qkv_in(Size { v, ..Size::new(ty, WIDE as u32, tokens) })));
         cases.extend([1, 3, 8].map(|tokens| qkv(Size { v, ..Size::new(ty, 256, tokens) })));
@@ -136,7 +137,7 @@ fn qkv_in(size: Size) -> Case {
     let limit = match size.kv {
         KvType::F32 => DOT,
         KvType::F16 => 1e3 * DOT,
-        KvType::Q8_0 => 1e5 * DOT,
+        KvType::Q8_0 => 1e6 * DOT,
     };
     case(FusedKind::NormQkvRopeStore, name, Some(size.ty), limit, move |s| {
         let (cols, tokens) = (size.cols, size.tokens);

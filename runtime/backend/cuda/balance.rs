@@ -35,8 +35,8 @@ pub struct Division {
 /// What a division gives of the speed of a perfect one: the mean over the largest of the work.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Balance {
-    /// Of blocks: pairs of rows.
-    pub of_blocks: f64,
+    /// Of multiprocessors: pairs of rows, if blocks b and b + half of all run on one (kernels/products/mat_entries.cuh).
+    pub of_sms: f64,
     /// Of warps: steps.
     pub of_warps: f64,
 }
@@ -72,10 +72,11 @@ impl Division {
     /// How even the division is. Of two types, that of the first.
     pub fn balance(&self, first: Pairs) -> Balance {
         let most = first.pairs.div_ceil(self.first_blocks);
+        let sms = self.first_blocks.div_ceil(STREAM_BLOCKS);
         let longest = (most * self.parts).div_ceil(WARPS) * first.steps.div_ceil(self.parts);
         let steps = first.pairs as f64 * first.steps as f64;
         Balance {
-            of_blocks: first.pairs as f64 / (most * self.first_blocks) as f64,
+            of_sms: first.pairs as f64 / (first.pairs.div_ceil(sms) * sms) as f64,
             of_warps: steps / (longest as f64 * (WARPS * self.first_blocks) as f64),
         }
     }
