@@ -1,7 +1,7 @@
 //! What the program takes from files beside its sources, put where the compiler finds it:
 //!
 //! - `ptx.rs`: the modules of `kernels/ptx`, each compressed with both architectures in one stream. They differ in few lines, so that
-//!   the second one takes almost no space.
+//!   the second one takes almost no space. And their machine code, as it lies in `kernels/cubin`.
 //! - `shaders.rs`: the WGSL files of `shaders/`.
 //! - `PRONK_VERSION`: the version, and in optimized builds the commit.
 
@@ -18,7 +18,7 @@ fn main() {
         write(&out.join("shaders.rs"), shaders(&root.join("shaders")).as_bytes());
     }
     #[cfg(feature = "cuda")]
-    write(&out.join("ptx.rs"), ptx::modules(&root.join("kernels/ptx"), &out).as_bytes());
+    write(&out.join("ptx.rs"), ptx::modules(&root.join("kernels"), &out).as_bytes());
 }
 
 fn variable(name: &str) -> String {
@@ -89,7 +89,8 @@ mod ptx {
     const PRESET: u32 = 2;
 
     /// `&[Module { .. }, ..]`; the streams go to `out`.
-    pub fn modules(folder: &Path, out: &Path) -> String {
+    pub fn modules(kernels: &Path, out: &Path) -> String {
+        let (folder, cubins) = (&kernels.join("ptx"), kernels.join("cubin"));
         let mut stems: BTreeMap<String, [Option<String>; 2]> = BTreeMap::new();
         for (name, path) in listed(folder) {
             println!("cargo::rerun-if-changed={}", path.display());
@@ -106,11 +107,11 @@ mod ptx {
             assert!(entries(&sm_80) == entries(&sm_90), "{stem}: the architectures have different entries");
             let packed = out.join(format!("{stem}.ptx.lzma"));
             write(&packed, &compressed(&(sm_80.clone() + &sm_90)));
-            table += &format!(
-                "    Module {{ stem: {stem:?}, lengths: [{}, {}], packed: include_bytes!({packed:?}) }},\n",
-                sm_80.len(),
-                sm_90.len()
-            );
+            let lengths = [sm_80.len(), sm_90.len()];
+            let cubins = cubins.join(format!("{stem}.lzma"));
+            println!("cargo::rerun-if-changed={}", cubins.display());
+            table += &format!("    Module {{ stem: {stem:?}, lengths: {lengths:?}, ");
+            table += &format!("packed: include_bytes!({packed:?}), cubins: include_bytes!({cubins:?}) }},\n");
         }
         table + "]\n"
     }

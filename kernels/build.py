@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Compiles the kernels to PTX with pinned tools from PyPI. Needs no GPU.
 
-    build.py build    writes kernels/ptx/<stem>.<arch>.ptx and kernels/ptx/resources.md
+    build.py build    writes kernels/ptx/<stem>.<arch>.ptx, kernels/cubin/<stem>.lzma and kernels/ptx/resources.md
     build.py check    builds again and fails if anything differs from what is checked in, or spills
+
+kernels/cubin has the machine code of each module for several GPUs, so that a start need not assemble the PTX.
 
 The first line of each PTX file carries a hash of what it is made of, as `source_hash` computes it; tests/it/ptx.rs computes the
 same without these tools.
@@ -10,24 +12,27 @@ same without these tools.
 import ctypes
 import hashlib
 import itertools
+import lzma
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import venv
 from concurrent.futures import ThreadPoolExecutor
 
 KERNELS = pathlib.Path(__file__).resolve().parent
 PTX = KERNELS / "ptx"
+CUBIN = KERNELS / "cubin"
 CACHE = KERNELS.parent / ".cache" / "cuda-tools"
 
 TOOLCHAIN = [line for line in (KERNELS / "toolchain.txt").read_text().splitlines() if not line.startswith("#")]
 WHEELS = [line for line in TOOLCHAIN if not line.startswith("--")]
 OPTIONS = [line for line in TOOLCHAIN if line.startswith("--")]
 ARCHS = {"sm_80": "compute_80", "sm_90": "compute_90"}
-# What ptxas is asked to assemble each PTX for.
-TARGETS = [("sm_80", "sm_80"), ("sm_80", "sm_89"), ("sm_90", "sm_90")]
+# What ptxas assembles each PTX for: MACHINES of runtime/backend/cuda/kernels.rs.
+TARGETS = [("sm_80", "sm_80"), ("sm_80", "sm_86"), ("sm_80", "sm_89"), ("sm_90", "sm_90")]
 
 
 def tools():
@@ -107,17 +112,28 @@ def compact(ptx):
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def resources(nvidia, files):
-    """Rows (entry, target, registers, shared, stack, spill stores, spill loads) of all files."""
-    work = [(p, target) for arch, target in TARGETS for p in files if p.name.endswith(f".{arch}.ptx")]
-    work.sort(key=lambda pair: -pair[0].stat().st_size)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return sorted(row for rows in pool.map(lambda pair: assembled(nvidia, *pair), work) for row in rows)
+def assemble(nvidia, stems):
+    """Rows (entry, target, registers, shared, stack, spill stores, spill loads) of all PTX, and the packed machine code of each stem."""
+    work = [(PTX / f"{stem}.{arch}.ptx", target) for stem in stems for arch, target in TARGETS]
+    with ThreadPoolExecutor(os.cpu_count()) as pool, tempfile.TemporaryDirectory() as folder:
+        rows = list(pool.map(lambda pair: assembled(nvidia, *pair, pathlib.Path(folder)), work))
+        cubins = {stem: packed(stem, pathlib.Path(folder)) for stem in stems}
+    return sorted(row for some in rows for row in some), cubins
 
 
-def assembled(nvidia, path, target):
-    """The rows of one file from ptxas -v."""
-    command = [nvidia / "cuda_nvcc" / "bin" / "ptxas", "-v", f"-arch={target}", "-o", os.devnull, path]
+def packed(stem, folder):
+    """A line with the hash of both PTX texts and a line `<target> <bytes>` of each target, a blank line, the cubins; as LZMA."""
+    ptx = b"".join((PTX / f"{stem}.{arch}.ptx").read_bytes() for arch in ARCHS)
+    cubins = [(target, (folder / f"{stem}.{target}.cubin").read_bytes()) for _, target in TARGETS]
+    head = [hashlib.sha256(ptx).hexdigest(), *(f"{target} {len(cubin)}" for target, cubin in cubins)]
+    text = "".join(f"{line}\n" for line in [*head, ""]).encode() + b"".join(cubin for _, cubin in cubins)
+    return lzma.compress(text, format=lzma.FORMAT_ALONE, preset=6)
+
+
+def assembled(nvidia, path, target, folder):
+    """The rows of one file from ptxas -v. Leaves its machine code in `folder`."""
+    cubin = folder / f"{path.name.split('.')[0]}.{target}.cubin"
+    command = [nvidia / "cuda_nvcc" / "bin" / "ptxas", "-v", f"-arch={target}", "-o", cubin, path]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"ptxas {path.name} for {target}:\n{done.stderr}")
@@ -177,7 +193,19 @@ def main(mode, *only):
     if stale:
         sys.exit("differs from what the sources give: " + ", ".join(sorted(stale)))
 
-    rows = resources(nvidia, list(PTX.glob("*.ptx")))
+    rows, cubins = assemble(nvidia, everything)
+    CUBIN.mkdir(exist_ok=True)
+    for stem, cubin in cubins.items():
+        path = CUBIN / f"{stem}.lzma"
+        if mode == "build":
+            path.write_bytes(cubin)
+        elif not path.exists() or path.read_bytes() != cubin:
+            sys.exit(f"{path.name} differs from what the PTX gives")
+    for path in CUBIN.glob("*"):
+        if path.name.removesuffix(".lzma") not in cubins:
+            if mode == "check":
+                sys.exit(f"{path.name} belongs to no kernel")
+            path.unlink()
     spilled = [f"{e} ({t})" for e, t, *_, ss, sl in rows if ss + sl > 0]
     record = PTX / "resources.md"
     if mode == "build":

@@ -1,7 +1,7 @@
 //! What is checked in under kernels/ptx belongs to the kernels' sources and to the host's mirrors of their parameters. Needs
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
-use pronk::backend::cuda::{Arch, Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MIXED_TYPES, layouts, params};
+use pronk::backend::cuda::{Arch, Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MACHINES, MIXED_TYPES, cubins, layouts, params};
 use pronk::plan::{DECODE_TOKENS, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, NOT_FINITE, OpKind, StepRow};
 use pronk::quant;
 use sha2::{Digest, Sha256};
@@ -317,6 +317,28 @@ fn the_program_has_the_text_that_is_checked_in() {
     assert!(pronk::backend::cuda::ptx("no_such_stem", Arch::Sm80).is_err());
 }
 
+/// Machine code of another text would run other kernels than those that are checked.
+#[test]
+fn machine_code_is_that_of_the_ptx() {
+    for stem in stems().into_keys() {
+        let texts = ARCHS.map(|(arch, _)| ptx(&stem, arch)).concat();
+        let hash: String = Sha256::digest(texts.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+        let (of, code) = cubins(&stem).unwrap_or_else(|| panic!("{stem}: no machine code"));
+        assert!(of == hash, "{stem}: the machine code is of another PTX (kernels/build.py build)");
+        let targets: Vec<&str> = code.iter().map(|(target, _)| target.as_str()).collect();
+        let wanted = MACHINES.map(|(major, minor)| format!("sm_{major}{minor}"));
+        assert_eq!(targets, wanted, "{stem}");
+        for (target, code) in &code {
+            assert!(code.starts_with(b"\x7fELF"), "{stem} for {target}");
+            for entry in entries(&ptx(&stem, "sm_80")).into_keys() {
+                let section = format!("\0.text.{entry}\0");
+                let found = code.windows(section.len()).any(|bytes| bytes == section.as_bytes());
+                assert!(found, "{entry} is not in the machine code for {target}");
+            }
+        }
+    }
+}
+
 /// The fused kernel stores pairs; a q8_0 cache has blocks. The host refuses that fusion; if it did not, each entry would trap.
 #[test]
 fn pairs_are_never_stored_in_a_q8_0_cache() {
@@ -382,7 +404,9 @@ fn resources_of_every_entry_are_recorded_without_spills() {
     let mut wanted = BTreeSet::new();
     for stem in stems().into_keys() {
         for entry in entries(&ptx(&stem, "sm_80")).into_keys() {
-            wanted.extend(["sm_80", "sm_89", "sm_90"].map(|target| (entry.clone(), target.to_string())));
+            wanted.extend(
+                MACHINES.map(|(major, minor)| format!("sm_{major}{minor}")).map(|target| (entry.clone(), target)),
+            );
         }
     }
     assert_eq!(recorded, wanted);

@@ -3,6 +3,7 @@
 //! If the environment variable `PRONK_PTX` names a folder, a file `<stem>.<arch>.ptx` there (`rms_norm.sm_90.ptx`) takes the
 //! place of the text compiled in: to try a changed kernel without building the program. It must have the same entries.
 
+use super::cubin;
 use super::driver::{Driver, Kernel};
 use super::entry::Entry;
 use lzma_rust2::LzmaReader;
@@ -47,16 +48,19 @@ impl Arch {
 }
 
 /// The kernels of one `kernels/*/<stem>.cu`.
-struct Module {
-    stem: &'static str,
+pub struct Module {
+    /// The name without `.cu`.
+    pub stem: &'static str,
     /// Bytes of the text for each of [`Arch::ALL`].
     lengths: [usize; 2],
     /// The texts one after another, compressed with LZMA.
     packed: &'static [u8],
+    /// Machine code: see [`cubin::unpacked`](super::cubin::unpacked).
+    pub cubins: &'static [u8],
 }
 
 /// Every module of `kernels/ptx`. Written by `build.rs`.
-static MODULES: &[Module] = include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
+pub static MODULES: &[Module] = include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
 
 impl Module {
     fn of(stem: &str) -> Result<&'static Module, String> {
@@ -122,6 +126,7 @@ fn with_entries(ptx: &str, names: &[&str]) -> String {
 pub struct Kernels {
     loaded: HashMap<Entry, Kernel>,
     arch: Arch,
+    capability: (u32, u32),
     /// Where files are looked for before the PTX compiled in.
     folder: Option<PathBuf>,
 }
@@ -130,7 +135,7 @@ impl Kernels {
     /// No kernels yet, for a GPU of this compute capability.
     pub fn new(capability: (u32, u32)) -> Kernels {
         let folder = std::env::var_os(PTX_FOLDER).filter(|name: &OsString| !name.is_empty()).map(PathBuf::from);
-        Kernels { loaded: HashMap::new(), arch: Arch::of(capability), folder }
+        Kernels { loaded: HashMap::new(), arch: Arch::of(capability), capability, folder }
     }
 
     /// Loads these entries, except those that are loaded. The error names the file or module, and the entry that it lacks.
@@ -154,12 +159,18 @@ impl Kernels {
             Some(folder) => replacement(folder, &format!("{stem}.{}.ptx", self.arch.name()))?,
             None => None,
         };
+        let is_changed = changed.is_some();
         let (name, text) = match changed {
             Some((path, text)) => (Cow::Owned(path.display().to_string()), text),
             None => (Cow::Borrowed(stem), Module::of(stem)?.text(self.arch)?),
         };
         let names: Vec<&str> = entries.keys().map(String::as_str).collect();
-        let kernels = driver.load(&name, &with_entries(&text, &names), &names)?;
+        let cubin = if is_changed { None } else { cubin::cubin(stem, self.capability) };
+        let kernels = match cubin.map(|cubin| driver.load_cubin(&name, &cubin, &names)) {
+            Some(Ok(Some(kernels))) => kernels,
+            // The driver may refuse machine code, which is made for some GPUs, and take the PTX.
+            _ => driver.load(&name, &with_entries(&text, &names), &names)?,
+        };
         self.loaded.extend(entries.values().copied().zip(kernels));
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 mod balance;
 mod best;
+mod cubin;
 mod driver;
 mod entry;
 mod kernels;
@@ -20,6 +21,8 @@ mod weights;
 
 #[doc(hidden)]
 pub use balance::{Balance, Division, Pairs};
+#[doc(hidden)]
+pub use cubin::{MACHINES, unpacked as cubins};
 #[cfg(feature = "sim")]
 pub use driver::Sim;
 pub use driver::{Driver, Gpu};

@@ -192,30 +192,45 @@ impl Gpu {
             unsafe { sys::cuLaunchKernelEx(&raw const config, kernel, std::ptr::null_mut(), extra.as_mut_ptr()) };
         started.result().map_err(|e| format!("{}: {}", self.label(launch.kernel, &launch.purpose), line(e)))
     }
-}
 
-/// Loads PTX, which ends in a zero. The error has what the assembler says, in one line.
-fn assemble(ptx: &std::ffi::CStr) -> Result<sys::CUmodule, String> {
-    let mut log = [0u8; JIT_LOG];
-    let mut options =
-        [sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER, sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
-    let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), JIT_LOG as *mut c_void];
-    let mut module = std::ptr::null_mut();
-    // SAFETY: the image is PTX text that ends in a zero; the log and both arrays outlive the call.
-    let loaded = unsafe {
-        sys::cuModuleLoadDataEx(
-            &raw mut module,
-            ptx.as_ptr().cast(),
-            options.len() as u32,
-            options.as_mut_ptr(),
-            values.as_mut_ptr(),
-        )
-    };
-    loaded.result().map(|()| module).map_err(|e| {
-        let text = log.split(|byte| *byte == 0).next().unwrap_or(&[]);
-        let said = String::from_utf8_lossy(text).split_whitespace().collect::<Vec<_>>().join(" ");
-        if said.is_empty() { line(e) } else { format!("{}: {said}", line(e)) }
-    })
+    /// Loads PTX that ends in a zero, or machine code, and finds `entries` in it. The error has what the assembler says, in one line.
+    fn load_image(&mut self, name: &str, image: &[u8], entries: &[&str]) -> Result<Vec<Kernel>, String> {
+        let mut log = [0u8; JIT_LOG];
+        let mut options =
+            [sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER, sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+        let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), JIT_LOG as *mut c_void];
+        let mut module = std::ptr::null_mut();
+        // SAFETY: the image is whole: text up to a zero, or an ELF file, which has its own length. The log and both arrays outlive the
+        // call.
+        let loaded = unsafe {
+            sys::cuModuleLoadDataEx(
+                &raw mut module,
+                image.as_ptr().cast(),
+                options.len() as u32,
+                options.as_mut_ptr(),
+                values.as_mut_ptr(),
+            )
+        };
+        loaded.result().map_err(|e| {
+            let text = log.split(|byte| *byte == 0).next().unwrap_or(&[]);
+            let said = String::from_utf8_lossy(text).split_whitespace().collect::<Vec<_>>().join(" ");
+            if said.is_empty() { format!("{name}: {}", line(e)) } else { format!("{name}: {}: {said}", line(e)) }
+        })?;
+        self.modules.push(module);
+        let first = self.kernels.len();
+        for entry in entries {
+            let symbol = CString::new(*entry).map_err(|e| format!("{entry}: {e}"))?;
+            // SAFETY: the module is loaded.
+            let kernel = unsafe { result::module::get_function(module, symbol) };
+            let kernel = kernel.map_err(|e| format!("{name}: {entry}: {}", line(e)))?;
+            // Lazy loading would bring the code in at the first launch, which a capture may not.
+            // SAFETY: the function belongs to the module.
+            let brought = unsafe { sys::cuFuncLoad(kernel) }.result();
+            brought.map_err(|e| format!("{name}: {entry}: {}", line(e)))?;
+            self.kernels.push((entry.to_string(), kernel));
+        }
+        Ok((first..self.kernels.len()).map(Kernel).collect())
+    }
 }
 
 impl Driver for Gpu {
@@ -232,21 +247,12 @@ impl Driver for Gpu {
     fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String> {
         self.current()?;
         let ptx = CString::new(ptx).map_err(|e| format!("{name}: {e}"))?;
-        let module = assemble(&ptx).map_err(|e| format!("{name}: {e}"))?;
-        self.modules.push(module);
-        let first = self.kernels.len();
-        for entry in entries {
-            let symbol = CString::new(*entry).map_err(|e| format!("{entry}: {e}"))?;
-            // SAFETY: the module is loaded.
-            let kernel = unsafe { result::module::get_function(module, symbol) };
-            let kernel = kernel.map_err(|e| format!("{name}: {entry}: {}", line(e)))?;
-            // Lazy loading would bring the code in at the first launch, which a capture may not.
-            // SAFETY: the function belongs to the module.
-            let brought = unsafe { sys::cuFuncLoad(kernel) }.result();
-            brought.map_err(|e| format!("{name}: {entry}: {}", line(e)))?;
-            self.kernels.push((entry.to_string(), kernel));
-        }
-        Ok((first..self.kernels.len()).map(Kernel).collect())
+        self.load_image(name, ptx.as_bytes_with_nul(), entries)
+    }
+
+    fn load_cubin(&mut self, name: &str, cubin: &[u8], entries: &[&str]) -> Result<Option<Vec<Kernel>>, String> {
+        self.current()?;
+        self.load_image(name, cubin, entries).map(Some)
     }
 
     fn alloc(&mut self, bytes: u64) -> Result<Ptr, String> {

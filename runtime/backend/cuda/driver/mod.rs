@@ -94,6 +94,9 @@ pub trait Driver: Send {
     /// Loads PTX and finds `entries` in it: their kernels, in the same order.
     fn load(&mut self, name: &str, ptx: &str, entries: &[&str]) -> Result<Vec<Kernel>, String>;
 
+    /// Loads machine code and finds `entries` in it, as [`Driver::load`] does in PTX. None from a device that runs PTX itself.
+    fn load_cubin(&mut self, name: &str, cubin: &[u8], entries: &[&str]) -> Result<Option<Vec<Kernel>>, String>;
+
     /// Memory of unknown content, aligned to 256 bytes.
     fn alloc(&mut self, bytes: u64) -> Result<Ptr, String>;
 

@@ -104,6 +104,10 @@ impl Driver for Sim {
         Ok((first..self.kernels.len()).map(Kernel).collect())
     }
 
+    fn load_cubin(&mut self, _: &str, _: &[u8], _: &[&str]) -> Result<Option<Vec<Kernel>>, String> {
+        Ok(None)
+    }
+
     fn alloc(&mut self, bytes: u64) -> Result<Ptr, String> {
         self.device.alloc(bytes.max(1)).map_err(|e| e.to_string())
     }
