@@ -136,7 +136,7 @@ def mutants(file):
     unrolled = False
     for number, line in enumerate((KERNELS / file).read_text().splitlines(), 1):
         code = line.split("//")[0].rstrip(" \\")
-        if not re.match(r"\s*(#|template|static_assert|constexpr|__host__)", code):
+        if not re.match(r"\s*(#|template|static_assert|(static )?constexpr|__host__)", code):
             for start, end, after, probe in mutants_of_line(code, unrolled):
                 yield Mutant(file, number, code[start:end], after, start, probe)
         if code.strip() and not code.lstrip().startswith("for "):
