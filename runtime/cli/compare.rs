@@ -1,5 +1,6 @@
 //! `pronk compare`: the results of two devices, bit by bit.
 
+use super::device_name::device;
 use super::ops::tensor_type;
 use super::output::{notice, plain_table, print};
 use anyhow::Result;
@@ -17,10 +18,10 @@ use std::io::{self, Write};
 #[derive(clap::Args)]
 pub struct Args {
     /// Device to compare: an id from `pronk devices`
-    #[arg(long, default_value = "cuda")]
+    #[arg(long, default_value = "cuda", value_parser = device)]
     device: DeviceChoice,
     /// Device to compare it with
-    #[arg(long, value_name = "DEVICE", default_value = "sim")]
+    #[arg(long, value_name = "DEVICE", default_value = "sim", value_parser = device)]
     with: DeviceChoice,
     /// Only this operation, for example mat_mul
     #[arg(short, long, value_name = "OP")]

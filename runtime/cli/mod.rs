@@ -11,6 +11,7 @@ mod chat;
 mod chat_template;
 mod compare;
 mod completions;
+mod device_name;
 mod devices;
 mod foreign;
 mod gpu_report;
@@ -20,6 +21,7 @@ mod info;
 mod interrupt;
 mod logits;
 mod man;
+mod model_path;
 mod numbers;
 mod ops;
 mod output;
@@ -31,9 +33,9 @@ mod sampling;
 mod synth;
 mod text;
 mod tokenize;
+mod usage;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
 
@@ -69,11 +71,8 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
-    let mut command = Cli::command();
-    command.build();
-    let args = foreign::translated(&command, std::env::args_os().collect())
-        .unwrap_or_else(|(subcommand, what)| usage_error(&subcommand, ErrorKind::UnknownArgument, &what));
-    let done = match Cli::parse_from(args).command {
+    let args = std::env::args_os().collect();
+    let done = match usage::parsed(args).command {
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Info(args) => info::run(&args),
@@ -102,14 +101,6 @@ pub fn main() -> ExitCode {
         }
         Ok(()) => ExitCode::SUCCESS,
     }
-}
-
-/// Ends the program as clap does for a wrong argument: prints `what` and the subcommand's usage, exit code 2.
-fn usage_error(subcommand: &str, kind: ErrorKind, what: &str) -> ! {
-    let mut command = Cli::command();
-    command.build(); // so that the usage begins with `pronk`
-    let command = command.find_subcommand_mut(subcommand).expect("a subcommand of this program");
-    command.error(kind, what).exit()
 }
 
 /// Whether the reader of our output has closed its pipe, as `head` does. That is no error.

@@ -1,6 +1,7 @@
 //! Streams a reply: text to stdout, progress and timings to stderr.
 
 use super::interrupt::Interrupted;
+use super::numbers::whole_from;
 use super::output::{count, notice, tokens_bar};
 use anyhow::Result;
 use indicatif::ProgressBar;
@@ -15,8 +16,7 @@ pub struct ContextArgs {
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     context_end: AtEnd,
     /// Number of prompt tokens that a shift keeps, besides the beginning-of-text token; -1: all
-    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = whole_from::<i64>(-1))]
     keep: i64,
 }
 

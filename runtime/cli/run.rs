@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(prompt) => prompt,
         None if io::stdin().is_terminal() => {
             let what = "one of --prompt and --file is required where stdin is a terminal";
-            super::usage_error("run", ErrorKind::MissingRequiredArgument, what)
+            super::usage::error("run", ErrorKind::MissingRequiredArgument, what)
         }
         None => text::without_last_newline(text::stdin()?),
     };

@@ -2,6 +2,7 @@
 
 use super::{Selection, StepSize, shape};
 use crate::cli::bandwidth;
+use crate::cli::device_name::device;
 use crate::cli::output::{notice, plain_table, print, stdout};
 use anyhow::{Context, Result};
 use comfy_table::CellAlignment;
@@ -17,7 +18,7 @@ use std::time::Duration;
 #[derive(clap::Args)]
 pub struct Args {
     /// Device to run on: auto (the first GPU, else the CPU) or an id from `pronk devices`
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", value_parser = device)]
     device: DeviceChoice,
     #[command(flatten)]
     selection: Selection,

@@ -1,6 +1,7 @@
 //! `pronk ops test`: the conformance cases on a device.
 
 use super::Selection;
+use crate::cli::device_name::device;
 use crate::cli::output::{notice, plain_table, print, stdout};
 use anyhow::{Result, bail};
 use indicatif::ProgressBar;
@@ -14,7 +15,7 @@ use std::io::Write;
 #[derive(clap::Args)]
 pub struct Args {
     /// Device to test: auto (the first GPU, else the CPU) or an id from `pronk devices`
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", value_parser = device)]
     device: DeviceChoice,
     #[command(flatten)]
     selection: Selection,
