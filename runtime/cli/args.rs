@@ -5,6 +5,7 @@ use super::model_path::model_file;
 use super::numbers::whole_in;
 use super::output::{bytes_bar, count, notice};
 use super::overrides::{OverrideArgs, notice_unread};
+use super::trial;
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -131,6 +132,7 @@ impl DeviceArgs {
         let loaded = loaded?;
         if !self.quiet {
             loaded.notices.iter().for_each(notice);
+            trial::notices(&loaded.session.device(), &loaded.session.replaced());
         }
         Ok(loaded)
     }

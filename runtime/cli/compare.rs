@@ -3,6 +3,7 @@
 use super::device_name::device;
 use super::ops::tensor_type;
 use super::output::{notice, plain_table, print};
+use super::trial;
 use anyhow::Result;
 use comfy_table::CellAlignment;
 use indicatif::ProgressBar;
@@ -50,6 +51,9 @@ struct Row {
 
 pub fn run(args: &Args) -> Result<()> {
     let (mut a, mut b) = (backend::open(args.device)?, backend::open(args.with)?);
+    for device in [&a, &b] {
+        trial::notices(&device.name(), &device.replaced());
+    }
     let mut cases = cases();
     cases.retain(|c| args.op.is_none_or(|op| op == c.op) && (args.ty.is_none() || c.ty == args.ty));
     let bar = ProgressBar::new(cases.len() as u64);

@@ -1,7 +1,7 @@
 //! `pronk man`: the manual pages.
 
-use super::usage;
 use super::output::{WholeFile, notice};
+use super::usage;
 use anyhow::{Context, Result};
 use clap::Command;
 use clap_mangen::Man;

@@ -33,7 +33,9 @@ mod sampling;
 mod synth;
 mod text;
 mod tokenize;
+mod trial;
 mod usage;
+mod wrap;
 
 use clap::{Parser, Subcommand};
 use std::io;

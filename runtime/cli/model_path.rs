@@ -13,11 +13,9 @@ const HOSTS: [&str; 3] = ["hf.co/", "huggingface.co/", "www.huggingface.co/"];
 
 /// A parser that refuses addresses.
 pub fn model_file() -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new().try_map(|text| {
-        match text.to_str().and_then(refused) {
-            Some(why) => Err(why),
-            None => Ok(PathBuf::from(text)),
-        }
+    OsStringValueParser::new().try_map(|text| match text.to_str().and_then(refused) {
+        Some(why) => Err(why),
+        None => Ok(PathBuf::from(text)),
     })
 }
 

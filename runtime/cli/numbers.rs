@@ -29,9 +29,7 @@ pub fn probability<T: FromStr + Copy + Into<f64>>(text: &str) -> Result<T, Strin
 }
 
 /// A parser of whole numbers from `first` on.
-pub fn whole_from<T: TryFrom<i128>>(
-    first: i128,
-) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+pub fn whole_from<T: TryFrom<i128>>(first: i128) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
     move |text| {
         let number = text.parse().ok().filter(|number| *number >= first);
         let number: i128 = number.ok_or_else(|| format!("expected a whole number, at least {first}"))?;

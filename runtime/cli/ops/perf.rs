@@ -4,6 +4,7 @@ use super::{Selection, StepSize, shape};
 use crate::cli::bandwidth;
 use crate::cli::device_name::device;
 use crate::cli::output::{notice, plain_table, print, stdout};
+use crate::cli::trial;
 use anyhow::{Context, Result};
 use comfy_table::CellAlignment;
 use pronk::backend::{self, DeviceChoice, Error};
@@ -55,6 +56,7 @@ struct PerfRow {
 pub fn run(args: &Args) -> Result<()> {
     let chosen = &args.selection;
     let mut device = backend::open(args.device)?;
+    trial::notices(&device.name(), &device.replaced());
     let name = device.name();
     // The CPU's addition runs on one thread, so its bandwidth is measured by reads of all threads.
     let stream = match name.as_str() {

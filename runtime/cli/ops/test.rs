@@ -3,6 +3,7 @@
 use super::Selection;
 use crate::cli::device_name::device;
 use crate::cli::output::{notice, plain_table, print, stdout};
+use crate::cli::trial;
 use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 use pronk::backend::{self, DeviceChoice};
@@ -47,6 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("cases compare a device with the reference: give the device without +ref");
     }
     let mut device = backend::open(args.device)?;
+    trial::notices(&device.name(), &device.replaced());
     let mut cases = cases();
     cases.retain(|c| chosen.has(c.op) && (chosen.ty.is_none() || c.ty == chosen.ty));
     if cases.is_empty() {
