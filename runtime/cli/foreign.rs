@@ -298,7 +298,7 @@ pub fn translated(command: &Command, args: Vec<OsString>) -> Result<Vec<OsString
         }
         let (option, attached) = match text.split_once('=') {
             Some((option, value)) if option.starts_with("--") => (option.to_string(), Some(OsString::from(value))),
-            _ => split_short(&text),
+            _ => split_short(sub, &text),
         };
         let found = FOREIGN.iter().find(|(names, ..)| names.contains(&option.as_str()));
         let Some((_, value, meaning)) = found.filter(|_| !is_ours(sub, &option)) else {
@@ -356,12 +356,11 @@ pub fn translated(command: &Command, args: Vec<OsString>) -> Result<Vec<OsString
 }
 
 /// An option of one dash and what is attached to it: `-ngl=99`, `-ngl99`.
-fn split_short(text: &str) -> (String, Option<OsString>) {
+fn split_short(sub: &Command, text: &str) -> (String, Option<OsString>) {
     let takes = |name: &str| FOREIGN.iter().any(|(names, value, _)| *value != No && names.contains(&name));
     let at = text.find('=').or_else(|| text.find(|c: char| c.is_ascii_digit()));
     match at.map(|at| text.split_at(at)) {
-        // A name of one letter is left to clap, which may know it as ours.
-        Some((name, value)) if name.len() > 2 && !name.starts_with("--") && takes(name) => {
+        Some((name, value)) if !is_ours(sub, name) && !name.starts_with("--") && takes(name) => {
             (name.to_string(), Some(value.strip_prefix('=').unwrap_or(value).into()))
         }
         _ => (text.to_string(), None),
