@@ -98,12 +98,7 @@ fn every_operation_has_its_source_and_its_entries() {
                 let source = text(&kernels().join("attention/attention_mma.cuh"));
                 assert!(source.contains(&format!("constexpr u32 MMA_HEADS = {MMA_HEADS};")), "heads of a block");
                 let mma = MMA_HEAD_DIMS.map(|d| format!("mma_f16_d{d}"));
-                splits
-                    .chain(mma)
-                    .chain(flash)
-                    .chain(["combine".to_string()])
-                    .map(|kind| format!("attention_{kind}"))
-                    .collect()
+                splits.chain(mma).chain(flash).map(|kind| format!("attention_{kind}")).collect()
             }
             stem => vec![stem.to_string()],
         };
