@@ -352,6 +352,13 @@ fn attention() -> Vec<Case> {
         cases.push(attention_case(group, 2, 96, 40, 3, KvType::Q8_0));
         cases.push(attention_case(group, 1, 128, 70, 2, KvType::Q8_0));
     }
+    for head_dim in [64, 80, 96, 128] {
+        // Few tokens on tensor cores: groups of one to more heads than a product has columns, slots that leave a tile unfinished.
+        for group in [1, 5, 8, 9] {
+            cases.push(attention_case(group, 2, head_dim, 79, 3, KvType::F16));
+        }
+        cases.push(attention_case(4, 1, head_dim, 1500, 1, KvType::F16)); // several rounds of a warp
+    }
     cases.push(attention_case(9, 1, 32, 40, 2, KvType::F16)); // one head more than a block takes
     for head_dim in [32, 64, 80, 96, 128] {
         cases.push(attention_case(1, 2, head_dim, 70, 32, KvType::F16));

@@ -5,9 +5,9 @@ use crate::common::program::{fails, run};
 use pronk::backend::cpu::Cpu;
 use pronk::backend::cuda::{Cuda, Driver, Entry, MIXED_TYPES, Sim, entries};
 use pronk::backend::{Backend, DeviceChoice, Error, Precision, available, check_supported, open};
-use pronk::conformance::{Case, cases, nmse};
+use pronk::conformance::{Case, cases, nmse, single_cases};
 use pronk::gguf::Gguf;
-use pronk::model::{Model, PlanOptions};
+use pronk::model::{Model, PlanOptions, Shape};
 use pronk::plan::*;
 use pronk::quant::{self, GgmlType, Random, random_blocks};
 use std::collections::BTreeSet;
@@ -171,13 +171,35 @@ fn a_short_context_in_a_long_cache_costs_little_more() {
         device.load(&plan, &Weights(vec![]), &mut |_| {}).expect("loads");
         [k, v, q].iter().for_each(|b| device.write(*b, &vec![0.5; plan.buf_len(*b)]).expect("writes"));
         device.run(&Step::sequence(&[0], 60, &[])).expect("runs");
-        device.driver().counted()["attention_split_f16_h4"].1.total_instructions()
+        device.driver().counted()["attention_mma_f16_d64"].1.total_instructions()
     };
     let (short, long) = (cost(64), cost(1 << 16));
-    println!("instructions of attention_split: {short} of 64 slots, {long} of 65536");
+    println!("instructions of attention: {short} of 64 slots, {long} of 65536");
     // 108 parts for each of two KV heads, all but the first empty, 4 warps each.
     let empty = 2 * 107 * 4;
     assert!(long > short && long - short < 64 * empty, "{short}, {long}");
+}
+
+/// Attention of one token reads keys and values once per group, with few instructions per byte and no bank conflicts: at the heads of
+/// an 8B, with as many slots a block as 32768 give on 132 multiprocessors.
+#[test]
+fn attention_of_one_token_takes_few_instructions_per_byte() {
+    let slots = 4096;
+    let shape = Shape::find("llama3-8b").expect("a shape of the list");
+    let cases = single_cases(&shape, GgmlType::Q4_0, 1, slots);
+    let mut case = cases.into_iter().find(|case| case.op == CoreKind::Attention.into()).expect("a case of attention");
+    let mut device = Cuda::sim_like((9, 0), 16);
+    case.load(&mut device).expect("loads");
+    case.run(&mut device).expect("runs");
+    let counters = &device.driver().counted()["attention_mma_f16_d128"].1;
+    let bytes = 2 * 2 * u64::from(slots) * 8 * 128; // halves of keys and of values
+    let per_byte = counters.lane_instructions_per(bytes);
+    let asked = 32.0 * counters.sectors_asked as f64 / counters.dram_bytes() as f64;
+    println!("{per_byte:.2} lane-instructions per byte, {asked:.3} bytes asked per byte of DRAM");
+    assert!(per_byte <= 1.2, "{per_byte} lane-instructions per byte of keys and values");
+    assert!(asked <= 1.1, "{asked} bytes asked per byte of DRAM");
+    assert_eq!(counters.shared_conflicts, 0, "bank conflicts");
+    assert!(counters.in_flight_mean() >= 4096.0, "{} bytes in flight", counters.in_flight_mean());
 }
 
 /// A buffer that nobody wrote: the kernel and the operation, and where in it.

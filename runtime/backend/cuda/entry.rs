@@ -16,10 +16,16 @@ pub const MIXED_TYPES: [(GgmlType, GgmlType); 8] = {
     [(Q2_K, Q4_K), (Q3_K, Q4_K), (Q3_K, Q5_K), (Q4_K, Q5_K), (Q4_K, Q6_K), (Q5_K, Q6_K), (IQ4_NL, Q5_K), (IQ4_XS, Q5_K)]
 };
 
-/// Query heads that a block of attention_split takes.
+/// Query heads that a block of attention_split takes; not on tensor cores.
 pub const SPLIT_HEADS: [u32; 4] = [1, 2, 4, 8];
 
-/// Sizes of heads that attention on tensor cores is compiled for; in a q8_0 cache those of them that are whole blocks.
+/// Sizes of heads that attention of few tokens on tensor cores is compiled for, for an f16 cache.
+pub const MMA_HEAD_DIMS: [u32; 4] = [64, 80, 96, 128];
+
+/// Query heads that a block of attention of few tokens on tensor cores takes: `MMA_HEADS` of kernels/attention/attention_mma.cuh.
+pub const MMA_HEADS: u32 = 8;
+
+/// Sizes of heads that attention of many tokens on tensor cores is compiled for; in a q8_0 cache those of them that are whole blocks.
 pub const FLASH_HEAD_DIMS: [u32; 5] = [32, 64, 80, 96, 128];
 
 /// Whether the kernels read matrices of this type.
@@ -32,7 +38,12 @@ pub fn is_quantized(ty: GgmlType) -> bool {
     reads(ty) && !matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16)
 }
 
-/// Whether attention on tensor cores reads heads of this size from such a cache.
+/// Whether attention of few tokens on tensor cores reads heads of this size from such a cache.
+pub fn has_mma(kv: KvType, head_dim: u32) -> bool {
+    kv == KvType::F16 && MMA_HEAD_DIMS.contains(&head_dim)
+}
+
+/// Whether attention of many tokens on tensor cores reads heads of this size from such a cache.
 pub fn has_flash(kv: KvType, head_dim: u32) -> bool {
     let fits = match kv {
         KvType::F32 => false,
@@ -123,6 +134,13 @@ pub enum Entry {
         /// Query heads that one block takes.
         heads: u32,
     },
+    /// Attention of few tokens, on tensor cores.
+    AttentionMma {
+        /// Format of the KV cache.
+        kv: KvType,
+        /// Elements of a head.
+        head_dim: u32,
+    },
     /// Attention of many tokens, on tensor cores.
     AttentionFlash {
         /// Format of the KV cache.
@@ -163,6 +181,7 @@ impl Entry {
                 (kind.stem(), format!("{kind}_{types}_{form}"))
             }
             Entry::AttentionSplit { kv, heads } => (attention, format!("attention_split_{}_h{heads}", kv.name())),
+            Entry::AttentionMma { kv, head_dim } => (attention, format!("attention_mma_{}_d{head_dim}", kv.name())),
             Entry::AttentionFlash { kv: KvType::Q8_0, head_dim } => {
                 (attention, format!("attention_flash_q8_0_d{head_dim}"))
             }
@@ -197,6 +216,8 @@ impl Entry {
         }
         for kv in KvType::ALL {
             all.extend(SPLIT_HEADS.map(|heads| Entry::AttentionSplit { kv, heads }));
+            let head_dims = MMA_HEAD_DIMS.into_iter().filter(|head_dim| has_mma(kv, *head_dim));
+            all.extend(head_dims.map(|head_dim| Entry::AttentionMma { kv, head_dim }));
             let head_dims = FLASH_HEAD_DIMS.into_iter().filter(|head_dim| has_flash(kv, *head_dim));
             all.extend(head_dims.map(|head_dim| Entry::AttentionFlash { kv, head_dim }));
         }

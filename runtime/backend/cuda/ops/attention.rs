@@ -1,7 +1,7 @@
 //! Attention and the KV cache that it reads.
 
 use super::{Lower, refuse};
-use crate::backend::cuda::entry::{self, Entry, SPLIT_HEADS};
+use crate::backend::cuda::entry::{self, Entry, MMA_HEADS, SPLIT_HEADS};
 use crate::backend::cuda::launch::{Lowering, Scratch};
 use crate::backend::cuda::params::*;
 use crate::backend::{Precision, Unsupported};
@@ -147,17 +147,24 @@ fn flash(plan: &Plan) -> Entry {
     Entry::AttentionFlash { kv: plan.kv.ty, head_dim: plan.kv.head_dim }
 }
 
-/// Query heads that one block of attention_split takes: a group, or as many of it as there is an entry for.
+/// Query heads that one block of attention of few tokens takes: a group, or as many of it as there is an entry for.
 fn split_heads(plan: &Plan, q: Buf) -> u32 {
+    if entry::has_mma(plan.kv.ty, plan.kv.head_dim) {
+        return MMA_HEADS;
+    }
     let [.., most] = SPLIT_HEADS;
     group(plan, q).next_power_of_two().min(most)
 }
 
 fn split(plan: &Plan, q: Buf) -> Entry {
-    Entry::AttentionSplit { kv: plan.kv.ty, heads: split_heads(plan, q) }
+    let kv = &plan.kv;
+    if entry::has_mma(kv.ty, kv.head_dim) {
+        return Entry::AttentionMma { kv: kv.ty, head_dim: kv.head_dim };
+    }
+    Entry::AttentionSplit { kv: kv.ty, heads: split_heads(plan, q) }
 }
 
-/// Blocks of attention_split for all heads of one token and part.
+/// Blocks of attention of few tokens for all heads of one token and part.
 fn split_blocks(plan: &Plan, q: Buf) -> u32 {
     plan.kv.heads * group(plan, q).div_ceil(split_heads(plan, q))
 }
