@@ -2,6 +2,7 @@
 
 use super::info::{Memory, gib};
 use crate::plan::{Buf, Op, OpKind, Phase, Plan, Step, Weights};
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a backend cannot run an operation: it goes into the error that names the operation and the device.
@@ -69,6 +70,11 @@ pub trait Backend: MaybeSend {
         vec![]
     }
 
+    /// Files whose kernels take the place of the backend's own, to try them.
+    fn replaced(&self) -> Vec<Replaced> {
+        vec![]
+    }
+
     /// What loading `plan` allocates on the device.
     fn footprint(&self, plan: &Plan) -> Footprint {
         Footprint { weights: plan.weight_bytes(), kv: plan.kv.bytes(), buffers: plan.buf_bytes() }
@@ -115,6 +121,16 @@ pub trait Readback {
 
     /// Waits for the oldest read that was asked for, and gives its first `v.len()` elements (row-major f32; token ids as floats).
     fn take(&mut self, v: &mut [f32]) -> Result<(), Error>;
+}
+
+/// A file whose kernels take the place of a backend's own.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{} takes the place of the kernels of {stem}", path.display())]
+pub struct Replaced {
+    /// The name of the kernels' sources, without the extension.
+    pub stem: &'static str,
+    /// The file.
+    pub path: PathBuf,
 }
 
 /// The number format in which an operation's inputs are multiplied. Sums are f32 in any case.

@@ -1,6 +1,6 @@
 //! A backend that lacks operations, completed by the reference: a port runs whole models from its first kernel on.
 
-use super::{Backend, Error, Footprint, Memory, Precision, TooLarge, Unsupported, cpu::Cpu};
+use super::{Backend, Error, Footprint, Memory, Precision, Replaced, TooLarge, Unsupported, cpu::Cpu};
 use crate::plan::{Buf, Elem, KvDecl, Op, OpKind, Phase, Plan, Step, Weights};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -140,6 +140,10 @@ impl Backend for WithReference {
 
     fn reads_mapped_weights(&self) -> bool {
         true
+    }
+
+    fn replaced(&self) -> Vec<Replaced> {
+        self.inner.replaced()
     }
 
     fn on_reference(&self) -> Vec<OpKind> {

@@ -1,9 +1,13 @@
 //! Arguments that several subcommands share.
 
 use super::advice;
+use super::device_name::device;
+use super::model_path::model_file;
+use super::numbers::whole_in;
 use super::output::{bytes_bar, count, notice};
 use super::overrides::{OverrideArgs, notice_unread};
 use super::threads;
+use super::trial;
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -19,7 +23,7 @@ use std::path::PathBuf;
 #[derive(Args)]
 pub struct FileArgs {
     /// GGUF file
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = model_file())]
     pub model: PathBuf,
     #[command(flatten)]
     overrides: OverrideArgs,
@@ -53,17 +57,17 @@ pub struct ModelArgs {
 pub struct DeviceArgs {
     /// Device to run on: auto (the first GPU that can run the model, else the CPU) or an id from `pronk devices`, such
     /// as cuda:1; with +ref, the CPU reference runs what the device lacks
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", value_parser = device)]
     device: DeviceChoice,
     /// Context length; 0: the model's own, or the largest that fits [default: 0 for run and chat, else what is needed]
-    #[arg(short = 'c', long, value_name = "TOKENS")]
+    #[arg(short = 'c', long, value_name = "TOKENS", value_parser = whole_in::<u32>(0..=u32::MAX.into()))]
     ctx_size: Option<u32>,
     /// Number format of the KV cache
     #[arg(long, alias = "kv-type", value_name = "TYPE", default_value = "f16", value_parser = kv_type())]
     kv: KvType,
-    /// Number of CPU threads [default: one per core]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
-    threads: Option<u16>,
+    /// Number of CPU threads; 0 or -1: one per core [default: one per core]
+    #[arg(short, long, value_name = "N", value_parser = whole_in::<i16>(-1..=MAX_THREADS))]
+    threads: Option<i16>,
     /// Check every tensor for NaN and infinity before the start
     #[arg(long)]
     check_tensors: bool,
@@ -73,7 +77,7 @@ pub struct DeviceArgs {
 }
 
 /// The limit of `-t`: more threads than any machine has cores.
-const MAX_THREADS: i64 = 1024;
+const MAX_THREADS: i128 = 1024;
 /// Threads per core above which `-t` gets a notice: more is probably a typing error.
 const USEFUL_THREADS: usize = 4;
 
@@ -99,8 +103,8 @@ impl DeviceArgs {
         if let (false, Some(gguf)) = (self.quiet, model.gguf()) {
             notice_unread(gguf);
         }
-        if let Some(n) = self.threads {
-            let cores = threads::cores();
+        if let Some(n) = self.threads.filter(|n| *n > 0) {
+            let (n, cores) = (n.unsigned_abs(), threads::cores());
             if !self.quiet && usize::from(n) > USEFUL_THREADS * cores {
                 notice(format!(
                     "-t {n}: this machine has {}; more threads than cores are slower",
@@ -127,6 +131,7 @@ impl DeviceArgs {
         let loaded = loaded?;
         if !self.quiet {
             loaded.notices.iter().map(advice::of_notice).for_each(notice);
+            trial::notices(&loaded.session.device(), &loaded.session.replaced());
         }
         Ok(loaded)
     }

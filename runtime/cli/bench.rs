@@ -2,6 +2,8 @@
 
 use super::args::DeviceArgs;
 use super::bandwidth;
+use super::model_path::model_file;
+use super::numbers::whole_from;
 use super::output::{notice, stdout};
 use super::overrides::OverrideArgs;
 use anyhow::{Result, bail};
@@ -27,30 +29,30 @@ use std::time::Instant;
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file
-    #[arg(short, long, value_name = "FILE", required_unless_present = "synth")]
+    #[arg(short, long, value_name = "FILE", required_unless_present = "synth", value_parser = model_file())]
     model: Option<PathBuf>,
     /// Random weights instead of a file, in a well-known shape and a tensor type, for example llama3-8b:Q4_0
     #[arg(long, value_name = "SHAPE:TYPE", conflicts_with_all = ["model", "OverrideArgs"],
           value_parser = synthetic)]
     synth: Option<(Shape, GgmlType)>,
     /// Number of layers of the --synth model [default: all]
-    #[arg(long, value_name = "N", requires = "synth", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "synth", value_parser = whole_from::<u32>(1))]
     layers: Option<u32>,
     #[command(flatten)]
     overrides: OverrideArgs,
     #[command(flatten)]
     on: DeviceArgs,
     /// Prompt lengths in tokens, separated by commas; 0: no prefill test
-    #[arg(short = 'p', long, value_name = "N", value_delimiter = ',', default_value = "512")]
+    #[arg(short = 'p', long, value_name = "N", value_delimiter = ',', default_value = "512", value_parser = whole_from::<u32>(0))]
     n_prompt: Vec<u32>,
     /// Numbers of tokens to generate, separated by commas; 0: no decode test
-    #[arg(short, long, value_name = "N", value_delimiter = ',', default_value = "128")]
+    #[arg(short, long, value_name = "N", value_delimiter = ',', default_value = "128", value_parser = whole_from::<u32>(0))]
     n_gen: Vec<u32>,
     /// Numbers of tokens in the KV cache before a test, separated by commas
-    #[arg(short = 'd', long, value_name = "N", value_delimiter = ',', default_value = "0")]
+    #[arg(short = 'd', long, value_name = "N", value_delimiter = ',', default_value = "0", value_parser = whole_from::<u32>(0))]
     n_depth: Vec<u32>,
     /// Number of measured runs of each test
-    #[arg(short, long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", default_value = "5", value_parser = whole_from::<u32>(1))]
     repetitions: u32,
     /// Format of the results
     #[arg(short, long, value_name = "FORMAT", default_value = "md")]
@@ -111,7 +113,7 @@ struct Row {
 pub fn run(args: &Args) -> Result<()> {
     let tests = tests(args);
     let Some(longest) = tests.iter().max_by_key(|test| test.n_slots()) else {
-        super::usage_error("bench", ErrorKind::ValueValidation, "-p and -n are both 0: nothing to measure");
+        super::usage::error("bench", ErrorKind::ValueValidation, "-p and -n are both 0: nothing to measure");
     };
     let model = model(args)?;
     let needs = longest.n_slots();

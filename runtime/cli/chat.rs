@@ -1,26 +1,34 @@
 //! `pronk chat`: a conversation on a terminal, on a pipe, or of a single message.
 
+mod command;
+mod editor;
+mod lines;
+mod saved;
+
 use super::advice;
 use super::args::ModelArgs;
 use super::chat_template;
 use super::interrupt::{self, Interrupted, Work};
-use super::output::{count, notice, stdout};
-use super::reply::{self, ContextArgs, Progress};
+use super::output::{count, notice};
+use super::reply::{self, Collected, ContextArgs, Progress};
 use super::sampling::{SamplingArgs, seed};
 use super::text::TextArgs;
+use super::wrap;
 use anyhow::{Context, Error, Result, bail};
+use clap::error::ErrorKind;
+use command::{Command, Input};
+use editor::Lines;
+use lines::Joined;
 use pronk::generate::{self, Chat, End, LanguageModel, tokenizer};
+use pronk::gguf::excerpt;
 use pronk::text::Vocab;
-use rustyline::config::Behavior;
-use rustyline::error::ReadlineError;
-use rustyline::history::MemHistory;
-use rustyline::{Config, Editor};
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Instant;
 
 /// Chat with a model: one reply to -p or -f, else a reply to each line of stdin
 ///
-/// The line /clear forgets the conversation, the line /exit ends it.
+/// A text that is piped in beside -p is put after it. The line /help lists the commands of a conversation; messages may have several
+/// lines, after a \ at the end of a line or between two """.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -39,11 +47,17 @@ pub struct Args {
     sampling: SamplingArgs,
     #[command(flatten)]
     context: ContextArgs,
+    /// Print each reply as a JSON object: text, tokens, reason of the end, timings
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let begin = Instant::now();
-    let text = args.text.prompt()?;
+    let text = args.text.prompt_and_stdin()?;
+    if args.json && text.is_none() && io::stdin().is_terminal() {
+        super::usage::error("chat", ErrorKind::MissingRequiredArgument, "--json needs a message: -p, -f, or stdin");
+    }
     let options = args.sampling.options(args.context.context_end(), &args.text, args.special)?;
     let (gguf, model) = args.model.file.model()?;
     let in_file = || args.model.file.model.display().to_string();
@@ -59,7 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
     chat.set_system(args.system.as_deref());
     chat.options = options;
     chat.parse_special = args.special;
-    let mut talk = Talk { chat, quiet: args.model.on.quiet };
+    let mut talk = Talk { chat, quiet: args.model.on.quiet, json: args.json };
     if !talk.quiet {
         notice(reply::summary(talk.chat.model(), begin.elapsed(), "", seed(&talk.chat.options.sampler)));
     }
@@ -76,12 +90,13 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// The outcome of a line of input.
-enum Line {
-    Command,
+/// The outcome of an input.
+enum Outcome {
+    /// No message: a command, or nothing.
+    Done,
     Exit,
     /// A message that got a reply, and why the reply ended.
-    Message(End),
+    Replied(End),
     /// A message that did not fit into the context.
     Unanswered,
 }
@@ -89,12 +104,14 @@ enum Line {
 struct Talk<'m> {
     chat: Chat<'m>,
     quiet: bool,
+    json: bool,
 }
 
 impl Talk<'_> {
     /// Sends a message and writes the reply. After an error the conversation does not have the message.
     fn turn(&mut self, text: &str) -> Result<End> {
         let _work = Work::begin();
+        let seed = self.chat.seed();
         let mut progress = Progress::new(self.chat.model(), self.quiet)?;
         let turn = self.chat.say(text)?;
         if turn.n_forgotten() > 0 && !self.quiet {
@@ -102,7 +119,13 @@ impl Talk<'_> {
             notice(format!("the context is full: {gone} forgotten"));
         }
         let mut turn = turn.on_event(|event| progress.show(event)).cancel_when(interrupt::asked);
-        reply::write(&mut turn, &mut stdout())?;
+        if self.json {
+            let reply = Collected::of(&mut turn)?;
+            let end = turn.end().expect("it was read to its end");
+            reply.print(end, turn.stats(), seed)?;
+            return Ok(end);
+        }
+        reply::write(&mut turn, &mut wrap::stdout())?;
         let end = turn.end().expect("it was written to its end");
         if !self.quiet {
             notice(reply::timings(turn.stats(), end));
@@ -110,64 +133,114 @@ impl Talk<'_> {
         Ok(end)
     }
 
-    /// Handles a line of a conversation, which goes on if the context is full.
-    fn line(&mut self, line: &str) -> Result<Line> {
-        match line.trim() {
-            "" => return Ok(Line::Command),
-            "/exit" => return Ok(Line::Exit),
-            "/clear" => {
-                self.chat.clear();
-                return Ok(Line::Command);
+    /// Handles an input of a conversation, which goes on if the context is full.
+    fn input(&mut self, text: &str) -> Result<Outcome> {
+        match Input::of(text) {
+            Input::Nothing => Ok(Outcome::Done),
+            Input::Message(text) => self.message(&text),
+            Input::Wrong(what) => {
+                notice(what);
+                Ok(Outcome::Done)
             }
-            _ => {}
+            Input::Command(Command::Exit) => Ok(Outcome::Exit),
+            Input::Command(Command::Regenerate) => self.regenerate(),
+            Input::Command(command) => {
+                self.command(command)?;
+                Ok(Outcome::Done)
+            }
         }
-        let line = match self.turn(line) {
+    }
+
+    fn message(&mut self, text: &str) -> Result<Outcome> {
+        let outcome = match self.turn(text) {
             // If the first message is too long, /clear does not help: that is an error.
-            Err(e) if is_too_long(&e) && !self.chat.turns().is_empty() => Line::Unanswered,
-            end => Line::Message(end?),
+            Err(e) if is_too_long(&e) && !self.chat.turns().is_empty() => Outcome::Unanswered,
+            end => Outcome::Replied(end?),
         };
-        if matches!(line, Line::Unanswered | Line::Message(End::ContextFull)) {
+        if matches!(outcome, Outcome::Unanswered | Outcome::Replied(End::ContextFull)) {
             let n_ctx = self.chat.model().n_ctx();
             notice(format!("the conversation is full ({n_ctx} tokens): /clear begins a new one, -c gives more room"));
         }
-        Ok(line)
+        Ok(outcome)
     }
 
-    /// Reads lines from a terminal, with editing and history, until Ctrl-D, or Ctrl-C outside of a reply.
-    fn on_terminal(&mut self) -> Result<()> {
-        // The prompt goes to the terminal itself: stdout is for replies.
-        let config = Config::builder().behavior(Behavior::PreferTerm).auto_add_history(true).build();
-        let history = MemHistory::with_config(&config);
-        let mut editor = Editor::<(), MemHistory>::with_history(config, history)?;
-        if !self.quiet {
-            notice("/clear forgets the conversation, /exit or Ctrl-D ends it");
+    /// Replies again to the last message. If that fails, the earlier reply stays.
+    fn regenerate(&mut self) -> Result<Outcome> {
+        let before = self.chat.turns().to_vec();
+        let Some(text) = self.chat.undo() else {
+            notice("there is no message yet");
+            return Ok(Outcome::Done);
+        };
+        let outcome = self.message(&text);
+        if !matches!(outcome, Ok(Outcome::Replied(_))) {
+            self.chat.resume(before);
         }
-        loop {
-            match editor.readline("> ") {
-                Ok(line) => match self.line(&line) {
-                    Ok(Line::Exit) => return Ok(()),
-                    Ok(Line::Message(End::Cancelled)) => notice(Interrupted),
-                    Ok(_) => {}
-                    // Nothing reads stdout any more.
-                    Err(e) if super::is_closed_pipe(&e) => return Err(e),
-                    // Other errors do not end the conversation: the next message may fit.
-                    Err(e) => notice(advice::line(&e)),
-                },
-                Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
-                Err(e) => return Err(e.into()),
+        outcome
+    }
+
+    /// Runs a command that needs no reply.
+    fn command(&mut self, command: Command) -> Result<()> {
+        match command {
+            Command::Help => write!(io::stderr(), "{}", command::help()).unwrap_or_default(),
+            Command::Clear => self.chat.clear(),
+            Command::Undo => match self.chat.undo() {
+                Some(text) => self.say(format!("forgotten: {}, and the reply", excerpt(&text))),
+                None => notice("there is no message yet"),
+            },
+            Command::System(Some(text)) => self.chat.set_system(Some(&text)),
+            Command::System(None) => match self.chat.system() {
+                Some(text) => notice(format!("system message: {text}")),
+                None => notice("no system message is set: the chat template may have its own"),
+            },
+            Command::Save(path) => {
+                saved::save(&path, &self.chat.model().model().config, self.chat.system(), self.chat.turns())?;
+                self.say(format!("wrote {}: {}", path.display(), count(self.chat.turns().len(), "message")));
+            }
+            Command::Load(path) => {
+                let (system, turns) = saved::load(&path, &self.chat.model().model().config)?;
+                let n = turns.len();
+                self.chat.set_system(system.as_deref());
+                self.chat.resume(turns);
+                self.say(format!("{}: {}; the next reply reads them", path.display(), count(n, "message")));
+            }
+            Command::Exit | Command::Regenerate => unreachable!("the caller has handled them"),
+        }
+        Ok(())
+    }
+
+    fn say(&self, what: String) {
+        if !self.quiet {
+            notice(what);
+        }
+    }
+
+    /// Reads messages from a terminal until Ctrl-D, or two times Ctrl-C at an empty prompt.
+    fn on_terminal(&mut self) -> Result<()> {
+        let mut lines = Lines::new(self.quiet)?;
+        self.say("/help lists the commands, /exit or Ctrl-D ends the conversation".to_string());
+        while let Some(text) = lines.next()? {
+            match self.input(&text) {
+                Ok(Outcome::Exit) => return Ok(()),
+                Ok(Outcome::Replied(End::Cancelled)) => notice(Interrupted),
+                Ok(_) => {}
+                // Nothing reads stdout any more.
+                Err(e) if super::is_closed_pipe(&e) => return Err(e),
+                // Other errors do not end the conversation: the next message may fit.
+                Err(e) => notice(advice::line(&e)),
             }
         }
+        Ok(())
     }
 
     /// Answers each line of a pipe. Errors: some messages did not fit; the others have their replies.
     fn on_pipe(&mut self) -> Result<()> {
         let mut unanswered = 0;
-        for line in io::stdin().lock().lines() {
-            match self.line(&line.context("stdin: cannot read")?)? {
-                Line::Exit => break,
-                Line::Command => {}
-                Line::Message(end) => reply::interrupted(end)?,
-                Line::Unanswered => unanswered += 1,
+        for text in Joined(io::stdin().lock().lines()) {
+            match self.input(&text.context("stdin: cannot read")?)? {
+                Outcome::Exit => break,
+                Outcome::Done => {}
+                Outcome::Replied(end) => reply::interrupted(end)?,
+                Outcome::Unanswered => unanswered += 1,
             }
         }
         if unanswered > 0 {

@@ -1,7 +1,9 @@
 //! `pronk compare`: the results of two devices, bit by bit.
 
+use super::device_name::device;
 use super::ops::tensor_type;
 use super::output::{notice, plain_table, print, stdout};
+use super::trial;
 use anyhow::Result;
 use comfy_table::CellAlignment;
 use indicatif::ProgressBar;
@@ -17,10 +19,10 @@ use std::io::Write;
 #[derive(clap::Args)]
 pub struct Args {
     /// Device to compare: an id from `pronk devices`
-    #[arg(long, default_value = "cuda")]
+    #[arg(long, default_value = "cuda", value_parser = device)]
     device: DeviceChoice,
     /// Device to compare it with
-    #[arg(long, value_name = "DEVICE", default_value = "sim")]
+    #[arg(long, value_name = "DEVICE", default_value = "sim", value_parser = device)]
     with: DeviceChoice,
     /// Only this operation, for example mat_mul
     #[arg(short, long, value_name = "OP")]
@@ -49,6 +51,9 @@ struct Row {
 
 pub fn run(args: &Args) -> Result<()> {
     let (mut a, mut b) = (backend::open(args.device)?, backend::open(args.with)?);
+    for device in [&a, &b] {
+        trial::notices(&device.name(), &device.replaced());
+    }
     let mut cases = cases();
     cases.retain(|c| args.op.is_none_or(|op| op == c.op) && (args.ty.is_none() || c.ty == args.ty));
     let bar = ProgressBar::new(cases.len() as u64);

@@ -1,8 +1,7 @@
 //! `pronk completions`: completion scripts for shells.
 
-use super::{Cli, output};
+use super::{output, usage};
 use anyhow::Result;
-use clap::CommandFactory;
 use clap_complete::Shell;
 use std::io::Write;
 
@@ -15,7 +14,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let mut script = vec![]; // in memory first: `generate` panics if a write fails
-    clap_complete::generate(args.shell, &mut Cli::command(), super::NAME, &mut script);
+    clap_complete::generate(args.shell, &mut usage::command(), super::NAME, &mut script);
     let mut out = output::stdout();
     out.write_all(&script)?;
     Ok(out.flush()?)

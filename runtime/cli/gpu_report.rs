@@ -1,6 +1,8 @@
 //! `pronk gpu-report`: all checks and measurements that need a GPU. Each step runs this program once more, so that a
 //! step that fails or hangs does not affect the others.
 
+use super::device_name::device;
+use super::numbers::whole_in;
 use super::output::{WholeFile, notice};
 use crate::platform::set_unfinished;
 use anyhow::{Context, Result, bail};
@@ -11,7 +13,6 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// Check and measure a GPU: conformance, agreement with the simulator, speed
@@ -29,13 +30,13 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Time limit; the report lists the steps that were left out
-    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = whole_in::<u64>(1..=600))]
     minutes: u64,
 }
 
 /// Checks the name of a device, and keeps it as text for the arguments of the steps.
-fn device_name(name: &str) -> Result<String, <DeviceChoice as FromStr>::Err> {
-    name.parse::<DeviceChoice>().map(|_| name.to_string())
+fn device_name(name: &str) -> Result<String, String> {
+    device(name).map(|_| name.to_string())
 }
 
 /// One program to run.

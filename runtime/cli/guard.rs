@@ -104,11 +104,11 @@ fn turns(args: &Args) -> Result<Vec<String>> {
     let (users, agents) = (args.user.len(), args.agent.len());
     if users == 0 {
         let what = "one of --prompt, --file and --user is required";
-        super::usage_error("guard", ErrorKind::MissingRequiredArgument, what);
+        super::usage::error("guard", ErrorKind::MissingRequiredArgument, what);
     }
     if users != agents && users != agents + 1 {
         let what = format!("{users} --user and {agents} --agent messages: expected turns, the user's first");
-        super::usage_error("guard", ErrorKind::WrongNumberOfValues, &what);
+        super::usage::error("guard", ErrorKind::WrongNumberOfValues, &what);
     }
     let agents = args.agent.iter().map(Some).chain([None]);
     Ok(args.user.iter().zip(agents).flat_map(|(user, agent)| [Some(user), agent]).flatten().cloned().collect())

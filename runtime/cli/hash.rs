@@ -1,5 +1,6 @@
 //! `pronk hash`: SHA-256 of tensors and files.
 
+use super::model_path::model_file;
 use super::output::{bytes_bar, stdout};
 use anyhow::Result;
 use indicatif::ProgressBar;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub struct Args {
     /// GGUF file
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = model_file())]
     model: PathBuf,
     /// Print JSON
     #[arg(long)]

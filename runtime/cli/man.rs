@@ -1,9 +1,9 @@
 //! `pronk man`: the manual pages.
 
-use super::Cli;
 use super::output::{WholeFile, notice};
+use super::usage;
 use anyhow::{Context, Result};
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let folder = &args.out;
     fs::create_dir_all(folder).with_context(|| format!("{}: cannot create this folder", folder.display()))?;
-    let mut command = Cli::command().disable_help_subcommand(true);
+    let mut command = usage::command().disable_help_subcommand(true);
     command.build(); // names the pages of subcommands `pronk-run`, `pronk-ops-test`
     let version = format!("{} {}", super::NAME, command.get_version().unwrap_or_default());
     let n_pages = write_pages(command, &version, folder)?;

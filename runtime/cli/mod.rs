@@ -11,6 +11,7 @@ mod chat;
 mod chat_template;
 mod compare;
 mod completions;
+mod device_name;
 mod devices;
 mod escapes;
 mod foreign;
@@ -21,6 +22,7 @@ mod info;
 mod interrupt;
 mod logits;
 mod man;
+mod model_path;
 mod numbers;
 mod ops;
 mod output;
@@ -34,9 +36,11 @@ mod terminal;
 mod text;
 mod threads;
 mod tokenize;
+mod trial;
+mod usage;
+mod wrap;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
 
@@ -72,11 +76,8 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
-    let mut command = Cli::command();
-    command.build();
-    let args = foreign::translated(&command, std::env::args_os().collect())
-        .unwrap_or_else(|(subcommand, what)| usage_error(&subcommand, ErrorKind::UnknownArgument, &what));
-    let command = Cli::parse_from(args).command;
+    let args = std::env::args_os().collect();
+    let command = usage::parsed(args).command;
     threads::prepare();
     let done = match command {
         Command::Run(args) => run::run(&args),
@@ -107,14 +108,6 @@ pub fn main() -> ExitCode {
         }
         Ok(()) => ExitCode::SUCCESS,
     }
-}
-
-/// Ends the program as clap does for a wrong argument: prints `what` and the subcommand's usage, exit code 2.
-fn usage_error(subcommand: &str, kind: ErrorKind, what: &str) -> ! {
-    let mut command = Cli::command();
-    command.build(); // so that the usage begins with `pronk`
-    let command = command.find_subcommand_mut(subcommand).expect("a subcommand of this program");
-    command.error(kind, what).exit()
 }
 
 /// Whether the reader of our output has closed its pipe, as `head` does. That is no error.

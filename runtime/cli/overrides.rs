@@ -1,6 +1,6 @@
 //! Arguments that override metadata of the model file.
 
-use super::numbers::{at_least_zero, finite, positive};
+use super::numbers::{at_least_zero, finite, positive, whole_from};
 use super::output::notice;
 use clap::{Args, ValueEnum};
 use pronk::gguf::{self, Gguf, Value, excerpt};
@@ -16,32 +16,32 @@ pub struct OverrideArgs {
     #[arg(long, help_heading = HEADING, value_name = "KEY=TYPE:VALUE", value_parser = override_kv)]
     override_kv: Vec<(String, Value)>,
     /// Base of the RoPE frequencies; 0: the file's
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero::<f64>)]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = at_least_zero::<f64>)]
     rope_freq_base: Option<f64>,
     /// Factor of the RoPE frequencies, below 1 for a longer context; 0: the file's
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = at_least_zero::<f64>)]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = at_least_zero::<f64>)]
     rope_freq_scale: Option<f64>,
     /// Factor by which the context is extended: 1 / --rope-freq-scale
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = positive::<f64>,
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = positive::<f64>,
           conflicts_with = "rope_freq_scale")]
     rope_scale: Option<f64>,
     /// RoPE scaling method [default: the file's, else linear]
     #[arg(long, help_heading = HEADING, value_name = "METHOD")]
     rope_scaling: Option<Method>,
     /// Context length that the model was trained for, before scaling; 0: the file's
-    #[arg(long, help_heading = HEADING, value_name = "TOKENS")]
+    #[arg(long, help_heading = HEADING, value_name = "TOKENS", value_parser = whole_from::<u32>(0))]
     yarn_orig_ctx: Option<u32>,
     /// YaRN: share of their own frequency that fast pairs keep, 0 to 1; -1: the file's, else 1 with YaRN
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = finite::<f64>)]
     yarn_ext_factor: Option<f64>,
     /// YaRN: factor of the attention magnitude; -1: the file's, else 1
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = finite::<f64>)]
     yarn_attn_factor: Option<f64>,
     /// YaRN: pairs with more than N turns in the original context are fast; -1: the file's, else 32
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = finite::<f64>)]
     yarn_beta_fast: Option<f64>,
     /// YaRN: pairs with fewer than N turns in the original context are slow; -1: the file's, else 1
-    #[arg(long, help_heading = HEADING, value_name = "N", allow_negative_numbers = true, value_parser = finite::<f64>)]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = finite::<f64>)]
     yarn_beta_slow: Option<f64>,
 }
 

@@ -90,13 +90,16 @@ pub fn run(args: &Args) -> Result<()> {
             done_with.is_ok() && !interrupt::asked()
         });
         let Some(window) = window else { break };
-        done_with?;
-        if let Err(e) = window {
+        let ended = done_with.and(window.map_err(Error::from)).and(match interrupt::asked() {
+            true => Err(Interrupted.into()),
+            false => Ok(()),
+        });
+        if let Err(e) = ended {
             bar.finish_and_clear();
-            return Err(e.into());
-        }
-        if interrupt::asked() {
-            return Err(Interrupted.into());
+            if i > 1 && bar.is_hidden() {
+                let _ = writeln!(out); // ends the line of the estimates; the error says what is wrong
+            }
+            return Err(e);
         }
         if score.nll().n() > 0 {
             let estimate = format!("{:.4}", score.nll().exp().value);

@@ -1,10 +1,12 @@
 //! Streams a reply: text to stdout, progress and timings to stderr.
 
 use super::interrupt::Interrupted;
-use super::output::{count, notice, tokens_bar};
+use super::numbers::whole_from;
+use super::output::{count, notice, stdout, tokens_bar};
 use anyhow::Result;
 use indicatif::ProgressBar;
 use pronk::generate::{ContextEnd, End, Error, GenerateEvent, LanguageModel, Piece, Stats};
+use serde::Serialize;
 use std::io::Write;
 use std::time::Duration;
 
@@ -15,8 +17,7 @@ pub struct ContextArgs {
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     context_end: AtEnd,
     /// Number of prompt tokens that a shift keeps, besides the beginning-of-text token; -1: all
-    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = whole_from::<i64>(-1))]
     keep: i64,
 }
 
@@ -96,6 +97,78 @@ pub fn write(pieces: impl Iterator<Item = Result<Piece, Error>>, out: &mut impl 
     }
     out.flush()?;
     failed.map_or(Ok(()), |e| Err(e.into()))
+}
+
+/// A whole reply, to be printed as JSON.
+#[derive(Default)]
+pub struct Collected {
+    text: String,
+    tokens: Vec<u32>,
+}
+
+/// A reply as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    text: &'a str,
+    /// Ids of the generated tokens.
+    tokens: &'a [u32],
+    /// Why it ended: `end`, `stop`, `limit`, `context` or `interrupted`.
+    reason: &'static str,
+    /// None where the choices are not random.
+    seed: Option<u64>,
+    timings: Timings,
+}
+
+#[derive(Serialize)]
+struct Timings {
+    /// Tokens of the prompt that were computed, and those that the KV cache had.
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    prompt_seconds: f64,
+    reply_tokens: usize,
+    reply_seconds: f64,
+    /// Shifts of the context.
+    shifts: usize,
+}
+
+impl Collected {
+    /// Reads a reply to its end.
+    pub fn of(pieces: impl Iterator<Item = Result<Piece, Error>>) -> Result<Collected> {
+        let mut collected = Collected::default();
+        for piece in pieces {
+            let piece = piece?;
+            collected.text += &piece.text;
+            collected.tokens.extend(piece.token);
+        }
+        Ok(collected)
+    }
+
+    /// Writes one line to stdout.
+    pub fn print(&self, end: End, stats: &Stats, seed: Option<u64>) -> Result<()> {
+        let report = Report {
+            text: &self.text,
+            tokens: &self.tokens,
+            reason: match end {
+                End::EndToken => "end",
+                End::StopString => "stop",
+                End::Limit => "limit",
+                End::ContextFull => "context",
+                End::Cancelled => "interrupted",
+            },
+            seed,
+            timings: Timings {
+                prompt_tokens: stats.fed,
+                cached_tokens: stats.cached,
+                prompt_seconds: stats.prompt_time.as_secs_f64(),
+                reply_tokens: stats.generated,
+                reply_seconds: stats.decode_time.as_secs_f64(),
+                shifts: stats.shifts,
+            },
+        };
+        let mut out = stdout();
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+        Ok(out.flush()?)
+    }
 }
 
 /// Shows the progress through the prompt, and the first shift of the context.

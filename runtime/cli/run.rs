@@ -2,10 +2,11 @@
 
 use super::args::ModelArgs;
 use super::interrupt::{self, Work};
-use super::output::{notice, stdout};
-use super::reply::{self, ContextArgs, Progress};
+use super::output::notice;
+use super::reply::{self, Collected, ContextArgs, Progress};
 use super::sampling::{SamplingArgs, seed};
 use super::text::{self, TextArgs};
+use super::wrap;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use pronk::generate::{End, LanguageModel, tokenizer};
@@ -14,6 +15,8 @@ use std::io::{self, IsTerminal};
 use std::time::Instant;
 
 /// Continue a text, given by -p, by -f or on stdin
+///
+/// A text that is piped in beside -p is put after it.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -27,15 +30,18 @@ pub struct Args {
     sampling: SamplingArgs,
     #[command(flatten)]
     context: ContextArgs,
+    /// Print the reply as a JSON object: text, tokens, reason of the end, timings
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let begin = Instant::now();
-    let prompt = match args.text.prompt()? {
+    let prompt = match args.text.prompt_and_stdin()? {
         Some(prompt) => prompt,
         None if io::stdin().is_terminal() => {
             let what = "one of --prompt and --file is required where stdin is a terminal";
-            super::usage_error("run", ErrorKind::MissingRequiredArgument, what)
+            super::usage::error("run", ErrorKind::MissingRequiredArgument, what)
         }
         None => text::without_last_newline(text::stdin()?),
     };
@@ -56,9 +62,19 @@ pub fn run(args: &Args) -> Result<()> {
     let mut progress = Progress::new(&model, args.model.on.quiet)?;
     let reply = model.generate_tokens(&prompt, options)?;
     let mut reply = reply.on_event(|event| progress.show(event)).cancel_when(interrupt::asked);
-    reply::write(&mut reply, &mut stdout())?;
-    let (end, stats) = (reply.end().expect("it was written to its end"), reply.stats().clone());
+    let collected = match args.json {
+        true => Some(Collected::of(&mut reply)?),
+        false => {
+            reply::write(&mut reply, &mut wrap::stdout())?;
+            None
+        }
+    };
+    let (end, stats) = (reply.end().expect("it was read to its end"), reply.stats().clone());
     drop(reply);
+    if let Some(collected) = collected {
+        collected.print(end, &stats, seed)?;
+        return reply::interrupted(end);
+    }
     if end == End::ContextFull {
         notice(args.context.full(&model));
     }

@@ -1,46 +1,46 @@
 //! Arguments of the commands that generate text.
 
-use super::numbers::{at_least_zero, finite, positive, probability};
+use super::numbers::{at_least_zero, finite, positive, probability, whole_from};
 use super::text::TextArgs;
 use anyhow::Result;
 use clap::Args;
 use pronk::generate::{ContextEnd, GenerateOptions, SamplerOptions};
 
+/// The value of `-n` that ends the text where the context is full, also with `--context-end shift`. As in llama.cpp.
+const UNTIL_FULL: i64 = -2;
+
 /// How tokens are chosen and when the text ends.
 #[derive(Args)]
 pub struct SamplingArgs {
-    /// Maximum number of tokens to generate; -1: until the model ends the text
-    #[arg(short, long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(i64).range(-1..))]
+    /// Maximum number of tokens to generate; -1: until the model ends the text; -2: as -1, but at most until the context is full
+    #[arg(short, long, value_name = "N", default_value = "-1", value_parser = whole_from::<i64>(UNTIL_FULL.into()))]
     n_predict: i64,
     /// Temperature; 0: always the likeliest token
-    #[arg(long, value_name = "T", default_value = "0.8", allow_negative_numbers = true, value_parser = at_least_zero::<f32>)]
+    #[arg(long, value_name = "T", default_value = "0.8", value_parser = at_least_zero::<f32>)]
     temp: f32,
-    /// Choose among the K likeliest tokens; 0: all
-    #[arg(long, value_name = "K", default_value = "40")]
-    top_k: usize,
+    /// Choose among the K likeliest tokens; 0 or -1: all
+    #[arg(long, value_name = "K", default_value = "40", value_parser = whole_from::<i64>(-1))]
+    top_k: i64,
     /// Choose among the likeliest tokens whose probabilities sum to P; 1: all
-    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, value_parser = probability::<f32>)]
+    #[arg(long, value_name = "P", default_value = "0.95", value_parser = probability::<f32>)]
     top_p: f32,
     /// Choose among tokens at least P times as probable as the likeliest; 0: all
-    #[arg(long, value_name = "P", default_value = "0.05", allow_negative_numbers = true, value_parser = probability::<f32>)]
+    #[arg(long, value_name = "P", default_value = "0.05", value_parser = probability::<f32>)]
     min_p: f32,
     /// Penalty by which the logits of recent tokens are divided; 1: none
-    #[arg(long, value_name = "F", default_value = "1", allow_negative_numbers = true, value_parser = positive::<f32>)]
+    #[arg(long, value_name = "F", default_value = "1", value_parser = positive::<f32>)]
     repeat_penalty: f32,
     /// Number of recent tokens that are penalized; 0: none, -1: all
-    #[arg(long, value_name = "N", default_value = "64", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = whole_from::<i64>(-1))]
     repeat_last_n: i64,
     /// Penalty subtracted from the logits of recent tokens; 0: none
-    #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite::<f32>)]
+    #[arg(long, value_name = "F", default_value = "0", value_parser = finite::<f32>)]
     presence_penalty: f32,
     /// Penalty subtracted from the logits of recent tokens once per occurrence; 0: none
-    #[arg(long, value_name = "F", default_value = "0", allow_negative_numbers = true, value_parser = finite::<f32>)]
+    #[arg(long, value_name = "F", default_value = "0", value_parser = finite::<f32>)]
     frequency_penalty: f32,
     /// Seed of the random choices; -1: a random seed, which is printed
-    #[arg(short, long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(short, long, value_name = "N", default_value = "-1", value_parser = whole_from::<i64>(-1))]
     seed: i64,
     /// Never choose a token that ends the text
     #[arg(long)]
@@ -62,7 +62,7 @@ impl SamplingArgs {
             ignore_ends: self.ignore_eos,
             special,
             stops: stops.collect::<Result<_>>()?,
-            context_end,
+            context_end: if self.n_predict == UNTIL_FULL { ContextEnd::Stop } else { context_end },
             log_probs: false,
         })
     }
@@ -71,7 +71,7 @@ impl SamplingArgs {
     fn sampler(&self) -> SamplerOptions {
         SamplerOptions {
             temperature: self.temp,
-            top_k: self.top_k,
+            top_k: usize::try_from(self.top_k).unwrap_or(0),
             top_p: self.top_p,
             min_p: self.min_p,
             repeat_penalty: self.repeat_penalty,

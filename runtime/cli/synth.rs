@@ -1,6 +1,7 @@
 //! `pronk synth`: model files with random weights.
 
 use super::interrupt::{self, Interrupted, Work};
+use super::numbers::{finite, whole_from};
 use super::ops::{shape, tensor_type};
 use super::output::{WholeFile, bytes_bar, notice};
 use anyhow::{Context, Result, bail};
@@ -33,7 +34,7 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     /// Seed of the random weights
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = whole_from::<u64>(0))]
     seed: u64,
     #[command(flatten)]
     numbers: Numbers,
@@ -43,34 +44,34 @@ pub struct Args {
 #[command(next_help_heading = "Shape")]
 struct Numbers {
     /// Number of layers
-    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    #[arg(long, value_name = "N", required_unless_present = "shape", value_parser = whole_from::<u32>(0))]
     layers: Option<u32>,
     /// Width of the residual stream
-    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    #[arg(long, value_name = "N", required_unless_present = "shape", value_parser = whole_from::<u32>(0))]
     embd: Option<u32>,
     /// Width of the feed-forward network
-    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    #[arg(long, value_name = "N", required_unless_present = "shape", value_parser = whole_from::<u32>(0))]
     ff: Option<u32>,
     /// Number of query heads
-    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    #[arg(long, value_name = "N", required_unless_present = "shape", value_parser = whole_from::<u32>(0))]
     heads: Option<u32>,
     /// Number of KV heads [default without --shape: that of query heads]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_from::<u32>(0))]
     kv_heads: Option<u32>,
     /// Elements per head [default without --shape: --embd / --heads]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_from::<u32>(0))]
     head_dim: Option<u32>,
     /// Number of tokens in the vocabulary
-    #[arg(long, value_name = "N", required_unless_present = "shape")]
+    #[arg(long, value_name = "N", required_unless_present = "shape", value_parser = whole_from::<u32>(0))]
     vocab: Option<u32>,
     /// Context length that the file declares [default without --shape: 8192]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_from::<u32>(0))]
     ctx: Option<u32>,
     /// Base of the RoPE frequencies [default without --shape: 500000]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = finite::<f32>)]
     rope_base: Option<f32>,
     /// Factor of Llama 3.1's RoPE scaling (rope_freqs.weight); 1: no scaling
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = finite::<f32>)]
     rope_factor: Option<f32>,
     /// Whether the output matrix is the embedding table
     #[arg(long, value_name = "BOOL")]

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use pronk::text::Tokenizer;
 use std::fs;
+#[cfg(not(unix))]
+use std::io::IsTerminal;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -52,6 +54,16 @@ impl TextArgs {
         }
     }
 
+    /// The text, and after it, in a new line, that which is piped in beside `-p`.
+    pub fn prompt_and_stdin(&self) -> Result<Option<String>> {
+        let text = self.prompt()?;
+        if self.source.prompt.is_none() || !has_stdin() {
+            return Ok(text);
+        }
+        let more = without_last_newline(stdin()?);
+        Ok(if more.is_empty() { text } else { text.map(|text| format!("{text}\n{more}")) })
+    }
+
     /// The text, without the newline that ends a file (llama.cpp's rule).
     pub fn prompt(&self) -> Result<Option<String>> {
         let text = self.text()?;
@@ -74,6 +86,20 @@ pub fn notice_two_bos(prompt: &[u32], tokenizer: &Tokenizer) {
             "the text begins with BOS ({name}), and the model gets one before each text: the prompt has two"
         ));
     }
+}
+
+/// Whether stdin is a pipe or a file, so that it may have a text. A pipe of which nothing comes is waited for.
+fn has_stdin() -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::FileTypeExt;
+        let stdin = io::stdin().as_fd().try_clone_to_owned();
+        let kind = stdin.and_then(|stdin| Ok(fs::File::from(stdin).metadata()?.file_type()));
+        kind.is_ok_and(|kind| kind.is_fifo() || kind.is_file())
+    }
+    #[cfg(not(unix))]
+    !io::stdin().is_terminal()
 }
 
 /// All of stdin.

@@ -33,6 +33,17 @@ impl<'m> Chat<'m> {
         self.system = text.map(|text| Message::new("system", text));
     }
 
+    /// The system message, if one is set.
+    pub fn system(&self) -> Option<&str> {
+        self.system.as_ref().map(|message| message.content.as_str())
+    }
+
+    /// The seed of the next reply; None where the choices are not random.
+    pub fn seed(&self) -> Option<u64> {
+        let sampler = &self.options.sampler;
+        (sampler.temperature > 0.0).then(|| sampler.seed.wrapping_add(self.n_replies))
+    }
+
     /// The model.
     pub fn model(&self) -> &LanguageModel {
         self.model
@@ -47,6 +58,18 @@ impl<'m> Chat<'m> {
     pub fn clear(&mut self) {
         self.turns.clear();
         self.model.clear();
+    }
+
+    /// Forgets the last message and the reply to it. Returns the text of the message; None if there is none.
+    pub fn undo(&mut self) -> Option<String> {
+        self.turns.pop();
+        self.turns.pop().map(|message| message.content)
+    }
+
+    /// Replaces the conversation by messages of the user and the assistant in turn: those of [`Chat::turns`], for example. The
+    /// system message stays.
+    pub fn resume(&mut self, turns: Vec<Message>) {
+        self.turns = turns;
     }
 
     /// Sends a message and returns the reply, which comes piece by piece. Message and reply become part of the

@@ -1,7 +1,7 @@
 //! Feeds tokens through a plan, and counts those in the KV cache.
 
 use super::{Error, NotFinite};
-use crate::backend::Backend;
+use crate::backend::{Backend, Replaced};
 use crate::gguf::Watch;
 use crate::plan::{Buf, NEXT_TOKEN, NOT_FINITE, Plan, Step};
 
@@ -70,6 +70,11 @@ impl Session {
     /// The device: `cpu`, `cuda:0`, ...
     pub fn device(&self) -> String {
         self.backend.name()
+    }
+
+    /// [`Backend::replaced`].
+    pub fn replaced(&self) -> Vec<Replaced> {
+        self.backend.replaced()
     }
 
     /// The plan that the backend executes.

@@ -1,21 +1,13 @@
 //! The PTX of `kernels/`, compiled into the program (compressed), and what a device has loaded of it.
-//!
-//! If the environment variable `PRONK_PTX` names a folder, a file `<stem>.<arch>.ptx` there (`rms_norm.sm_90.ptx`) takes the
-//! place of the text compiled in: to try a changed kernel without building the program. It must have the same entries.
 
 use super::cubin;
 use super::driver::{Driver, Kernel};
 use super::entry::Entry;
+use super::trial::Trial;
 use lzma_rust2::LzmaReader;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
-use std::fs;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
-
-/// The environment variable that names a folder with PTX to load in place of what is compiled in.
-const PTX_FOLDER: &str = "PRONK_PTX";
+use std::io::Read;
 
 /// Compute capability from which the PTX for sm_90 is used.
 pub const SM_90: (u32, u32) = (9, 0);
@@ -95,6 +87,11 @@ fn name_of(text: &str) -> &str {
 /// What the text of a table in global memory begins with, a line each.
 const TABLE: &str = ".global ";
 
+/// The names of a text's entries.
+pub fn entries_of(ptx: &str) -> impl Iterator<Item = &str> {
+    ptx.split(ENTRY).skip(1).map(name_of)
+}
+
 /// The text with only some of its entries, and the tables that they read: a module has them for all types, a model needs few, and each
 /// takes time to assemble. Empty lines are left, so that numbers of lines stay.
 fn with_entries(ptx: &str, names: &[&str]) -> String {
@@ -127,15 +124,20 @@ pub struct Kernels {
     loaded: HashMap<Entry, Kernel>,
     arch: Arch,
     capability: (u32, u32),
-    /// Where files are looked for before the PTX compiled in.
-    folder: Option<PathBuf>,
+    /// The files that take the place of what is compiled in; or why they cannot.
+    trial: Result<Trial, String>,
 }
 
 impl Kernels {
     /// No kernels yet, for a GPU of this compute capability.
     pub fn new(capability: (u32, u32)) -> Kernels {
-        let folder = std::env::var_os(PTX_FOLDER).filter(|name: &OsString| !name.is_empty()).map(PathBuf::from);
-        Kernels { loaded: HashMap::new(), arch: Arch::of(capability), capability, folder }
+        let trial = Trial::of_environment(capability);
+        Kernels { loaded: HashMap::new(), arch: Arch::of(capability), capability, trial }
+    }
+
+    /// The files that take the place of what is compiled in. Errors: those of [`Trial::new`].
+    pub fn trial(&self) -> Result<&Trial, String> {
+        self.trial.as_ref().map_err(String::clone)
     }
 
     /// Loads these entries, except those that are loaded. The error names the file or module, and the entry that it lacks.
@@ -155,14 +157,11 @@ impl Kernels {
         entries: &BTreeMap<String, Entry>,
         driver: &mut impl Driver,
     ) -> Result<(), String> {
-        let changed = match &self.folder {
-            Some(folder) => replacement(folder, &format!("{stem}.{}.ptx", self.arch.name()))?,
-            None => None,
-        };
+        let changed = self.trial()?.file(stem);
         let is_changed = changed.is_some();
         let (name, text) = match changed {
-            Some((path, text)) => (Cow::Owned(path.display().to_string()), text),
-            None => (Cow::Borrowed(stem), Module::of(stem)?.text(self.arch)?),
+            Some((path, text)) => (Cow::Owned(path.display().to_string()), Cow::Borrowed(text)),
+            None => (Cow::Borrowed(stem), Cow::Owned(Module::of(stem)?.text(self.arch)?)),
         };
         let names: Vec<&str> = entries.keys().map(String::as_str).collect();
         let cubin = if is_changed { None } else { cubin::cubin(stem, self.capability) };
@@ -181,24 +180,13 @@ impl Kernels {
     }
 }
 
-/// The file of this name in `folder` and its text, if there is one. Errors name what cannot be read.
-fn replacement(folder: &Path, name: &str) -> Result<Option<(PathBuf, String)>, String> {
-    if !folder.is_dir() {
-        return Err(format!("{PTX_FOLDER}={}: is not a folder", folder.display()));
-    }
-    let path = folder.join(name);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some((path, text))),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(format!("{PTX_FOLDER}: cannot read {}: {e}", path.display())),
-    }
-}
-
 #[cfg(all(test, feature = "sim"))]
 mod tests {
     use super::*;
     use crate::plan::CoreKind;
     use crate::quant::GgmlType;
+    use std::fs;
+    use std::path::Path;
 
     #[test]
     fn both_architectures_have_the_same_entries_each_once() {
@@ -206,7 +194,7 @@ mod tests {
         for module in MODULES {
             let [old, new] = Arch::ALL.map(|arch| {
                 let text = module.text(arch).expect("it was compressed");
-                text.split(ENTRY).skip(1).map(|text| name_of(text).to_string()).collect::<Vec<_>>()
+                entries_of(&text).map(str::to_string).collect::<Vec<_>>()
             });
             assert!(!old.is_empty(), "{}", module.stem);
             assert_eq!(old, new, "{}", module.stem);
@@ -216,7 +204,7 @@ mod tests {
 
     /// What loading `rms_norm` from `folder` gives.
     fn load_from(folder: &Path) -> Result<(), String> {
-        let mut kernels = Kernels { folder: Some(folder.to_path_buf()), ..Kernels::new(SM_90) };
+        let mut kernels = Kernels { trial: Trial::new(folder, SM_90), ..Kernels::new(SM_90) };
         kernels.load([Entry::Op(CoreKind::RmsNorm)], &mut super::super::Sim::new(SM_90))
     }
 

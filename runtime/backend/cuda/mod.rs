@@ -17,6 +17,7 @@ mod ops;
 // Public for the tests that compare it with the kernels, as are the entries.
 #[doc(hidden)]
 pub mod params;
+mod trial;
 mod weights;
 
 #[doc(hidden)]
@@ -34,14 +35,18 @@ pub use ops::layouts;
 /// Public figures of a GPU, for estimates.
 #[cfg(feature = "sim")]
 pub use ptx_sim::Gpu as GpuModel;
+pub use trial::PTX_FOLDER;
 
-use super::{Backend, Error, Footprint, Memory, Precision, Readback, Registered, Unsupported, check_supported};
+use super::{
+    Backend, Error, Footprint, Memory, Precision, Readback, Registered, Replaced, Unsupported, check_supported,
+};
 use crate::plan::{Buf, DECODE_TOKENS, Elem, Op, OpKind, Phase, Plan, Step, Weights};
 use driver::{Allocations, COPIES_OUT, COPY_OUT, Graph, Launch, Purpose};
 use kernels::Kernels;
 use launch::{Addresses, Call, Counts, Lowering, MAX_BLOCKS};
 use params::{COPY_THREADS, SetStepParams, Step as StepHead};
 use std::collections::VecDeque;
+use trial::Trial;
 use weights::{Loader, Uses};
 
 /// A device that runs the CUDA kernels.
@@ -71,7 +76,7 @@ pub static REGISTERED: Registered = Registered {
     has_index: true,
     devices: driver::gpus,
     open: |ordinal| match Cuda::open(ordinal) {
-        Ok(gpu) => Ok(Box::new(gpu)),
+        Ok(gpu) => gpu.with_trial(),
         Err(what) => {
             let n = ordinal.map_or(String::new(), |n| format!(":{n}"));
             Err(Error::Absent { device: format!("cuda{n}"), what })
@@ -82,7 +87,7 @@ pub static REGISTERED: Registered = Registered {
 /// The simulator, among the other backends.
 #[cfg(feature = "sim")]
 pub static SIMULATOR: Registered =
-    Registered { name: "sim", has_index: false, devices: || vec![simulator()], open: |_| Ok(Box::new(Cuda::sim())) };
+    Registered { name: "sim", has_index: false, devices: || vec![simulator()], open: |_| Cuda::sim().with_trial() };
 
 /// What the simulator is, for lists.
 #[cfg(feature = "sim")]
@@ -130,6 +135,17 @@ impl<D: Driver> Cuda<D> {
     fn new(id: String, driver: D) -> Cuda<D> {
         let kernels = Kernels::new(driver.properties().capability);
         Cuda { id, driver, kernels, loaded: None, allocations: Allocations::default(), reads: VecDeque::new() }
+    }
+
+    /// This device, if every file on trial can take its place.
+    fn with_trial(self) -> Result<Box<dyn Backend>, Error>
+    where
+        D: 'static,
+    {
+        match self.kernels.trial() {
+            Ok(_) => Ok(Box::new(self)),
+            Err(what) => Err(self.error(what)),
+        }
     }
 
     /// The device under the backend.
@@ -277,6 +293,11 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 
     /// The most that is held at a time: the piece of the file that is repacked goes before the rest comes.
+    fn replaced(&self) -> Vec<Replaced> {
+        let files = self.kernels.trial().into_iter().flat_map(Trial::files);
+        files.map(|(stem, path)| Replaced { stem, path: path.to_path_buf() }).collect()
+    }
+
     fn footprint(&self, plan: &Plan) -> Footprint {
         let uses = Uses::of(plan);
         let kv = memory::kv_bytes(&plan.kv);

@@ -2,8 +2,10 @@
 
 use super::{Selection, StepSize, shape};
 use crate::cli::output::{notice, plain_table, print, stdout};
+use crate::cli::trial;
 use anyhow::{Context, Result};
 use comfy_table::CellAlignment;
+use pronk::Backend;
 use pronk::backend::Error;
 use pronk::backend::cuda::{Cuda, GpuModel};
 use pronk::conformance::single_cases;
@@ -94,6 +96,8 @@ pub fn run(args: &Args) -> Result<()> {
     let chosen = &args.selection;
     let mut rows = vec![];
     let ty = chosen.ty.unwrap_or(GgmlType::Q4_0);
+    let device = Cuda::sim_like(args.gpu.capability, args.gpu.gpu.sms);
+    trial::notices(&device.name(), &device.replaced());
     for mut case in single_cases(&args.shape, ty, args.step.tokens, args.step.kv_len) {
         if !chosen.has(case.op) {
             continue;

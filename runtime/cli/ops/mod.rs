@@ -5,6 +5,7 @@ mod counters;
 mod perf;
 mod test;
 
+use super::numbers::whole_in;
 use anyhow::Result;
 use clap::Subcommand;
 use pronk::model::{SHAPES, Shape};
@@ -50,10 +51,10 @@ impl Selection {
 #[derive(clap::Args)]
 struct StepSize {
     /// Number of tokens in the step
-    #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(short = 'n', long, value_name = "N", default_value = "1", value_parser = whole_in::<u32>(1..=4096))]
     tokens: u32,
     /// Number of KV slots that attention reads
-    #[arg(short = 'd', long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=131072))]
+    #[arg(short = 'd', long, value_name = "N", default_value = "512", value_parser = whole_in::<u32>(1..=131_072))]
     kv_len: u32,
 }
 

@@ -2,7 +2,9 @@
 
 use super::{Selection, StepSize, shape};
 use crate::cli::bandwidth;
+use crate::cli::device_name::device;
 use crate::cli::output::{notice, plain_table, print, stdout};
+use crate::cli::trial;
 use anyhow::{Context, Result};
 use comfy_table::CellAlignment;
 use pronk::backend::{self, DeviceChoice, Error};
@@ -17,7 +19,7 @@ use std::time::Duration;
 #[derive(clap::Args)]
 pub struct Args {
     /// Device to run on: auto (the first GPU, else the CPU) or an id from `pronk devices`
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", value_parser = device)]
     device: DeviceChoice,
     #[command(flatten)]
     selection: Selection,
@@ -54,6 +56,7 @@ struct PerfRow {
 pub fn run(args: &Args) -> Result<()> {
     let chosen = &args.selection;
     let mut device = backend::open(args.device)?;
+    trial::notices(&device.name(), &device.replaced());
     let name = device.name();
     // The CPU's addition runs on one thread, so its bandwidth is measured by reads of all threads.
     let stream = match name.as_str() {

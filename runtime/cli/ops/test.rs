@@ -1,7 +1,9 @@
 //! `pronk ops test`: the conformance cases on a device.
 
 use super::Selection;
+use crate::cli::device_name::device;
 use crate::cli::output::{notice, plain_table, print, stdout};
+use crate::cli::trial;
 use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 use pronk::backend::{self, DeviceChoice};
@@ -14,7 +16,7 @@ use std::io::Write;
 #[derive(clap::Args)]
 pub struct Args {
     /// Device to test: auto (the first GPU, else the CPU) or an id from `pronk devices`
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", value_parser = device)]
     device: DeviceChoice,
     #[command(flatten)]
     selection: Selection,
@@ -46,6 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("cases compare a device with the reference: give the device without +ref");
     }
     let mut device = backend::open(args.device)?;
+    trial::notices(&device.name(), &device.replaced());
     let mut cases = cases();
     cases.retain(|c| chosen.has(c.op) && (chosen.ty.is_none() || c.ty == chosen.ty));
     if cases.is_empty() {

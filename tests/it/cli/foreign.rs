@@ -26,6 +26,11 @@ fn what_changes_nothing_is_taken() {
         &["-ctk", "f16", "-ctv", "f16"],
         &["-ngl", "0"], // beside --device cpu
         &["-ngl", "-1"],
+        &["-ngl=99"],
+        &["-ngl99"],
+        &["-b512"],
+        &["-st", "--no-display-prompt", "--jinja"],
+        &["--no-mmap", "--mlock", "-nkvo", "-v", "--log-disable", "--prio", "2", "--numa", "isolate"],
     ] {
         assert_eq!(text(&short(more)), plain, "{more:?}");
     }
@@ -55,6 +60,18 @@ fn what_is_not_there_is_refused_by_its_name() {
         (&["run", "-m", "x", "-dev", "CUDA0"], "-dev: an option of llama.cpp; --device takes"),
         (&["run", "-m", "x", "-p", "x", "-b", "-q"], "-b: a value is missing"),
         (&["chat", "-m", "x", "-no-cnv"], "-no-cnv: `pronk run` continues a text"),
+        (&["hash", "-m", "x", "-ngl", "99"], "-ngl: an option of llama.cpp; `pronk hash` runs no model"),
+        (&["info", "-m", "x", "-fa"], "-fa: an option of llama.cpp; `pronk info` runs no model"),
+        (
+            &["perplexity", "-m", "x", "-f", "x", "-cnv"],
+            "-cnv: an option of llama.cpp; `pronk perplexity` writes no text",
+        ),
+        (&["run", "-m", "x", "--mirostat", "2"], "--mirostat: an option of llama.cpp; the samplers are --temp"),
+        (&["run", "-m", "x", "--prompt-cache", "f"], "--prompt-cache: "),
+        (&["run", "-m", "x", "-mli"], "-mli: "),
+        (&["run", "-m", "x", "--port", "80"], "--port: an option of llama.cpp; there is no server"),
+        (&["bench", "-m", "x", "-pg", "1,2"], "-pg: "),
+        (&["perplexity", "-m", "x", "-f", "x", "--hellaswag"], "--hellaswag: "),
     ] {
         usage_error(args, parts);
     }

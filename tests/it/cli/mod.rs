@@ -7,6 +7,8 @@ mod memory;
 mod overrides;
 mod replies;
 mod text;
+mod trial;
+mod usage;
 
 use crate::common;
 use crate::common::gguf_builder::GgufBuilder;
@@ -412,33 +414,6 @@ fn a_chat_template_can_be_given() {
 }
 
 #[test]
-fn usage_errors_name_the_limit() {
-    let with = |more: &[&str], part: &str| usage_error(&[&["run", "-m", "x", "-p", "x"], more].concat(), part);
-    with(&["--temp", "-1"], "at least 0");
-    with(&["--temp", "nan"], "at least 0");
-    with(&["--top-p", "1.5"], "0 to 1");
-    with(&["--min-p", "-0.5"], "0 to 1");
-    with(&["--repeat-penalty", "0"], "above 0");
-    with(&["--presence-penalty", "inf"], "finite");
-    with(&["--repeat-last-n", "-2"], "-1");
-    with(&["-n", "-2"], "-1");
-    with(&["-t", "0"], "1..=");
-    with(&["-s", "-2"], "-1");
-    with(&["--kv", "q8"], "f16");
-    with(&["--device", "gpu"], "wgpu");
-    with(&["--stop", ""], "--stop");
-    usage_error(&["perplexity", "-m", "x"], "--prompt");
-    usage_error(&["run", "-m", "x", "-p", "a", "-f", "b"], "cannot be used with");
-    for ids in ["1,x", "-1", "", ","] {
-        usage_error(&["logits", "-m", "x", "--tokens", ids, "--out", "y"], "expected token ids such as 1,2,3");
-    }
-    usage_error(&["bench", "-m", "x", "-p", "0", "-n", "0"], "nothing to measure");
-    usage_error(&["bench", "-m", "x", "-p", "0", "-n", "0"], "Usage: pronk bench");
-    usage_error(&["bench", "-m", "x", "-r", "0"], "1..");
-    usage_error(&["leap"], "leap");
-}
-
-#[test]
 fn help_is_there_for_every_subcommand() {
     let subcommands = "run chat info devices tokenize hash synth logits perplexity bench guard ops compare gpu-report \
         completions man";
@@ -469,24 +444,6 @@ fn ops_counters_has_a_row_for_each_kernel() {
     assert_eq!((&product["entry"], &product["gpu"]), (&"mat_mul_add_q8_0_rows".into(), &"A100".into()));
     assert!(product["lane_instructions_per_weight"].as_f64().expect("a number") > 1.0, "{product}");
     usage_error(&["ops", "counters", "--gpu", "abacus"], "RTX 4090");
-}
-
-#[test]
-fn ptx_of_a_folder_is_tried_in_place_of_the_programs_own() {
-    let folder = folder();
-    let text = pronk::backend::cuda::ptx("rms_norm", pronk::backend::cuda::Arch::Sm90).expect("the PTX");
-    let ptx = text.replacen("bar.sync 0;", "", 1);
-    assert_ne!(ptx, text);
-    file(&folder, "rms_norm.sm_90.ptx", ptx.as_bytes());
-    let test = |folder: &str| {
-        let mut command = common::program::pronk(&["ops", "test", "--device", "sim", "-o", "rms_norm", "--fail-fast"]);
-        common::program::finish(command.env("PRONK_PTX", folder).spawn().expect("the program starts"))
-    };
-    let done = test(&folder.path().display().to_string());
-    assert_eq!(done.code, Some(1));
-    assert!(done.stdout.contains("SharedRace"), "{}", done.stdout);
-    let done = test("no such folder");
-    assert!(done.stdout.contains("PRONK_PTX=no such folder: is not a folder"), "{}", done.stdout);
 }
 
 #[test]

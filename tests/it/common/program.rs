@@ -23,7 +23,8 @@ pub fn finish(child: Child) -> Done {
     Done { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-fn done(args: &[&str]) -> Done {
+/// Runs it.
+pub fn done(args: &[&str]) -> Done {
     finish(pronk(args).spawn().expect("the program starts"))
 }
 
