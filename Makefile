@@ -4,7 +4,7 @@ MODEL := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 export NODEVICE_SELECT := 1
 MINUTES := 10
 
-.PHONY: demo test widths lint features wasm outside deny advisories cargo-deny ptx model setup gpu-report bench fuzz clean
+.PHONY: demo test widths soak lint features wasm outside deny advisories cargo-deny ptx model setup gpu-report bench fuzz clean
 
 ## Asks a real model a question, on this machine.
 demo: setup model
@@ -20,6 +20,10 @@ test: setup model lint features wasm outside
 ## Decode products on the CUDA simulator at every width up to 4096 columns, and at some beyond.
 widths: setup
 	cargo test --test it -- --ignored every_width
+
+## A conversation of 2,000 turns whose context shifts: its memory, and its last reply against that of a fresh program.
+soak: setup
+	cargo test --release --test it -- --ignored --nocapture soak_of_2000_turns
 
 ## Format and lints only.
 lint:

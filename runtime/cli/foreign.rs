@@ -355,7 +355,7 @@ pub fn translated(command: &Command, args: Vec<OsString>) -> Result<Vec<OsString
     Ok(done)
 }
 
-/// An option of one dash and what is attached to it: `-ngl=99`, `-ngl99`.
+/// An option of one dash and what is attached to it: `-ngl=99`, `-ngl99`, `-b512`. Arguments of our own options are whole.
 fn split_short(sub: &Command, text: &str) -> (String, Option<OsString>) {
     let takes = |name: &str| FOREIGN.iter().any(|(names, value, _)| *value != No && names.contains(&name));
     let at = text.find('=').or_else(|| text.find(|c: char| c.is_ascii_digit()));

@@ -1,5 +1,6 @@
 //! Text on a terminal whose lines break between words.
 
+use super::terminal::shown;
 use console::Term;
 use std::io::{self, IsTerminal, Write};
 use unicode_width::UnicodeWidthChar;
@@ -26,12 +27,12 @@ struct Wrapped<W, F> {
     wrap: Wrap,
 }
 
-/// Each piece of text is written in one call.
+/// Each piece of text is written in one call. What `out` shows for control characters has its own width, so it is put in first.
 impl<W: Write, F: Fn() -> Option<usize>> Write for Wrapped<W, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
         let columns = (self.columns)().unwrap_or(usize::MAX);
-        self.out.write_all(self.wrap.push(text, columns).as_bytes())?;
+        self.out.write_all(self.wrap.push(&shown(text), columns).as_bytes())?;
         Ok(bytes.len())
     }
 

@@ -1,5 +1,6 @@
 //! The program as a user runs it, on tiny models.
 
+mod conversation;
 mod foreign;
 mod manual;
 #[cfg(target_os = "linux")]
