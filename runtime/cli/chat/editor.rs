@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// Messages that the history keeps.
 const HISTORY: usize = 1000;
@@ -28,6 +29,8 @@ pub struct Lines {
     /// The file of the history; None where there is none, or it could not be written.
     history: Option<PathBuf>,
     quiet: bool,
+    /// The texts of the present message at which [`Enter`] began a new line.
+    ended: Arc<Mutex<Vec<String>>>,
     /// Whether the last key was Ctrl-C at an empty prompt.
     interrupted: bool,
 }
@@ -42,9 +45,10 @@ impl Lines {
         let mut editor = Editor::<Style, FileHistory>::with_history(config, history)?;
         let has_colors = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         editor.set_helper(Some(Style { has_colors }));
+        let ended = Arc::new(Mutex::new(vec![]));
         let conditional = |handler| EventHandler::Conditional(handler);
         for enter in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('J')] {
-            editor.bind_sequence(enter, conditional(Box::new(Enter)));
+            editor.bind_sequence(enter, conditional(Box::new(Enter(ended.clone()))));
         }
         for enter in [KeyEvent(KeyCode::Enter, Modifiers::ALT), KeyEvent::alt('\r'), KeyEvent::alt('\n')] {
             editor.bind_sequence(enter, EventHandler::Simple(Cmd::Newline));
@@ -52,7 +56,7 @@ impl Lines {
         editor.bind_sequence(KeyEvent::ctrl('C'), conditional(Box::new(Interrupt)));
         editor
             .bind_sequence(KeyEvent(KeyCode::Tab, Modifiers::NONE), EventHandler::Simple(Cmd::Insert(1, "\t".into())));
-        let mut lines = Lines { editor, history: history_file(), quiet, interrupted: false };
+        let mut lines = Lines { editor, history: history_file(), ended, quiet, interrupted: false };
         if let Some(path) = lines.history.clone().filter(|path| path.exists()) {
             let loaded = lines.editor.load_history(&path);
             loaded.unwrap_or_else(|e| lines.without_history(&path, "cannot be read", &e));
@@ -63,11 +67,13 @@ impl Lines {
     /// The next message; None after Ctrl-D, and after two times Ctrl-C at an empty prompt.
     pub fn next(&mut self) -> Result<Option<String>> {
         loop {
-            match self.editor.readline("> ") {
+            let line = self.editor.readline("> ");
+            let ended = std::mem::take(&mut *self.ended.lock().expect("no panic while it is held"));
+            match line {
                 Ok(line) => {
                     self.interrupted = false;
                     self.keep();
-                    return Ok(Some(line));
+                    return Ok(Some(without_backslashes(line, &ended)));
                 }
                 Err(ReadlineError::Eof) => return Ok(None),
                 Err(ReadlineError::Interrupted) if self.interrupted => return Ok(None),
@@ -142,15 +148,28 @@ impl Hinter for Style {
 
 impl Helper for Style {}
 
-/// Enter: a backslash at the end of the text becomes a newline.
-struct Enter;
+/// Enter: after a backslash at the end of the text, a new line. It keeps each text that ended so, for [`without_backslashes`].
+struct Enter(Arc<Mutex<Vec<String>>>);
 
 impl ConditionalEventHandler for Enter {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
-        let ends_there = context.pos() == context.line().len() && context.line().ends_with('\\');
-        let goes_on = ends_there && !lines::is_open(context.line());
-        goes_on.then(|| Cmd::Replace(Movement::BackwardChar(1), Some("\n".to_string())))
+        let line = context.line();
+        let goes_on = context.pos() == line.len() && line.ends_with('\\') && !lines::is_open(line);
+        goes_on.then(|| {
+            self.0.lock().expect("no panic while it is held").push(line.to_string());
+            Cmd::Newline
+        })
     }
+}
+
+/// The message without the backslashes after which Enter began a new line. Those of a pasted text stay.
+fn without_backslashes(mut text: String, ended: &[String]) -> String {
+    for start in ended.iter().rev() {
+        if text.strip_prefix(start.as_str()).is_some_and(|rest| rest.starts_with('\n')) {
+            text.remove(start.len() - 1);
+        }
+    }
+    text
 }
 
 /// Ctrl-C: a text that is not sent yet is dropped. At an empty prompt it has its usual meaning.

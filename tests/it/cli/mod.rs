@@ -1,6 +1,8 @@
 //! The program as a user runs it, on tiny models.
 
 mod conversation;
+#[cfg(target_os = "linux")]
+mod dialog;
 mod foreign;
 mod manual;
 #[cfg(target_os = "linux")]

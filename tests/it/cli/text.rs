@@ -5,7 +5,7 @@ use crate::common::chain::Chain;
 use crate::common::program::{fails, run, with_input};
 use std::path::Path;
 
-fn saved(chain: &Chain, folder: &Path) -> String {
+pub(super) fn saved(chain: &Chain, folder: &Path) -> String {
     chain.save(folder).display().to_string()
 }
 
