@@ -2,7 +2,8 @@
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
 use pronk::backend::cuda::{
-    Arch, Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MACHINES, MIXED_TYPES, MMA_HEAD_DIMS, MMA_HEADS, cubins, layouts, params,
+    Arch, Cubins, Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MACHINES, MIXED_TYPES, MMA_HEAD_DIMS, MMA_HEADS, cubins,
+    layouts, params,
 };
 use pronk::plan::{DECODE_TOKENS, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, NOT_FINITE, OpKind, StepRow};
 use pronk::quant;
@@ -328,9 +329,9 @@ fn machine_code_is_that_of_the_ptx() {
     for stem in stems().into_keys() {
         let texts = ARCHS.map(|(arch, _)| ptx(&stem, arch)).concat();
         let hash: String = Sha256::digest(texts.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-        let (of, code) = cubins(&stem).unwrap_or_else(|| panic!("{stem}: no machine code"));
-        assert!(of == hash, "{stem}: the machine code is of another PTX (kernels/build.py build)");
-        let targets: Vec<&str> = code.iter().map(|(target, _)| target.as_str()).collect();
+        let Cubins { ptx_hash, code } = cubins(&stem).unwrap_or_else(|| panic!("{stem}: no machine code"));
+        assert!(ptx_hash == hash, "{stem}: the machine code is of another PTX (kernels/build.py build)");
+        let targets: Vec<&str> = code.keys().map(String::as_str).collect();
         let wanted = MACHINES.map(|(major, minor)| format!("sm_{major}{minor}"));
         assert_eq!(targets, wanted, "{stem}");
         for (target, code) in &code {

@@ -23,7 +23,7 @@ mod weights;
 #[doc(hidden)]
 pub use balance::{Balance, Division, Pairs};
 #[doc(hidden)]
-pub use cubin::{MACHINES, unpacked as cubins};
+pub use cubin::{Cubins, MACHINES, unpacked as cubins};
 #[cfg(feature = "sim")]
 pub use driver::Sim;
 pub use driver::{Driver, Gpu};
