@@ -42,7 +42,7 @@ fn commands_change_the_conversation() {
     let two = [first.clone(), second.clone()];
     assert_eq!(replies("Hello\nthe the\n/undo\nAnd the world?\n")[2], two[1], "the second message is forgotten");
     assert_eq!(replies("Hello\n/regen\nAnd the world?\n"), [first.clone(), first.clone(), second.clone()]);
-    assert_eq!(replies("Hello\n/bye\nAnd the world?\n"), std::slice::from_ref(&first));
+    assert_eq!(replies("Hello\n/bye\nAnd the world?\n"), std::slice::from_ref(first));
     assert_eq!(replies("/system Be brief.\n/system\nHello\n/clear\nHello\n").len(), 2);
     let (_, done) = chat(&[], "/system Be brief.\n/system\n/undo\n/regen\n/help\n");
     for part in ["system message: Be brief.", "there is no message yet", "/save FILE", "ends the conversation"] {
@@ -77,7 +77,7 @@ fn a_conversation_goes_on_from_its_file() {
     let [_, second] = &replies(&format!("/system Be brief.\nHello\n/save {path}\nAnd the world?\n"))[..] else {
         panic!("two replies")
     };
-    assert_eq!(replies(&format!("/load {path}\nAnd the world?\n")), std::slice::from_ref(&second));
+    assert_eq!(replies(&format!("/load {path}\nAnd the world?\n")), std::slice::from_ref(second));
     let saved = std::fs::read_to_string(&path).expect("a file");
     let refused = |name: &str, text: &str, part: &str| {
         let path = file(&folder, name, text.as_bytes());
