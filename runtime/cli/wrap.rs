@@ -52,6 +52,8 @@ struct Wrap {
     /// The word after those, and its columns.
     word: String,
     word_columns: usize,
+    /// Whether the word continues what is written: its beginning fills a line.
+    continues: bool,
     /// The beginning of the present line, as far as it tells whether code begins or ends.
     start: String,
     in_code: bool,
@@ -72,6 +74,7 @@ impl Wrap {
             match c {
                 '\n' => {
                     self.end_word(columns, &mut out);
+                    self.continues = false;
                     out.push_str(&std::mem::take(&mut self.spaces));
                     out.push(c);
                     self.column = 0;
@@ -80,6 +83,7 @@ impl Wrap {
                 }
                 ' ' | '\t' => {
                     self.end_word(columns, &mut out);
+                    self.continues = false;
                     self.spaces.push(c);
                 }
                 _ => {
@@ -90,8 +94,10 @@ impl Wrap {
                     }
                     self.word.push(c);
                     self.word_columns += width;
-                    if width > 1 || self.in_code || self.start == FENCE || self.word_columns >= columns {
+                    let fills = self.word_columns >= columns;
+                    if width > 1 || self.in_code || self.start == FENCE || fills {
                         self.end_word(columns, &mut out);
+                        self.continues = fills;
                     }
                 }
             }
@@ -108,7 +114,7 @@ impl Wrap {
             '\t' => (column / TAB + 1) * TAB,
             _ => column + 1,
         });
-        if self.column > 0 && indent + self.word_columns > columns && !self.in_code {
+        if self.column > 0 && indent + self.word_columns > columns && !self.in_code && !self.continues {
             out.push('\n');
             self.spaces.clear();
             self.column = 0;

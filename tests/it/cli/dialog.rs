@@ -75,6 +75,7 @@ fn messages_are_kept_for_the_next_conversation() {
     let (mut second, _files) = dialog(&["Hello"], &path, &[]);
     second.keys("\x1b[A\x1b[A\r"); // the last but one message
     second.until("[SHOW]");
+    second.until("> "); // not before the editor reads keys
     second.keys("\x04");
     assert_eq!(second.end(), Some(0));
     // A folder that cannot be is told once.
@@ -82,8 +83,10 @@ fn messages_are_kept_for_the_next_conversation() {
     third.keys("show\r");
     third.until("the history of messages is not kept");
     third.until("[SHOW]");
+    third.until("> ");
     third.keys("show\r");
     assert!(!third.until("[SHOW]").contains("not kept"));
+    third.until("> "); // not before the editor reads keys
     third.keys("\x04");
     assert_eq!(third.end(), Some(0));
 }
@@ -96,6 +99,7 @@ fn what_is_typed_is_green_unless_colors_are_off() {
         let (mut dialog, _files) = dialog(&["Hello"], &path, variables);
         dialog.keys("show\r");
         assert_eq!(dialog.until("[SHOW]").contains("\x1b[32m"), is_green);
+        dialog.until("> "); // not before the editor reads keys
         dialog.keys("\x04");
         assert_eq!(dialog.end(), Some(0));
     }
@@ -111,6 +115,7 @@ fn replies_break_between_words() {
     dialog.keys("Hello\r");
     let shown = dialog.until("chars4");
     assert!(shown.contains("chars1\r\ntwelve-chars2 twelve-chars3\r\ntwelve-chars4"), "{shown:?}");
+    dialog.until("> "); // not before the editor reads keys
     dialog.keys("\x04");
     assert_eq!(dialog.end(), Some(0));
 }

@@ -79,9 +79,15 @@ impl Dialog {
         }
     }
 
-    /// Waits for its end, and gives the exit code.
+    /// Waits for its end, and gives the exit code. Fails if it does not end within a minute.
     pub fn end(mut self) -> Option<i32> {
-        self.child.wait().expect("it ends").code()
+        for _ in 0..600 {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("it does not end; shown: {:?}", self.rest);
     }
 }
 
