@@ -114,7 +114,8 @@ impl Wrap {
             '\t' => (column / TAB + 1) * TAB,
             _ => column + 1,
         });
-        if self.column > 0 && indent + self.word_columns > columns && !self.in_code && !self.continues {
+        let is_whole = self.in_code || self.start == FENCE || self.continues;
+        if self.column > 0 && indent + self.word_columns > columns && !is_whole {
             out.push('\n');
             self.spaces.clear();
             self.column = 0;
