@@ -54,7 +54,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let begin = Instant::now();
-    let text = args.text.prompt_and_stdin()?;
+    let text = args.text.prompt_and_stdin(args.model.on.quiet)?;
     if args.json && text.is_none() && io::stdin().is_terminal() {
         super::usage::error("chat", ErrorKind::MissingRequiredArgument, "--json needs a message: -p, -f, or stdin");
     }

@@ -37,7 +37,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let begin = Instant::now();
-    let prompt = match args.text.prompt_and_stdin()? {
+    let prompt = match args.text.prompt_and_stdin(args.model.on.quiet)? {
         Some(prompt) => prompt,
         None if io::stdin().is_terminal() => {
             let what = "one of --prompt and --file is required where stdin is a terminal";

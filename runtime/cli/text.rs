@@ -54,11 +54,20 @@ impl TextArgs {
         }
     }
 
-    /// The text, and after it, in a new line, that which is piped in beside `-p`.
-    pub fn prompt_and_stdin(&self) -> Result<Option<String>> {
+    /// The text, and after it, in a new line, that which is piped in beside `-p`. A pipe on which nothing comes is left out, with a
+    /// notice unless `quiet`: programs that start this one may keep it open.
+    pub fn prompt_and_stdin(&self, quiet: bool) -> Result<Option<String>> {
         let text = self.prompt()?;
-        if self.source.prompt.is_none() || !has_stdin() {
-            return Ok(text);
+        let stdin_kind = if self.source.prompt.is_some() { stdin_kind() } else { StdinKind::Other };
+        match stdin_kind {
+            StdinKind::Other => return Ok(text),
+            StdinKind::IdlePipe => {
+                if !quiet {
+                    notice(format!("stdin: nothing came within {STDIN_WAIT} ms, the text is that of -p alone"));
+                }
+                return Ok(text);
+            }
+            StdinKind::HasText => {}
         }
         let more = without_last_newline(stdin()?);
         Ok(if more.is_empty() { text } else { text.map(|text| format!("{text}\n{more}")) })
@@ -88,18 +97,41 @@ pub fn notice_two_bos(prompt: &[u32], tokenizer: &Tokenizer) {
     }
 }
 
-/// Whether stdin is a pipe or a file, so that it may have a text. A pipe of which nothing comes is waited for.
-fn has_stdin() -> bool {
+/// Milliseconds in which the first byte, or the end, has to come on a pipe beside `-p`.
+const STDIN_WAIT: u16 = 1000;
+
+/// What stdin is, beside a text that is given otherwise.
+enum StdinKind {
+    /// A file, or a pipe on which a text or its end has come.
+    HasText,
+    /// A pipe on which nothing comes.
+    IdlePipe,
+    /// A terminal, or nothing.
+    Other,
+}
+
+fn stdin_kind() -> StdinKind {
     #[cfg(unix)]
     {
+        use nix::poll::{PollFd, PollFlags, poll};
         use std::os::fd::AsFd;
         use std::os::unix::fs::FileTypeExt;
-        let stdin = io::stdin().as_fd().try_clone_to_owned();
-        let kind = stdin.and_then(|stdin| Ok(fs::File::from(stdin).metadata()?.file_type()));
-        kind.is_ok_and(|kind| kind.is_fifo() || kind.is_file())
+        let stdin = io::stdin();
+        let kind =
+            stdin.as_fd().try_clone_to_owned().and_then(|stdin| Ok(fs::File::from(stdin).metadata()?.file_type()));
+        match kind {
+            Ok(kind) if kind.is_file() => StdinKind::HasText,
+            Ok(kind) if kind.is_fifo() => {
+                match poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], STDIN_WAIT) {
+                    Ok(1..) => StdinKind::HasText,
+                    _ => StdinKind::IdlePipe,
+                }
+            }
+            _ => StdinKind::Other,
+        }
     }
     #[cfg(not(unix))]
-    !io::stdin().is_terminal()
+    if io::stdin().is_terminal() { StdinKind::Other } else { StdinKind::HasText }
 }
 
 /// All of stdin.

@@ -2,8 +2,9 @@
 
 use super::{file, folder, tiny};
 use crate::common::chain::Chain;
-use crate::common::program::{fails, run, with_input};
+use crate::common::program::{fails, finish, pronk, run, with_input};
 use std::path::Path;
+use std::process::Stdio;
 
 pub(super) fn saved(chain: &Chain, folder: &Path) -> String {
     chain.save(folder).display().to_string()
@@ -165,4 +166,27 @@ fn operations_that_a_device_lacks_are_told_with_the_file() {
     let model = file(&folder, "odd.gguf", &odd.build());
     let problem = ["odd.gguf: cpu: rms_norm cannot read tensor output_norm.weight of type I8"];
     fails(&["run", "-m", &model, "-p", "x", "-n", "1", "--device", "cpu"], &problem);
+}
+
+/// Also where a program that started this one keeps the pipe open and writes nothing.
+#[test]
+fn stdin_beside_a_text_is_put_after_it() {
+    let say = |text: &str| {
+        ["run", "-m", &tiny(), "-n", "4", "--temp", "0", "--device", "cpu", "-p", text].map(str::to_string)
+    };
+    let [alone, both] = ["Hello", "Hello\nthere"].map(|text| run(&say(text).each_ref().map(String::as_str)).stdout);
+    assert_ne!(alone, both);
+    let args = say("Hello");
+    let args = args.each_ref().map(String::as_str);
+    assert_eq!(with_input(&args, "there\n").stdout, both);
+    assert_eq!(with_input(&args, "").stdout, alone);
+    for quiet in [false, true] {
+        let more: &[&str] = if quiet { &["-q"] } else { &[] };
+        let mut child = pronk(&[&args, more].concat()).stdin(Stdio::piped()).spawn().expect("the program starts");
+        let open = child.stdin.take();
+        let done = finish(child);
+        drop(open);
+        assert_eq!((done.code, done.stdout), (Some(0), alone.clone()));
+        assert_eq!(done.stderr.contains("stdin: nothing came"), !quiet, "{}", done.stderr);
+    }
 }
