@@ -226,7 +226,7 @@ fn widths_that_no_model_has() {
 
 /// Every width: `make widths`.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes: make widths"]
 fn every_width() {
     check_widths((1..=128).map(|n| 32 * n).chain([8192 + 32, 14336, 53248]));
 }
