@@ -66,8 +66,14 @@ fn entries(ptx: &str) -> BTreeMap<String, usize> {
 pub fn weight_types(table: &str) -> Vec<String> {
     let types = text(&kernels().join("formats/types.cuh"));
     let (_, table) = types.split_once(&format!("#define {table}(X)")).unwrap();
-    let rows = table.lines().take_while(|line| !line.is_empty()).flat_map(|line| line.split(" X(").skip(1));
-    rows.map(|row| row.split(',').next().unwrap().to_string()).collect()
+    let rows = table.lines().take_while(|line| !line.is_empty()).flat_map(|line| line.split_whitespace());
+    // A row `X(q4_0, Q4_0)`, or another table that belongs to this one: `COMMON_TYPES(X)`.
+    let names = |word: &str| match (word.strip_prefix("X("), word.strip_suffix("(X)")) {
+        (Some(row), _) => vec![row.trim_end_matches(',').to_string()],
+        (_, Some(table)) => weight_types(table),
+        _ => vec![],
+    };
+    rows.flat_map(names).collect()
 }
 
 #[test]
@@ -78,10 +84,7 @@ fn every_operation_has_its_source_and_its_entries() {
         let built = names(&kernels().join("ptx")).filter_map(|n| n.strip_suffix(&end).map(str::to_string));
         assert_eq!(built.collect::<BTreeSet<_>>(), sources.keys().cloned().collect(), "{arch}");
     }
-    let [common, rare] = ["COMMON_TYPES", "RARE_TYPES"].map(weight_types);
-    let fused = [weight_types("FUSED_TYPES"), common.clone()].concat();
-    let types = [fused.clone(), rare.clone()].concat();
-    let quantized = [common, rare].concat();
+    let [fused, types, quantized] = ["FUSED_TYPES", "WEIGHT_TYPES", "QUANTIZED_TYPES"].map(weight_types);
     let known: BTreeSet<String> = quant::FORMATS.iter().map(|f| f.ty.name().to_lowercase()).collect();
     assert_eq!(types.iter().cloned().collect::<BTreeSet<_>>(), known, "types that the CPU decodes");
     for stem in OpKind::all().map(OpKind::stem) {
@@ -143,7 +146,7 @@ fn the_host_asks_for_the_entries_that_there_are_and_for_no_others() {
 #[test]
 fn the_host_fuses_the_types_that_the_kernels_list() {
     let name = |ty: quant::GgmlType| ty.name().to_lowercase();
-    assert_eq!(FUSED_TYPES.map(name).to_vec(), [weight_types("FUSED_TYPES"), weight_types("COMMON_TYPES")].concat());
+    assert_eq!(FUSED_TYPES.map(name).to_vec(), weight_types("FUSED_TYPES"));
     let source = text(&kernels().join("products/norm_qkv_rope_store.cu"));
     let rows = source.lines().filter(|line| !line.starts_with("#define")).flat_map(|line| line.split("MIXED(").skip(1));
     let types = rows.map(|row| row.split(',').next().unwrap().to_string()).collect::<Vec<_>>();
