@@ -5,6 +5,7 @@ mod attention;
 mod definition;
 mod kv;
 mod mat_mul;
+pub mod products;
 
 pub use crate::plan::argmax;
 pub use attention::attention;
