@@ -10,7 +10,7 @@ pub use crate::plan::argmax;
 pub use attention::attention;
 pub use definition::{add, add_bias, embed, rms_norm, rope, swi_glu};
 pub use kv::KvRows;
-pub use mat_mul::mat_mul;
+pub use mat_mul::{dot, mat_mul};
 
 use super::{Backend, DeviceInfo, Error, Footprint, Memory, Registered, Unsupported, system_memory};
 use crate::plan::{Buf, Op, Phase, Plan, Step, Weight, Weights};
