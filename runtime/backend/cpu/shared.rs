@@ -9,24 +9,20 @@ pub struct Shared(Vec<AtomicU32>);
 impl Shared {
     /// `len` zeros.
     pub fn new(len: usize) -> Shared {
-        Shared(bytemuck::zeroed_vec(len))
+        Shared((0..len).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        self.0.len()
+    /// Its size.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.0[..])
     }
 
     /// Copies `out.len()` elements from element `at` on.
     pub fn load(&self, at: usize, out: &mut [f32]) {
-        for (out, v) in out.iter_mut().zip(&self.0[at..at + out.len()]) {
+        let values = &self.0[at..at + out.len()];
+        for (out, v) in out.iter_mut().zip(values) {
             *out = f32::from_bits(v.load(Ordering::Relaxed));
         }
-    }
-
-    /// Element `at`.
-    pub fn get(&self, at: usize) -> f32 {
-        f32::from_bits(self.0[at].load(Ordering::Relaxed))
     }
 
     /// Writes `values` from element `at` on.
