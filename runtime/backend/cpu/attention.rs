@@ -5,7 +5,7 @@ use super::kv::{SLOTS, TILE};
 use super::run::{Counters, Run};
 use super::team::Member;
 use super::{Sizes, vector};
-use crate::plan::{Attention, Phase, StepRow};
+use crate::plan::{Attention, DECODE_TOKENS, Phase, StepRow};
 use std::ops::Range;
 
 /// Queries that share a tile, about. Unmeasured.
@@ -63,9 +63,17 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Its size in bytes.
+    pub fn bytes(&self) -> usize {
+        let floats = [&self.q, &self.keys, &self.values, &self.scores, &self.sums].map(|v| size_of_val(&v[..]));
+        floats.into_iter().sum::<usize>() + size_of_val(&self.softmax[..])
+    }
+}
+
 /// Elements of the buffer for partial results of a decode step: (tokens, heads, parts, 2 + head_dim).
 pub fn parts_len(sizes: &Sizes) -> usize {
-    sizes.decode_tokens * sizes.heads * parts(sizes.slots) * (2 + sizes.head_dim)
+    sizes.tokens.min(DECODE_TOKENS as usize) * sizes.heads * parts(sizes.slots) * (2 + sizes.head_dim)
 }
 
 /// The shapes of one operation in one step.

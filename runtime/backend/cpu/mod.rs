@@ -5,6 +5,7 @@
 
 mod attention;
 mod kv;
+mod operands;
 mod products;
 mod run;
 mod shared;
@@ -12,11 +13,12 @@ mod stages;
 mod team;
 mod vector;
 
-use super::{Backend, DeviceInfo, Error, Footprint, Memory, Registered, Unsupported, system_memory};
-use crate::plan::{Buf, DECODE_TOKENS, Fused, Op, Phase, Plan, Step, Weight, Weights};
+use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, system_memory};
+use crate::plan::{Buf, Fused, Op, Phase, Plan, Step, Weight, Weights};
 use crate::quant;
 use kv::Cache;
-use products::{Activations, Packed};
+use operands::{Block, Needs};
+use products::Level;
 use run::{Counters, Local, Run};
 use shared::Shared;
 use stages::{Matrix, Stage, stages};
@@ -64,38 +66,50 @@ impl Cpu {
 
 /// What a plan's work takes.
 struct Sizes {
-    /// Elements of the longest row, or of all rows that are prepared together.
-    row_elements: usize,
+    /// Rows of a step, at most.
+    tokens: usize,
+    /// Elements of the longest row of a buffer, and of the longest that products multiply.
+    row: usize,
+    x_row: usize,
+    /// What the products of the plan multiply.
+    needs: Needs,
     heads: usize,
     /// Query heads that share a KV head.
     group: usize,
     head_dim: usize,
     slots: usize,
-    /// Tokens of a decode step, at most.
-    decode_tokens: usize,
-    /// Blocks of rows of the largest step.
-    blocks: usize,
 }
 
 impl Sizes {
     fn of(plan: &Plan) -> Sizes {
-        let max_tokens = plan.max_tokens as usize;
-        let row = plan.bufs.iter().map(|buf| buf.cols as usize).max().unwrap_or(0);
-        let multiplied = matrices(plan).iter().map(|m| plan[m.weight].cols as usize).max().unwrap_or(0);
-        let attention = |op: &Op| match op {
+        let products = matrices(plan);
+        let attention = |op: Op| match op {
             Op::Attention(op) => Some(plan[op.q].cols as usize / plan.kv.head_dim as usize),
             _ => None,
         };
-        let heads = plan.decode.iter().chain(&plan.prefill).filter_map(attention).max().unwrap_or(0);
+        let heads = parts(plan).filter_map(attention).max().unwrap_or(0);
+        let rounded = products.iter().any(|m| operands::Weights::rounds(plan[m.weight].ty));
+        let plain = products.iter().any(|m| !operands::Weights::rounds(plan[m.weight].ty));
         Sizes {
-            row_elements: row.max(multiplied * run::BLOCK.min(max_tokens)),
+            tokens: plan.max_tokens as usize,
+            row: plan.bufs.iter().map(|buf| buf.cols as usize).max().unwrap_or(0),
+            x_row: products.iter().map(|m| plan[m.weight].cols as usize).max().unwrap_or(0),
+            needs: Needs { plain, rounded },
             heads,
             group: heads.div_ceil(plan.kv.heads.max(1) as usize).max(1),
             head_dim: plan.kv.head_dim as usize,
             slots: plan.kv.slots as usize,
-            decode_tokens: max_tokens.min(DECODE_TOKENS as usize),
-            blocks: max_tokens.div_ceil(run::BLOCK),
         }
+    }
+
+    /// Blocks of rows of the largest step.
+    fn blocks(&self) -> impl Iterator<Item = RwLock<Block>> {
+        let n = if self.tokens > run::OWN { self.tokens.div_ceil(run::OWN) } else { 0 };
+        let whole = self.tokens.div_ceil(run::BLOCK);
+        (0..n).map(move |i| {
+            let tokens = if i < whole { run::BLOCK.min(self.tokens) } else { run::OWN };
+            RwLock::new(Block::new(tokens, self.x_row, self.needs))
+        })
     }
 }
 
@@ -103,13 +117,14 @@ struct Loaded {
     plan: Plan,
     weights: Weights,
     /// What products multiply.
-    matrices: HashMap<Matrix, Packed>,
+    matrices: HashMap<Matrix, operands::Weights>,
+    level: Level,
     /// Weights of norms, and biases.
     vectors: HashMap<Weight, Vec<f32>>,
     bufs: Vec<Shared>,
     cache: Cache,
     /// Rows of a large step, ready to be multiplied.
-    blocks: Vec<RwLock<Activations>>,
+    blocks: Vec<RwLock<Block>>,
     /// Partial results of attention.
     parts: Shared,
     /// What each thread works with.
@@ -176,11 +191,19 @@ impl Backend for Cpu {
         system_memory()
     }
 
+    fn precision(&self, plan: &Plan, op: &Op, _: Phase) -> Precision {
+        let product = |op: &Op| matches!(op, Op::MatMul(op) if operands::Weights::rounds(plan[op.w].ty));
+        if op.parts().iter().any(product) { Precision::I8 } else { Precision::F32 }
+    }
+
     fn footprint(&self, plan: &Plan) -> Footprint {
-        let packed = |m: &Matrix| Packed::size(plan[m.weight].ty, m.rows as usize, plan[m.weight].cols as usize);
+        let size = |m: &Matrix| {
+            let decl = &plan[m.weight];
+            operands::Weights::size(decl.ty, m.rows as usize, decl.cols as usize) as u64
+        };
         let vectors = vectors(plan).into_iter().map(|w| 4 * plan[Weight(w)].elements()).sum::<u64>();
         let table = plan.rope_table().map_or(0, |table| plan[table].bytes());
-        let weights = matrices(plan).iter().map(packed).sum::<u64>() + vectors + table;
+        let weights = matrices(plan).iter().map(size).sum::<u64>() + vectors + table;
         Footprint { weights, kv: Cache::size(&plan.kv), buffers: plan.buf_bytes() }
     }
 
@@ -196,7 +219,7 @@ impl Backend for Cpu {
             let (first, rows) = (matrix.first_row as usize * n, matrix.rows as usize);
             let bytes = weights[matrix.weight].slice(first..first + rows * n);
             done += bytes.len() as u64;
-            packed.insert(matrix, Packed::new(decl.ty, rows, decl.cols as usize, bytes));
+            packed.insert(matrix, operands::Weights::new(decl.ty, rows, decl.cols as usize, bytes));
             progress(done);
         }
         let vector = |w: u32| {
@@ -209,10 +232,11 @@ impl Backend for Cpu {
             plan: plan.clone(),
             weights: Weights(weights.0.clone()),
             matrices: packed,
+            level: Level::best(),
             vectors: vectors(plan).into_iter().map(vector).collect(),
             bufs: plan.buf_ids().map(|b| Shared::new(plan.buf_len(b))).collect(),
             cache: Cache::new(&plan.kv),
-            blocks: (0..sizes.blocks).map(|_| RwLock::default()).collect(),
+            blocks: sizes.blocks().collect(),
             parts: Shared::new(attention::parts_len(&sizes)),
             locals: (0..self.team.threads()).map(|_| Mutex::new(Local::new(&sizes))).collect(),
             stages: Phase::ALL.map(|phase| stages(plan, plan.ops(phase))),

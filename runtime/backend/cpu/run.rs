@@ -2,21 +2,20 @@
 
 use super::attention::Scratch;
 use super::kv::Half;
-use super::products::{Activations, Packed};
+use super::operands::{Block, Needs, Weights};
 use super::stages::{Finish, Job, Matrix, Products, Stage};
 use super::team::{Counter, Member};
-use super::{Loaded, vector};
-use crate::plan::{Buf, NEXT_TOKEN, Op, Rope, Rows, Step, Weight, choice};
+use super::{Loaded, Sizes, vector};
+use crate::plan::{Buf, DECODE_TOKENS, NEXT_TOKEN, Op, Rope, Rows, Step, Weight, choice};
 use crate::quant;
 use std::ops::Range;
 use std::sync::PoisonError;
 
-/// Rows of activations that are prepared together, and multiplied by a chunk of weights together. Unmeasured.
-pub const BLOCK: usize = 16;
+/// Rows of activations, at most, that are prepared together, and multiplied by a chunk of weights together. Unmeasured.
+pub const BLOCK: usize = 32;
 
-/// Elements of all rows of a stage up to which each thread prepares all of them for itself: cheaper than to wait for the others.
-/// Unmeasured.
-pub const OWN: usize = 8192;
+/// Rows up to which each thread prepares all of them for itself: that takes no longer than to wait for another.
+pub const OWN: usize = DECODE_TOKENS as usize;
 
 /// Rows of weights in the smallest chunk that a thread takes: a multiple of a product's groups of rows, of blocks of the KV cache
 /// and of pairs that are rotated together.
@@ -33,21 +32,37 @@ pub struct Local {
     /// Results of one chunk, of gates and of the other half.
     tile: Vec<f32>,
     other: Vec<f32>,
-    own: Activations,
+    /// A row of weights.
+    row: Vec<f32>,
+    own: Block,
     pub attention: Scratch,
 }
 
 impl Local {
-    pub fn new(loaded: &super::Sizes) -> Local {
+    pub fn new(sizes: &Sizes) -> Local {
         Local {
-            x: vec![0.0; loaded.row_elements],
-            y: vec![0.0; loaded.row_elements],
+            x: vec![0.0; sizes.row.max(sizes.x_row * BLOCK.min(sizes.tokens))],
+            y: vec![0.0; sizes.row],
             tile: vec![0.0; TILE],
             other: vec![0.0; TILE],
-            own: Activations::default(),
-            attention: Scratch::new(loaded),
+            row: vec![0.0; sizes.x_row],
+            own: Block::new(OWN.min(sizes.tokens), sizes.x_row, sizes.needs),
+            attention: Scratch::new(sizes),
         }
     }
+
+    /// Its size in bytes.
+    pub fn bytes(&self) -> usize {
+        let floats = [&self.x, &self.y, &self.tile, &self.other, &self.row].map(|v| 4 * v.len());
+        floats.into_iter().sum::<usize>() + self.own.bytes() + self.attention.bytes()
+    }
+}
+
+/// Where the results of a chunk are at first.
+struct Results<'a> {
+    tile: &'a mut [f32],
+    other: &'a mut [f32],
+    row: &'a mut [f32],
 }
 
 /// The counters of a stage: for what comes before products, or attention, and for these.
@@ -85,30 +100,33 @@ impl Run<'_> {
     }
 
     /// Rows `t` of `products.x`, ready to be multiplied; also to `local.x`.
-    fn prepare(&self, products: &Products, t: Range<usize>, x: &mut [f32], out: &mut Activations) {
+    fn prepare(&self, products: &Products, t: Range<usize>, x: &mut [f32], out: &mut Block) {
         let cols = self.loaded.plan[products.x].cols as usize;
         let x = &mut x[..t.len() * cols];
         self.loaded.buf(products.x).load(t.start * cols, x);
         if let Some(norm) = products.norm {
             vector::rms_norm(x, self.loaded.vector(norm.op.w), norm.op.eps);
         }
-        out.prepare(x, cols);
+        let weights = products.jobs.iter().flat_map(|job| job.matrices()).map(|m| self.loaded.matrix(m));
+        out.fill(self.loaded.level, Needs::of(weights), x, t.len());
     }
 
     fn products(&self, products: &Products, counters: &Counters, member: Member, local: &mut Local) {
         let loaded = self.loaded;
         let (n, cols) = (self.n_rows(loaded.plan[products.x].rows), loaded.plan[products.x].cols as usize);
         let kept = products.norm.filter(|norm| norm.kept).map(|norm| loaded.buf(norm.op.out));
-        let own = n <= BLOCK && n * cols <= OWN;
-        let Local { x, tile, other, own: activations, .. } = local;
+        let own = n <= OWN;
+        let block_rows = n.div_ceil(self.threads).clamp(OWN, BLOCK);
+        let Local { x, tile, other, row, own: activations, .. } = local;
+        let mut scratch = Results { tile, other, row };
         if own {
             self.prepare(products, 0..n, x, activations);
             if let Some(kept) = kept.filter(|_| member.index == 0) {
                 kept.store(0, &x[..n * cols]);
             }
         } else {
-            while let Some(i) = counters[0].next(n.div_ceil(BLOCK)) {
-                let t = i * BLOCK..n.min((i + 1) * BLOCK);
+            while let Some(i) = counters[0].next(n.div_ceil(block_rows)) {
+                let t = i * block_rows..n.min((i + 1) * block_rows);
                 let mut block = loaded.blocks[i].write().unwrap_or_else(PoisonError::into_inner);
                 self.prepare(products, t.clone(), x, &mut block);
                 if let Some(kept) = kept {
@@ -121,33 +139,26 @@ impl Run<'_> {
         while let Some(i) = counters[1].next(chunks.len()) {
             let (job, range) = chunks.get(i);
             if own {
-                self.product(job, range, 0, activations, tile, other);
+                self.product(job, range, 0, activations, &mut scratch);
                 continue;
             }
-            for (i, block) in loaded.blocks[..n.div_ceil(BLOCK)].iter().enumerate() {
+            for (i, block) in loaded.blocks[..n.div_ceil(block_rows)].iter().enumerate() {
                 let block = block.read().unwrap_or_else(PoisonError::into_inner);
-                self.product(job, range.clone(), i * BLOCK, &block, tile, other);
+                self.product(job, range.clone(), i * block_rows, &block, &mut scratch);
             }
         }
     }
 
     /// The rows `range` of a product with `x`, whose first row is the step's row `first`.
-    fn product(
-        &self,
-        job: &Job,
-        range: Range<usize>,
-        first: usize,
-        x: &Activations,
-        tile: &mut [f32],
-        other: &mut [f32],
-    ) {
+    fn product(&self, job: &Job, range: Range<usize>, first: usize, x: &Block, results: &mut Results) {
         let loaded = self.loaded;
         let n = range.len();
+        let Results { tile, other, row } = results;
         let tile = &mut tile[..x.tokens() * n];
-        loaded.matrix(job.matrix).product(range.clone(), x, tile);
+        loaded.matrix(job.matrix).product(loaded.level, range.clone(), x, row, tile);
         if let Finish::SwiGlu { up, .. } = job.finish {
             let other = &mut other[..tile.len()];
-            loaded.matrix(up).product(range.clone(), x, other);
+            loaded.matrix(up).product(loaded.level, range.clone(), x, row, other);
             vector::swi_glu(tile, other);
         }
         let cols = job.matrix.rows as usize;
@@ -320,7 +331,7 @@ impl Loaded {
         &self.vectors[&w]
     }
 
-    fn matrix(&self, matrix: Matrix) -> &Packed {
+    fn matrix(&self, matrix: Matrix) -> &Weights {
         &self.matrices[&matrix]
     }
 }

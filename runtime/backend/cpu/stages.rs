@@ -74,6 +74,17 @@ impl Matrix {
     }
 }
 
+impl Job {
+    /// The matrices that it multiplies.
+    pub fn matrices(&self) -> impl Iterator<Item = Matrix> {
+        let other = match self.finish {
+            Finish::SwiGlu { up, .. } => Some(up),
+            _ => None,
+        };
+        [self.matrix].into_iter().chain(other)
+    }
+}
+
 impl Products {
     fn new(x: Buf, norm: Option<Norm>, jobs: Vec<Job>) -> Stage {
         Stage::Products(Products { x, norm, jobs })
