@@ -1,4 +1,4 @@
-//! What executes a plan. The CPU backend is the definition of every operation; the others are checked against it.
+//! What executes a plan. The reference is the definition of every operation; the other backends are checked against it.
 //!
 //! This is the only file that names all backends: each is a folder, and a row of [`REGISTRY`].
 
@@ -7,6 +7,7 @@ pub mod cpu;
 pub mod cuda;
 mod info;
 mod interface;
+pub mod reference;
 mod registry;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
@@ -48,4 +49,5 @@ pub static REGISTRY: &[&Registered] = &[
     &cuda::SIMULATOR,
     #[cfg(not(feature = "sim"))]
     &left_out!("sim", false, "sim"),
+    &reference::REGISTERED,
 ];

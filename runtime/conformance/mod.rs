@@ -1,4 +1,4 @@
-//! Conformance: rows of data, run by one body on every backend and compared with the CPU reference.
+//! Conformance: rows of data, run by one body on every backend and compared with the reference.
 //!
 //! Each case is a small plan, loaded and run exactly as a model is. Every buffer is longer than the step needs and full of
 //! sentinels: an operation that writes outside its rows, or to a buffer that is not its own, fails.
@@ -10,7 +10,7 @@ mod shared;
 
 pub use perf::{PerfCase, perf_cases, single_cases, stream_bandwidth};
 
-use crate::backend::{Backend, Error, Precision, check_supported, cpu::Cpu};
+use crate::backend::{Backend, Error, Precision, check_supported, reference::Reference};
 use crate::plan::{
     Buf, Elem, FusedKind, KvDecl, KvType, Op, OpKind, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse,
 };
@@ -26,6 +26,10 @@ const F16_LIMIT: f64 = 1e-6;
 /// For operations whose inputs are rounded to 16-bit integers: off by at most half of one of 32512 steps to the largest of 32
 /// elements, which is 2.6e-9 where that one is far larger than the others; and as much again for a second product.
 const I16_LIMIT: f64 = 1e-8;
+/// For operations whose inputs are rounded to 8-bit integers: off by at most half of one of 127 steps to the largest of 32 elements,
+/// which is 1.6e-5 where all are equally likely up to that one. Few results, a softmax or a second product make it more: at most 2.6e-4
+/// in these cases (2026-11-25).
+const I8_LIMIT: f64 = 5e-4;
 /// What unused elements hold: a value that no operation produces from the inputs.
 const SENTINEL: f32 = -12345.5;
 
@@ -193,7 +197,7 @@ impl Case {
         }
     }
 
-    /// Runs the case on `backend` and on the CPU, and compares every buffer after every step. A case of a fused operation
+    /// Runs the case on `backend` and on the reference, and compares every buffer after every step. A case of a fused operation
     /// compares the fused form with its parts.
     pub fn run(&self, backend: &mut dyn Backend) -> Result<Outcome, Error> {
         let setup = self.setup();
@@ -202,7 +206,7 @@ impl Case {
             Err(why) => return Ok(Outcome::Unsupported(why)),
         };
         let weights = Weights(setup.weights.clone());
-        let mut reference = Cpu::default();
+        let mut reference = Reference::default();
         reference.load(&setup.plan, &weights, &mut |_| {})?;
         backend.load(&plan, &weights, &mut |_| {})?;
         setup.run_bare(backend)?;
@@ -211,6 +215,7 @@ impl Case {
             let phase = step.phase();
             let precision = plan.ops(phase).iter().map(|op| backend.precision(&plan, op, phase)).max();
             let limit = match precision {
+                Some(Precision::I8) => self.limit.max(I8_LIMIT),
                 Some(Precision::F16) => self.limit.max(F16_LIMIT),
                 Some(Precision::I16) => self.limit.max(I16_LIMIT),
                 Some(Precision::F32) | None => self.limit,
@@ -232,7 +237,7 @@ impl Case {
         plan: &Plan,
         step: &Step,
         limit: f64,
-        reference: &mut Cpu,
+        reference: &mut Reference,
         backend: &mut dyn Backend,
     ) -> Result<Result<f64, String>, Error> {
         let ops = plan.ops(step.phase());
@@ -390,7 +395,7 @@ fn compare(got: &[f32], want: &[f32], limit: f64) -> Result<f64, String> {
     let worst = (0..got.len()).max_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(0);
     let first = (0..got.len()).find(|i| !off(i).is_finite()).unwrap_or(worst);
     Err(format!(
-        "normalized squared error {error:.2e}, limit {limit:.0e}; element {first} is {}, the CPU's is {}",
+        "normalized squared error {error:.2e}, limit {limit:.0e}; element {first} is {}, the reference's is {}",
         got[first], want[first]
     ))
 }

@@ -113,6 +113,13 @@ impl Packed {
         size_of_val(&self.quants[..]) + self.scales.len()
     }
 
+    /// What [`Packed::bytes`] of such a tensor are. None if the type has no kernel of integers.
+    pub fn size(ty: GgmlType, rows: usize, cols: usize) -> Option<usize> {
+        let kernels = KERNELS.iter().find(|kernels| kernels.ty == ty)?;
+        let blocks = rows.div_ceil(ROWS) * (cols / kernels.block);
+        Some(blocks * (kernels.lines * size_of::<Line>() + kernels.scale_bytes))
+    }
+
     /// Number of panels.
     pub fn panels(&self) -> usize {
         self.rows.div_ceil(ROWS)
