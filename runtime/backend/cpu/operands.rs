@@ -1,18 +1,15 @@
 //! The two sides of a product: rows of weights, and rows of activations.
 
-use super::products::{Activations, Level, Packed, ROWS, Rounding, UNIT};
-use super::vector;
-use crate::quant::{self, GgmlType};
+use super::products::{self, Activations, Level, Packed, ROWS, Rounding, UNIT};
+use crate::quant::GgmlType;
 use bytes::Bytes;
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use std::ops::Range;
 
 /// A matrix of weights as products read it.
 pub enum Weights {
     /// Repacked for products of integers.
     Packed(Packed),
-    /// As in the file: each row is decoded where it is used.
+    /// As in the file: floats are read there, rows of other types decoded where they are used.
     Mapped {
         /// Its type.
         ty: GgmlType,
@@ -53,8 +50,9 @@ impl Weights {
     /// `out[t, r - range.start] = sum_c w[r, c] * x[t, c]` for the rows `r` of `range`, which begins at a multiple of [`ROWS`] and ends at one
     /// or at the last row.
     ///
-    /// `out`: (tokens, range.len()). `row`: room for a row of weights.
-    pub fn product(&self, level: Level, range: Range<usize>, x: &Block, row: &mut [f32], out: &mut [f32]) {
+    /// `out`: (tokens, range.len()). `decoded`: room for [`products::DECODED`] rows of
+    /// weights.
+    pub fn product(&self, level: Level, range: Range<usize>, x: &Block, decoded: &mut [f32], out: &mut [f32]) {
         let n = range.len();
         match self {
             Weights::Packed(packed) => {
@@ -68,31 +66,11 @@ impl Weights {
             }
             Weights::Mapped { ty, cols, bytes } => {
                 let row_bytes = cols / ty.block_size() as usize * ty.block_bytes() as usize;
-                for (i, r) in range.enumerate() {
-                    let w = decoded(*ty, &bytes[r * row_bytes..][..row_bytes], &mut row[..*cols]);
-                    vector::dots(w, &x.plain, &mut out[i..], n);
-                }
+                let rows = &bytes[range.start * row_bytes..range.end * row_bytes];
+                products::float_product(level, (*ty, *cols), rows, &x.plain, decoded, out, n);
             }
         }
     }
-}
-
-/// The values of a row: those in `bytes`, or decoded to `row`.
-fn decoded<'a>(ty: GgmlType, bytes: &'a [u8], row: &'a mut [f32]) -> &'a [f32] {
-    match ty {
-        GgmlType::F32 => {
-            if let Ok(values) = bytemuck::try_cast_slice(bytes) {
-                return values;
-            }
-            quant::decode(ty, bytes, row);
-        }
-        GgmlType::F16 => match bytemuck::try_cast_slice::<u8, f16>(bytes) {
-            Ok(values) => values.convert_to_f32_slice(row),
-            Err(_) => quant::decode(ty, bytes, row),
-        },
-        _ => quant::decode(ty, bytes, row),
-    }
-    row
 }
 
 /// Rows of activations, as the weights of a stage need them.
