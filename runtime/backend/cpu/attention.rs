@@ -21,8 +21,6 @@ const PARTS: usize = 32;
 pub struct Scratch {
     /// (queries, head_dim).
     q: Vec<f32>,
-    /// (head_dim, [`SLOTS`]).
-    keys: Vec<f32>,
     /// ([`TILE`], width): width is head_dim of whole vectors.
     values: Vec<f32>,
     /// (queries, [`TILE`]).
@@ -54,7 +52,6 @@ impl Scratch {
         let queries = tokens_of_tile(group) * group;
         Scratch {
             q: vec![0.0; queries * head_dim],
-            keys: vec![0.0; head_dim * SLOTS],
             values: vec![0.0; TILE * width(head_dim)],
             scores: vec![0.0; queries * TILE],
             sums: vec![0.0; queries * width(head_dim)],
@@ -66,7 +63,7 @@ impl Scratch {
 impl Scratch {
     /// Its size in bytes.
     pub fn bytes(&self) -> usize {
-        let floats = [&self.q, &self.keys, &self.values, &self.scores, &self.sums].map(|v| size_of_val(&v[..]));
+        let floats = [&self.q, &self.values, &self.scores, &self.sums].map(|v| size_of_val(&v[..]));
         floats.into_iter().sum::<usize>() + size_of_val(&self.softmax[..])
     }
 }
@@ -133,7 +130,8 @@ impl Run<'_> {
         let all = slots(rows);
         let start = (all.start + part * shape.part).min(all.end);
         let range = start..(start + shape.part).min(all.end);
-        let Scratch { q, keys, values, scores, sums, softmax } = scratch;
+        let level = self.loaded.level;
+        let Scratch { q, values, scores, sums, softmax } = scratch;
         let (q, scores, sums) = (&mut q[..n * head_dim], &mut scores[..n * TILE], &mut sums[..n * width]);
         // A token's queries of a group lie together.
         let at = |t: usize| ((first + t) * heads + kv_head * group) * head_dim;
@@ -146,10 +144,7 @@ impl Run<'_> {
         let head = self.loaded.cache.head(op.layer, kv_head);
         for base in (range.start / SLOTS * SLOTS..range.end).step_by(TILE) {
             let seen = base.max(range.start) - base..(range.end - base).min(TILE);
-            for slot in (0..seen.end).step_by(SLOTS) {
-                head.keys(base + slot, keys);
-                vector::scores(q, keys, head_dim, TILE, &mut scores[slot..]);
-            }
+            head.scores(level, base, seen.end.div_ceil(SLOTS), q, scores);
             for (i, (largest, sum)) in softmax.iter_mut().enumerate() {
                 let (row, scores) = (&rows[i / group], &mut scores[i * TILE..][..TILE]);
                 let visible = (row.kv_start as usize).saturating_sub(base)
@@ -169,9 +164,7 @@ impl Run<'_> {
                 }
                 (*largest, *sum) = (new, *sum + more);
             }
-            let n_seen = seen.len();
-            head.values(base + seen.start, n_seen, width, values);
-            vector::add_weighted(&scores[seen.start..], TILE, &values[..n_seen * width], width, sums);
+            head.add_weighted(level, base, seen.end, scores, values, sums);
         }
         for (i, ((largest, sum), sums)) in softmax.iter().zip(sums.chunks_exact_mut(width)).enumerate() {
             let head = (first + i / group) * heads + kv_head * group + i % group;

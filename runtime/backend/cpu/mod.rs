@@ -11,6 +11,7 @@ mod run;
 mod shared;
 mod stages;
 mod team;
+mod tile;
 mod vector;
 
 use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, system_memory};

@@ -10,7 +10,7 @@ mod pack;
 mod simd;
 
 pub use activations::{Activations, CHUNK, Piece, Rounding, UNIT};
-pub use simd::Level;
+pub use simd::{Level, Simd, Work};
 
 use crate::quant::integers::Integers;
 use crate::quant::{self, GgmlType};
