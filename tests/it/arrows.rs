@@ -35,7 +35,8 @@ const OWNERS: [(&str, &str); 10] = [
 ];
 
 /// The only files and folders with unsafe code, each behind a safe interface.
-const UNSAFE: [&str; 4] = ["platform/", "gguf/map.rs", "backend/wgpu", "backend/cuda/driver"];
+const UNSAFE: [&str; 5] =
+    ["platform/", "gguf/map.rs", "backend/wgpu", "backend/cuda/driver", "backend/cpu/products/simd/"];
 
 fn runtime() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime")
