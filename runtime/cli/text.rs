@@ -61,6 +61,7 @@ impl TextArgs {
         let stdin_kind = if self.source.prompt.is_some() { stdin_kind() } else { StdinKind::Other };
         match stdin_kind {
             StdinKind::Other => return Ok(text),
+            #[cfg(unix)]
             StdinKind::IdlePipe => {
                 if !quiet {
                     notice(format!("stdin: nothing came within {STDIN_WAIT} ms, the text is that of -p alone"));
@@ -105,6 +106,7 @@ enum StdinKind {
     /// A file, or a pipe on which a text or its end has come.
     HasText,
     /// A pipe on which nothing comes.
+    #[cfg(unix)] // elsewhere such a pipe is waited for
     IdlePipe,
     /// A terminal, or nothing.
     Other,
