@@ -61,7 +61,6 @@ impl TextArgs {
         let stdin_kind = if self.source.prompt.is_some() { stdin_kind() } else { StdinKind::Other };
         match stdin_kind {
             StdinKind::Other => return Ok(text),
-            #[cfg(unix)]
             StdinKind::IdlePipe => {
                 if !quiet {
                     notice(format!("stdin: nothing came within {STDIN_WAIT} ms, the text is that of -p alone"));
@@ -106,7 +105,7 @@ enum StdinKind {
     /// A file, or a pipe on which a text or its end has come.
     HasText,
     /// A pipe on which nothing comes.
-    #[cfg(unix)] // elsewhere such a pipe is waited for
+    #[cfg_attr(not(unix), expect(dead_code, reason = "such a pipe is waited for there"))]
     IdlePipe,
     /// A terminal, or nothing.
     Other,

@@ -7,9 +7,9 @@ use std::ops::Range;
 use std::time::Instant;
 
 /// Seconds of work that begin before the session waits for them. unmeasured.
-const PART: f64 = 0.05;
+const PART: f64 = 0.03;
 /// Seconds that an operation of a prompt may take; if one takes more, steps get fewer tokens. unmeasured.
-const LONGEST: f64 = 0.1;
+const LONGEST: f64 = 0.06;
 /// Fewest tokens of a step that was cut for [`LONGEST`]. A device reads all weights for each step.
 const FEWEST: u32 = 16;
 /// Numbers of tokens of such steps are multiples of this: kernels take rows of x in groups.

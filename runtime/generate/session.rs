@@ -109,7 +109,7 @@ impl Session {
     }
 
     /// Appends `tokens` to the sequence, in steps as large as the plan and the speed of the device allow. `on_part` is called after each
-    /// step, and within a step as often as its operations allow: about every 50 ms. It gets the number of tokens whose steps have ended
+    /// step, and within a step as often as its operations allow: about every 30 ms. It gets the number of tokens whose steps have ended
     /// and, at the end of a step, if `outputs` is [`Outputs::All`], the step's logits, one row of `n_vocab` per token (else an empty
     /// slice). It stops the work by returning false; the tokens of an unfinished step do not count.
     ///

@@ -148,7 +148,7 @@ fn a_slow_device_is_stopped_within_a_step() {
         let mut generator = generator.cancel_when(|| done() >= wanted);
         assert!(generator.next().is_none());
         assert_eq!((generator.end(), generator.stats().fed), (Some(End::Cancelled), 0));
-        // A part takes about 50 ms: 5 operations.
+        // A part takes about 30 ms: 3 operations.
         assert!(done() < wanted + n_ops / 2, "{} of {n_ops} operations ran, {wanted} wanted", done());
     }
     assert_eq!(pieces(&mut model), want, "a step that was stopped leaves no trace");
