@@ -1,7 +1,7 @@
-//! A backend outside of the library: it counts the operations, and runs them on the CPU reference.
+//! A backend outside of the library: it counts the operations, and runs them on the reference.
 //! `cargo run --release --example backend -- MODEL.gguf "Once upon a time"`
 
-use pronk::backend::{Backend, Error, Footprint, Memory, Unsupported, cpu::Cpu};
+use pronk::backend::{Backend, Error, Footprint, Memory, Unsupported, reference::Reference};
 use pronk::plan::{Buf, Op, Phase, Plan, Step, Weights};
 use pronk::{LanguageModel, LoadOptions};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Default)]
 struct Counting {
-    reference: Cpu,
+    reference: Reference,
     plan: Option<Plan>,
     counts: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }

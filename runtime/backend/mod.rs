@@ -1,12 +1,12 @@
-//! What executes a plan. The CPU backend is the definition of every operation; the others are checked against it.
+//! What executes a plan. The reference is the definition of every operation; the other backends are checked against it.
 //!
 //! This is the only file that names all backends: each is a folder, and a row of [`REGISTRY`].
 
-pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod info;
 mod interface;
+pub mod reference;
 mod registry;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
@@ -35,7 +35,7 @@ macro_rules! left_out {
 
 /// Every backend, in the order in which `auto` tries their GPUs. Opening one that this build leaves out is an error that names its feature.
 pub static REGISTRY: &[&Registered] = &[
-    &cpu::REGISTERED,
+    &reference::CPU,
     #[cfg(feature = "cuda")]
     &cuda::REGISTERED,
     #[cfg(not(feature = "cuda"))]
@@ -48,4 +48,5 @@ pub static REGISTRY: &[&Registered] = &[
     &cuda::SIMULATOR,
     #[cfg(not(feature = "sim"))]
     &left_out!("sim", false, "sim"),
+    &reference::REGISTERED,
 ];

@@ -1,6 +1,6 @@
 //! Choosing a device by name, among the backends that [`super::REGISTRY`] lists.
 
-use super::{Backend, DeviceInfo, Error, REGISTRY, WithReference, cpu};
+use super::{Backend, DeviceInfo, Error, REGISTRY, WithReference, reference};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error as ThisError;
@@ -48,9 +48,15 @@ pub struct DeviceName {
 }
 
 impl DeviceChoice {
-    /// The reference.
-    pub const CPU: DeviceChoice =
-        DeviceChoice::Named(DeviceName { backend: &cpu::REGISTERED, index: None, with_reference: false });
+    /// The CPU.
+    pub const CPU: DeviceChoice = DeviceChoice::whole(&reference::CPU);
+
+    /// The reference: the definition of every operation.
+    pub const REFERENCE: DeviceChoice = DeviceChoice::whole(&reference::REGISTERED);
+
+    const fn whole(backend: &'static Registered) -> DeviceChoice {
+        DeviceChoice::Named(DeviceName { backend, index: None, with_reference: false })
+    }
 }
 
 /// The end of a name that asks for [`WithReference`].
@@ -89,7 +95,7 @@ impl FromStr for DeviceChoice {
             None => (device, None),
         };
         let backend = REGISTRY.iter().copied().find(|backend| backend.name == name).ok_or_else(unknown)?;
-        let is_reference = backend == &cpu::REGISTERED && with_reference;
+        let is_reference = backend == &reference::REGISTERED && with_reference;
         match is_reference || index.is_some() && !backend.has_index {
             true => Err(unknown()),
             false => Ok(DeviceChoice::Named(DeviceName { backend, index, with_reference })),

@@ -1,6 +1,6 @@
 //! A backend that lacks operations, completed by the reference: a port runs whole models from its first kernel on.
 
-use super::{Backend, Error, Footprint, Memory, Precision, Replaced, TooLarge, Unsupported, cpu::Cpu};
+use super::{Backend, Error, Footprint, Memory, Precision, Replaced, TooLarge, Unsupported, reference::Reference};
 use crate::plan::{Buf, Elem, KvDecl, Op, OpKind, Phase, Plan, Step, Weights};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::ops::Range;
 /// Runs each operation on `inner` if that supports it, else on the reference, and copies buffers to the side that reads them next.
 pub struct WithReference {
     inner: Box<dyn Backend>,
-    reference: Cpu,
+    reference: Reference,
     loaded: Option<Loaded>,
 }
 
@@ -36,7 +36,7 @@ struct LastValues {
 impl WithReference {
     /// `inner`: has loaded no plan.
     pub fn new(inner: Box<dyn Backend>) -> WithReference {
-        WithReference { inner, reference: Cpu::default(), loaded: None }
+        WithReference { inner, reference: Reference::default(), loaded: None }
     }
 
     /// The side of the KV cache: `inner` if it supports all operations of the plan that read or write the cache.

@@ -56,7 +56,7 @@ pub struct ModelArgs {
 #[derive(Args)]
 pub struct DeviceArgs {
     /// Device to run on: auto (the first GPU that can run the model, else the CPU) or an id from `pronk devices`, such
-    /// as cuda:1; with +ref, the CPU reference runs what the device lacks
+    /// as cuda:1; with +ref, the reference runs what the device lacks
     #[arg(long, default_value = "auto", value_parser = device)]
     device: DeviceChoice,
     /// Context length; 0: the model's own, or the largest that fits [default: 0 for run and chat, else what is needed]

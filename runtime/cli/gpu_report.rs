@@ -67,8 +67,8 @@ pub fn run(args: &Args) -> Result<()> {
     // A device that cannot be opened is one error, not a failure of every step.
     let choice: DeviceChoice = args.device.parse()?;
     backend::open(choice)?;
-    if choice == DeviceChoice::CPU {
-        notice("--device cpu: this report is of the reference, not of a GPU");
+    if [DeviceChoice::CPU, DeviceChoice::REFERENCE].contains(&choice) {
+        notice(format!("--device {}: this report is of a CPU, not of a GPU", args.device));
     }
     fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create this folder", args.out.display()))?;
     let begin = Instant::now();

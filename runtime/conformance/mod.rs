@@ -1,4 +1,4 @@
-//! Conformance: rows of data, run by one body on every backend and compared with the CPU reference.
+//! Conformance: rows of data, run by one body on every backend and compared with the reference.
 //!
 //! Each case is a small plan, loaded and run exactly as a model is. Every buffer is longer than the step needs and full of
 //! sentinels: an operation that writes outside its rows, or to a buffer that is not its own, fails.
@@ -10,7 +10,7 @@ mod shared;
 
 pub use perf::{PerfCase, perf_cases, single_cases, stream_bandwidth};
 
-use crate::backend::{Backend, Error, Precision, check_supported, cpu::Cpu};
+use crate::backend::{Backend, Error, Precision, check_supported, reference::Reference};
 use crate::plan::{
     Buf, Elem, FusedKind, KvDecl, KvType, Op, OpKind, Plan, Rows, Step, Weight, WeightDecl, Weights, fuse,
 };
@@ -193,7 +193,7 @@ impl Case {
         }
     }
 
-    /// Runs the case on `backend` and on the CPU, and compares every buffer after every step. A case of a fused operation
+    /// Runs the case on `backend` and on the reference, and compares every buffer after every step. A case of a fused operation
     /// compares the fused form with its parts.
     pub fn run(&self, backend: &mut dyn Backend) -> Result<Outcome, Error> {
         let setup = self.setup();
@@ -202,7 +202,7 @@ impl Case {
             Err(why) => return Ok(Outcome::Unsupported(why)),
         };
         let weights = Weights(setup.weights.clone());
-        let mut reference = Cpu::default();
+        let mut reference = Reference::default();
         reference.load(&setup.plan, &weights, &mut |_| {})?;
         backend.load(&plan, &weights, &mut |_| {})?;
         setup.run_bare(backend)?;
@@ -232,7 +232,7 @@ impl Case {
         plan: &Plan,
         step: &Step,
         limit: f64,
-        reference: &mut Cpu,
+        reference: &mut Reference,
         backend: &mut dyn Backend,
     ) -> Result<Result<f64, String>, Error> {
         let ops = plan.ops(step.phase());
@@ -390,7 +390,7 @@ fn compare(got: &[f32], want: &[f32], limit: f64) -> Result<f64, String> {
     let worst = (0..got.len()).max_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(0);
     let first = (0..got.len()).find(|i| !off(i).is_finite()).unwrap_or(worst);
     Err(format!(
-        "normalized squared error {error:.2e}, limit {limit:.0e}; element {first} is {}, the CPU's is {}",
+        "normalized squared error {error:.2e}, limit {limit:.0e}; element {first} is {}, the reference's is {}",
         got[first], want[first]
     ))
 }

@@ -51,7 +51,7 @@ pub enum LoadNotice {
         /// The next device.
         next: DeviceChoice,
     },
-    /// The backend lacks operations, and the CPU reference runs them.
+    /// The backend lacks operations, and the reference runs them.
     OnReference {
         /// The device's name.
         device: String,
@@ -101,7 +101,7 @@ impl fmt::Display for LoadNotice {
             LoadNotice::DeviceRefused { error, .. } => write!(f, "{error}: trying the next device"),
             LoadNotice::OnReference { device, ops } => {
                 let ops: Vec<&str> = ops.iter().map(|op| op.stem()).collect();
-                write!(f, "{device}: the CPU reference runs {}", ops.join(", "))
+                write!(f, "{device}: the reference runs {}", ops.join(", "))
             }
             LoadNotice::Vocab(notice) => notice.fmt(f),
             LoadNotice::VocabSize { claimed, rows } => {

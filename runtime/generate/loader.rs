@@ -1,7 +1,7 @@
 //! Loads a model onto a device.
 
 use super::{DoesNotFit, Lack, LoadError, LoadEvent, LoadNotice, Session};
-use crate::backend::{self, Backend, DeviceChoice, Memory, cpu::Cpu};
+use crate::backend::{self, Backend, DeviceChoice, Memory, reference::Reference};
 use crate::gguf::{Gguf, Watch};
 use crate::model::{Model, PlanOptions};
 use crate::plan::{DECODE_TOKENS, KvType, Plan, fuse};
@@ -83,8 +83,9 @@ pub fn load_model(
         device @ DeviceChoice::Named(_) => {
             let mut notices = vec![];
             let session = load_on(device, &model, options, &mut notices, on_event).map_err(|e| {
-                let helps = device != DeviceChoice::CPU && e.is_refusal();
-                let helps = helps && backend::check_supported(&Cpu::default(), &smallest).is_ok();
+                let on_cpu = [DeviceChoice::CPU, DeviceChoice::REFERENCE].contains(&device);
+                let helps = !on_cpu && e.is_refusal();
+                let helps = helps && backend::check_supported(&Reference::default(), &smallest).is_ok();
                 if helps { LoadError::Refused(Box::new(e)) } else { e }
             })?;
             Loaded { model, session, notices }

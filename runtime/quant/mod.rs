@@ -3,7 +3,7 @@
 //! Each format is a [`Block`]: a struct with the layout of the file, a plain loop that decodes it, the planes that it has in a
 //! GPU's memory, and how a random block gets its scales. The layouts are the structs `block_*` of GGML's `ggml-common.h`, the
 //! formulas those of `dequantize_row_*` in its `ggml-quants.c`. The loops are of fixed size so that the compiler vectorizes them;
-//! they are the reference and also what the CPU backend runs.
+//! they are the definition, and what the reference runs.
 
 #[macro_use]
 pub mod pack;

@@ -1,4 +1,4 @@
-//! Every conformance case on every backend of this machine, compared with the CPU reference.
+//! Every conformance case on every backend of this machine, compared with the reference.
 
 use crate::common;
 use pronk::backend::{Backend, REGISTRY};
@@ -52,12 +52,12 @@ fn every_operation_and_type_has_cases() {
 
 /// The reference against itself: the cases run, write only their results, and repeat exactly.
 #[test]
-fn cpu() {
-    assert!(run_all(&mut pronk::backend::cpu::Cpu::default()) > 200);
+fn reference() {
+    assert!(run_all(&mut pronk::backend::reference::Reference::default()) > 200);
 }
 
 /// Backends that the tests below open in a way of their own.
-const TESTED: [&str; 4] = ["cpu", "cuda", "sim", "wgpu"];
+const TESTED: [&str; 4] = ["ref", "cuda", "sim", "wgpu"];
 
 /// Every other backend of the registry.
 #[test]

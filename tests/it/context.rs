@@ -2,7 +2,7 @@
 
 use crate::common;
 use pronk::LoadOptions;
-use pronk::backend::cpu::Cpu;
+use pronk::backend::reference::Reference;
 use pronk::backend::{Backend, Error, Memory, TooLarge, Unsupported};
 use pronk::generate::{Loaded, load_model_on};
 use pronk::gguf::{Gguf, Value};
@@ -11,7 +11,7 @@ use pronk::plan::{Buf, Op, Phase, Plan, Step, Weights};
 
 /// The reference as a device that reports other limits.
 struct Limited {
-    inner: Cpu,
+    inner: Reference,
     memory: Option<Memory>,
     /// The most slots of a KV cache.
     slots: u32,
@@ -56,7 +56,7 @@ impl Backend for Limited {
 fn load(memory: Option<Memory>, slots: u32, n_ctx: Option<u32>) -> Result<(u32, Vec<String>), String> {
     let mut gguf = Gguf::open(&common::data("models/tiny-llama3.q4_0.gguf")).expect("a model");
     gguf.replace("llama.context_length", Value::U32(1 << 31));
-    let device = Box::new(Limited { inner: Cpu::default(), memory, slots });
+    let device = Box::new(Limited { inner: Reference::default(), memory, slots });
     let options = LoadOptions { n_ctx, ..LoadOptions::default() };
     let loaded = load_model_on(device, Model::new(gguf).expect("a model"), &options, &mut |_| {});
     let Loaded { session, notices, .. } = loaded.map_err(|e| e.to_string())?;

@@ -2,8 +2,8 @@
 
 use crate::common;
 use crate::common::program::{fails, run};
-use pronk::backend::cpu::Cpu;
 use pronk::backend::cuda::{Cuda, Driver, Entry, MIXED_TYPES, Sim, entries};
+use pronk::backend::reference::Reference;
 use pronk::backend::{Backend, DeviceChoice, Error, Precision, available, check_supported, open};
 use pronk::conformance::{Case, cases, nmse, single_cases};
 use pronk::gguf::Gguf;
@@ -52,7 +52,7 @@ fn names_are_parsed() {
         "cuda+ref:1",
         "cuda:+1",
         "cuda:01",
-        "cpu+ref",
+        "ref+ref",
         "auto+ref",
     ] {
         let error = wrong.parse::<DeviceChoice>().expect_err(wrong).to_string();
@@ -90,10 +90,10 @@ fn the_program_runs_on_the_simulator() {
     assert_eq!(on("sim"), on("cpu"));
 }
 
-/// One token and several, after every operation: every buffer that it wrote, against the CPU's.
+/// One token and several, after every operation: every buffer that it wrote, against the reference's.
 fn stops_anywhere(device: &mut dyn Backend) {
     let (plan, weights) = model(12);
-    let mut cpu = Cpu::default();
+    let mut cpu = Reference::default();
     cpu.load(&plan, &weights, &mut |_| {}).expect("loads");
     device.load(&plan, &weights, &mut |_| {}).expect("loads");
     for (tokens, outputs) in [(&[1][..], &[0][..]), (&[5, 6, 7], &[2, 0]), (&[9; 12], &[11])] {

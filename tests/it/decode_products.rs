@@ -2,8 +2,8 @@
 //! counters at the shapes of Llama 3 8B on an H100, which bounds what a GPU can reach. Results of usual shapes: conformance.rs.
 
 use pronk::backend::Backend;
-use pronk::backend::cpu::Cpu;
 use pronk::backend::cuda::{Arch, Cuda, Division, Pairs, Sim, ptx};
+use pronk::backend::reference::Reference;
 use pronk::conformance::nmse;
 use pronk::plan::*;
 use pronk::quant::{self, GgmlType, Random, random_blocks};
@@ -199,7 +199,7 @@ fn rows_have_the_bits_that_they_have_alone() {
 /// One and three rows of `cols` columns: the normalized squared errors.
 fn errors_at(ty: GgmlType, cols: u32, device: &mut Cuda<Sim>) -> [f64; 2] {
     let loaded = mat_mul(ty, 24, cols, 3).load(device);
-    let mut reference = Cpu::default();
+    let mut reference = Reference::default();
     mat_mul(ty, 24, cols, 3).load(&mut reference);
     [vec![0], vec![0, 1, 2]].map(|rows| {
         let [got, want] = [&mut *device as &mut dyn Backend, &mut reference].map(|backend| loaded.run(backend, &rows));

@@ -47,17 +47,17 @@ fn compare(name: &str, (gguf, want): &Known, device: DeviceChoice, kv: KvType, c
     assert!(error <= limit, "{name} on {device:?}, {kv:?} cache, chunk {chunk}: {error:.2e}, limit {limit:.0e}");
 }
 
-/// Prefill and decode on the CPU. The limits are tighter than those of golden.rs: the models are smaller.
-fn compare_on_cpu(name: &str, known: &Known) {
-    compare(name, known, DeviceChoice::CPU, KvType::F32, 64, 1e-10);
-    compare(name, known, DeviceChoice::CPU, KvType::F32, 1, 1e-10);
-    compare(name, known, DeviceChoice::CPU, KvType::F16, 16, 1e-5);
+/// Prefill and decode on the reference. The limits are tighter than those of golden.rs: the models are smaller.
+fn compare_on_reference(name: &str, known: &Known) {
+    compare(name, known, DeviceChoice::REFERENCE, KvType::F32, 64, 1e-10);
+    compare(name, known, DeviceChoice::REFERENCE, KvType::F32, 1, 1e-10);
+    compare(name, known, DeviceChoice::REFERENCE, KvType::F16, 16, 1e-5);
 }
 
-/// On the CPU and on other available devices: one type of cache in prefill, the other in decode.
+/// On the reference and on other available devices: one type of cache in prefill, the other in decode.
 fn compare_everywhere(name: &str, file: &GgufBuilder) {
     let known = known(file);
-    compare_on_cpu(name, &known);
+    compare_on_reference(name, &known);
     let wgpu = common::device("wgpu");
     if common::is_here("wgpu", pronk::backend::open(wgpu)).is_some() {
         compare(name, &known, wgpu, KvType::F32, 64, 1e-6);
@@ -141,7 +141,7 @@ fn biases() {
 fn sliding_windows() {
     let within = |window: u32| PLAIN.file().u32("llama.attention.sliding_window", window);
     for window in [1, 33, 40, 4096] {
-        compare_on_cpu(&format!("window {window}"), &known(&within(window)));
+        compare_on_reference(&format!("window {window}"), &known(&within(window)));
     }
     compare_everywhere("window 6", &within(6));
 }
@@ -152,7 +152,7 @@ fn q_k_and_v_in_one_tensor() {
     let whole = |file: GgufBuilder, ending: &str| PLAIN.with_one_qkv(file, ending);
     compare_everywhere("one matrix", &whole(PLAIN.file(), "weight"));
     let three = whole(PLAIN.biased(PLAIN.file(), &ATTENTION), "weight");
-    compare_on_cpu("one matrix, three biases", &known(&three));
+    compare_on_reference("one matrix, three biases", &known(&three));
     compare_everywhere("one matrix, one bias", &whole(three, "bias"));
     let quantized = (0..PLAIN.n_layers).fold(whole(PLAIN.file(), "weight"), |mut file, layer| {
         let name = format!("blk.{layer}.attn_qkv.weight");
@@ -160,7 +160,7 @@ fn q_k_and_v_in_one_tensor() {
         let blocks = random_blocks(GgmlType::Q4_0, 64 * 128, &mut Random::new(layer.into()));
         file.tensor(&name, GgmlType::Q4_0, &[64, 128], &blocks)
     });
-    compare_on_cpu("one matrix of blocks", &known(&quantized));
+    compare_on_reference("one matrix of blocks", &known(&quantized));
 }
 
 fn refusal(file: &GgufBuilder) -> String {
@@ -224,7 +224,7 @@ fn qwen2() {
     compare_everywhere("Qwen2 with Q, K and V in one tensor", &one);
     let yarn = biased.str("qwen2.rope.scaling.type", "yarn").f32("qwen2.rope.scaling.factor", 4.0);
     let yarn = yarn.u32("qwen2.rope.scaling.original_context_length", 32768);
-    compare_on_cpu("Qwen2 with YaRN", &known(&yarn));
+    compare_on_reference("Qwen2 with YaRN", &known(&yarn));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn qwen3() {
     compare_everywhere("Qwen3", &QWEN3.file());
     let tied = without_tensor(QWEN3.biased(QWEN3.file(), &ATTENTION), "output.weight");
     compare_everywhere("Qwen3, tied, with biases", &tied);
-    compare_on_cpu("Qwen3 with Q, K and V in one tensor", &known(&QWEN3.with_one_qkv(QWEN3.file(), "weight")));
+    compare_on_reference("Qwen3 with Q, K and V in one tensor", &known(&QWEN3.with_one_qkv(QWEN3.file(), "weight")));
     let narrow = Tiny { n_heads: 6, n_kv_heads: 3, head_dim: 8, rope_dim: 8, ..QWEN3 };
     compare_everywhere("Qwen3 with narrow heads", &narrow.file());
 }

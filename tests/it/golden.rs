@@ -97,13 +97,13 @@ fn logits(name: &str, golden: &Golden, device: DeviceChoice, kv: KvType, chunk: 
     });
     fed.unwrap_or_else(|e| panic!("{name}: {e}"));
     let last = &logits[logits.len() - loaded.session.n_vocab() as usize..];
-    let likeliest = pronk::backend::cpu::argmax(last) as u32;
+    let likeliest = pronk::backend::reference::argmax(last) as u32;
     assert_eq!(loaded.session.argmax().expect("the device's choice"), likeliest);
     Some(logits)
 }
 
 /// Every golden model on `device`, fed in chunks of `chunk` tokens. Returns how many were compared: all of them on the
-/// CPU.
+/// reference.
 fn compare_all(device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) -> usize {
     let mut compared = 0;
     for (name, golden) in &*MODELS {
@@ -118,20 +118,21 @@ fn compare_all(device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) -> usiz
         assert!(error <= limit, "{name} on {device:?}, {kv:?} cache, chunk {chunk}: {error:.2e}, limit {limit:.0e}");
         compared += 1;
     }
-    if device == DeviceChoice::CPU {
-        assert_eq!(compared, MODELS.len(), "the CPU runs every model");
+    if device == DeviceChoice::REFERENCE {
+        assert_eq!(compared, MODELS.len(), "the reference runs every model");
     }
     compared
 }
 
-/// The same with a q8_0 cache, against the CPU with a q8_0 cache: both round in the same way.
-fn compare_with_cpu(device: DeviceChoice, chunk: u32, limit: f64) -> usize {
+/// The same with a q8_0 cache, against the reference with a q8_0 cache: both round in the same way.
+fn compare_with_reference(device: DeviceChoice, chunk: u32, limit: f64) -> usize {
     let mut compared = 0;
     for (name, golden) in &*MODELS {
         let Some(got) = logits(name, golden, device, KvType::Q8_0, chunk) else { continue };
-        let want = logits(name, golden, DeviceChoice::CPU, KvType::Q8_0, chunk).expect("the CPU runs every model");
+        let want =
+            logits(name, golden, DeviceChoice::REFERENCE, KvType::Q8_0, chunk).expect("the reference runs every model");
         let error = nmse(&got, &want);
-        println!("{name} {device:?} q8_0 chunk {chunk}, against the CPU: {error:.1e}");
+        println!("{name} {device:?} q8_0 chunk {chunk}, against the reference: {error:.1e}");
         assert!(error <= limit, "{name} on {device:?}, q8_0 cache, chunk {chunk}: {error:.2e}, limit {limit:.0e}");
         compared += 1;
     }
@@ -139,26 +140,26 @@ fn compare_with_cpu(device: DeviceChoice, chunk: u32, limit: f64) -> usize {
 }
 
 #[test]
-fn cpu_f32_cache() {
-    compare_all(DeviceChoice::CPU, KvType::F32, 64, limit(KvType::F32));
+fn reference_f32_cache() {
+    compare_all(DeviceChoice::REFERENCE, KvType::F32, 64, limit(KvType::F32));
 }
 
 #[test]
-fn cpu_f16_cache() {
-    compare_all(DeviceChoice::CPU, KvType::F16, 64, limit(KvType::F16));
+fn reference_f16_cache() {
+    compare_all(DeviceChoice::REFERENCE, KvType::F16, 64, limit(KvType::F16));
 }
 
 #[test]
-fn cpu_q8_0_cache() {
+fn reference_q8_0_cache() {
     for chunk in [64, 1] {
-        compare_all(DeviceChoice::CPU, KvType::Q8_0, chunk, limit(KvType::Q8_0));
+        compare_all(DeviceChoice::REFERENCE, KvType::Q8_0, chunk, limit(KvType::Q8_0));
     }
 }
 
 /// Token by token: the decode list of operations.
 #[test]
-fn cpu_one_at_a_time() {
-    compare_all(DeviceChoice::CPU, KvType::F32, 1, limit(KvType::F32));
+fn reference_one_at_a_time() {
+    compare_all(DeviceChoice::REFERENCE, KvType::F32, 1, limit(KvType::F32));
 }
 
 /// The WGSL kernels in both phases: prefill in one step of all tokens, decode token by token.
@@ -170,7 +171,7 @@ fn wgpu() {
             assert!(compare_all(device, kv, chunk, 1e-5) >= 4);
         }
         for chunk in [64, 1] {
-            assert!(compare_with_cpu(device, chunk, Q8_0_LIMIT) >= 4);
+            assert!(compare_with_reference(device, chunk, Q8_0_LIMIT) >= 4);
         }
     }
 }
@@ -182,9 +183,9 @@ fn compare_cuda(device: DeviceChoice) {
         assert!(compare_all(device, kv, 64, limit(kv)) >= 4);
         assert!(compare_all(device, kv, if kv == KvType::F32 { 1 } else { 7 }, limit(kv)) >= 4);
     }
-    // Keys computed in f16 by prefill are close to the CPU's: most quants are equal, but not all.
+    // Keys computed in f16 by prefill are close to the reference's: most quants are equal, but not all.
     assert!(compare_all(device, KvType::Q8_0, 64, limit(KvType::Q8_0)) >= 4);
-    assert!(compare_with_cpu(device, 7, Q8_0_LIMIT) >= 4);
+    assert!(compare_with_reference(device, 7, Q8_0_LIMIT) >= 4);
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn sim() {
 /// Every backend of the registry that has no test of its own here.
 #[test]
 fn other_backends() {
-    for name in REGISTRY.iter().map(|b| b.name).filter(|name| !["cpu", "cuda", "sim", "wgpu"].contains(name)) {
+    for name in REGISTRY.iter().map(|b| b.name).filter(|name| !["ref", "cuda", "sim", "wgpu"].contains(name)) {
         let device = common::device(name);
         if common::is_here(name, pronk::backend::open(device)).is_some() {
             for (kv, chunk) in [(KvType::F32, 64), (KvType::F16, 1)] {
@@ -216,7 +217,7 @@ fn cuda() {
 #[test]
 fn tokens_may_stay_on_the_device() {
     let wgpu = common::is_here("wgpu", pronk::backend::open(common::device("wgpu"))).map(|_| common::device("wgpu"));
-    let devices = [DeviceChoice::CPU, common::device("sim")];
+    let devices = [DeviceChoice::REFERENCE, common::device("sim")];
     for device in devices.into_iter().chain(wgpu) {
         let options = LoadOptions { device, n_ctx: Some(64), kv: KvType::F32, chunk: 8, max_outputs: 1 };
         let path = common::data("models/tiny-llama3.q4_0.gguf");

@@ -1,8 +1,8 @@
 //! Long contexts: rotations and attention at their end, their memory, and full contexts.
 
 use crate::common;
-use pronk::backend::cpu::Cpu;
 use pronk::backend::cuda::{Cuda, Driver};
+use pronk::backend::reference::Reference;
 #[cfg(feature = "wgpu")]
 use pronk::backend::wgpu::Wgpu;
 use pronk::backend::{Backend, DeviceChoice};
@@ -17,7 +17,7 @@ const LONG: u32 = 131_072;
 
 /// Runs `test` on every backend of this machine.
 fn on_all(mut test: impl FnMut(&mut dyn Backend)) {
-    test(&mut Cpu::default());
+    test(&mut Reference::default());
     test(&mut Cuda::sim());
     #[cfg(feature = "wgpu")]
     if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None)) {
@@ -123,7 +123,7 @@ fn rotations_at_the_far_end_are_exact() {
     rotates_exactly("rope_freqs", &llama31, &divided);
 }
 
-/// One query over all slots of a long cache, and one over its last half, against the CPU.
+/// One query over all slots of a long cache, and one over its last half, against the reference.
 fn attends_to_all(ty: KvType) {
     // Not a divisor of 2^16: slots that differ only in their upper bits hold different keys.
     const CHUNK: u32 = 12_345;
@@ -160,7 +160,7 @@ fn attends_to_all(ty: KvType) {
         device.read(out, &mut got).unwrap_or_else(fails);
         got
     };
-    let want = run(&mut Cpu::default());
+    let want = run(&mut Reference::default());
     // The difference of a mean from 1 depends on all values: other slots would give another mean.
     let spread = (want.iter().map(|v| (v - 1.0) * (v - 1.0)).sum::<f32>() / want.len() as f32).sqrt();
     assert!((5e-4..5e-2).contains(&spread), "{spread}");
@@ -202,7 +202,7 @@ fn memory_is_what_was_said() {
                 "{device}, context {n_ctx}, {kv:?}: {said} said, {took} allocated"
             );
         };
-        let mut cpu = Cpu::default();
+        let mut cpu = Reference::default();
         let said = loaded(&mut cpu);
         // The rotation table is the only weight that is not in the file.
         agree("cpu", said, cpu.allocated() + weights[plan.rope_table().expect("a table")].len() as u64);

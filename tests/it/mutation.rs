@@ -5,7 +5,7 @@
 
 use crate::common;
 use bytes::Bytes;
-use pronk::backend::{Backend, DeviceChoice, cpu::Cpu};
+use pronk::backend::{Backend, DeviceChoice, reference::Reference};
 use pronk::generate::{GenerateOptions, SamplerOptions, load_model, tokenizer};
 use pronk::gguf::{Gguf, Value};
 use pronk::model::{Model, PlanOptions};
@@ -144,7 +144,7 @@ fn survive(gguf: Gguf) -> Result<(), Box<dyn std::error::Error>> {
     let trained = model.config.n_ctx_train;
     for n_ctx in [1, trained] {
         let plan = model.plan(&PlanOptions { n_ctx, max_tokens: 1, max_outputs: 1, kv: KvType::F16 })?;
-        Cpu::default().footprint(&plan).text();
+        Reference::default().footprint(&plan).text();
     }
     let tokenizer = tokenizer(&gguf, &model)?;
     let n_ctx = Some(trained.min(64));

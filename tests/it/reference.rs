@@ -1,7 +1,7 @@
-//! The CPU reference against plain formulas in float64.
+//! The reference against plain formulas in float64.
 
 use half::f16;
-use pronk::backend::cpu::{KvRows, add, add_bias, argmax, attention, mat_mul, rms_norm, rope, swi_glu};
+use pronk::backend::reference::{KvRows, add, add_bias, argmax, attention, mat_mul, rms_norm, rope, swi_glu};
 use pronk::conformance::nmse;
 use pronk::plan::{KvDecl, KvType, Pairing, StepRow};
 use pronk::quant::{self, GgmlType, Random, random_blocks};

@@ -82,7 +82,7 @@ fn passage_logits() {
         let error = nmse(&got[position * n_vocab..][..n_vocab], want);
         assert!(error < 1e-5, "position {position}: {error:.1e}");
     }
-    let best: Vec<usize> = got.chunks(n_vocab).map(pronk::backend::cpu::argmax).collect();
+    let best: Vec<usize> = got.chunks(n_vocab).map(pronk::backend::reference::argmax).collect();
     assert_eq!(best, golden.argmax);
 }
 
@@ -140,7 +140,7 @@ fn continuations_token_by_token() {
             let best = logits
                 .chunks(n_vocab)
                 .skip(text.prompt_tokens.len() - 1)
-                .map(|row| pronk::backend::cpu::argmax(row) as u32);
+                .map(|row| pronk::backend::reference::argmax(row) as u32);
             for (i, (best, (want, margin))) in best.zip(text.greedy_tokens.iter().zip(&text.margins)).enumerate() {
                 assert!(best == *want || *margin <= CLEAR_MARGIN, "{device} {name}: step {i}: {best}, wanted {want}");
             }

@@ -134,7 +134,7 @@ fn activations_stay_in_range_through_126_layers() {
     let shape =
         Shape { n_layers: 126, n_embd: 256, n_ff: 256, n_vocab: 512, n_ctx: 64, ..head_geometry("llama3.2-1b") };
     for ty in [GgmlType::Q4_0, GgmlType::Q2_K] {
-        let logits = logits(shape, ty, DeviceChoice::CPU, 4);
+        let logits = logits(shape, ty, DeviceChoice::REFERENCE, 4);
         let rms = (logits.iter().map(|v| v * v).sum::<f32>() / logits.len() as f32).sqrt();
         assert!((0.5..2.0).contains(&rms), "{ty}: logits of {rms}");
     }
@@ -164,10 +164,10 @@ fn logits(shape: Shape, ty: GgmlType, device: DeviceChoice, chunk: u32) -> Vec<f
 
 /// Llama 3.1 405B has 128 query heads over 8 KV heads, with Llama 3.1's rotations; Llama 3.2 1B has 32 over 8. A GPU
 /// kernel that has too little room for the queries of a group, or miscounts them, fails here.
-fn agrees_with_the_cpu(device: DeviceChoice) {
+fn agrees_with_the_reference(device: DeviceChoice) {
     for (name, ty) in [("llama3.1-405b", GgmlType::Q4_0), ("llama3.2-1b", GgmlType::Q8_0)] {
         let shape = head_geometry(name);
-        let want = logits(shape, ty, DeviceChoice::CPU, 12);
+        let want = logits(shape, ty, DeviceChoice::REFERENCE, 12);
         // Prefill may multiply in f16, decode does not.
         for (chunk, limit) in [(12, 1e-5), (7, 1e-9)] {
             let error = nmse(&logits(shape, ty, device, chunk), &want);
@@ -179,20 +179,20 @@ fn agrees_with_the_cpu(device: DeviceChoice) {
 
 #[test]
 fn sim_runs_the_heads_of_large_models() {
-    agrees_with_the_cpu(common::device("sim"));
+    agrees_with_the_reference(common::device("sim"));
 }
 
 #[test]
 fn cuda_runs_the_heads_of_large_models() {
     if common::is_here("cuda", pronk::backend::open(common::device("cuda"))).is_some() {
-        agrees_with_the_cpu(common::device("cuda"));
+        agrees_with_the_reference(common::device("cuda"));
     }
 }
 
 #[test]
 fn wgpu_runs_the_heads_of_large_models() {
     if common::is_here("wgpu", pronk::backend::open(common::device("wgpu"))).is_some() {
-        agrees_with_the_cpu(common::device("wgpu"));
+        agrees_with_the_reference(common::device("wgpu"));
     }
 }
 

@@ -1,9 +1,9 @@
-//! Ports that lack operations run whole models with those of the CPU reference.
+//! Ports that lack operations run whole models with those of the reference.
 
 use crate::common;
 use crate::common::program;
 use pronk::LoadOptions;
-use pronk::backend::cpu::Cpu;
+use pronk::backend::reference::Reference;
 use pronk::backend::{Backend, DeviceChoice, Error, Memory, Unsupported, WithReference, open};
 use pronk::conformance::{Outcome, cases};
 use pronk::generate::{LoadNotice, Outputs, load_model_on};
@@ -69,7 +69,7 @@ fn completed(inner: Box<dyn Backend>, has: fn(&Op) -> bool) -> WithReference {
 #[test]
 fn every_case_passes() {
     for has in PORTS {
-        let mut device = completed(Box::new(Cpu::default()), has);
+        let mut device = completed(Box::new(Reference::default()), has);
         for case in cases().iter().filter(|case| !case.name.contains("131072")) {
             let outcome = case.run(&mut device);
             let fused = matches!(case.op, OpKind::Fused(_));
@@ -107,9 +107,9 @@ fn logits(device: Box<dyn Backend>) -> (Vec<f32>, Vec<LoadNotice>) {
 
 #[test]
 fn a_model_gives_the_same_logits_and_says_what_ran_elsewhere() {
-    let (reference, _) = logits(Box::new(Cpu::default()));
+    let (reference, _) = logits(Box::new(Reference::default()));
     for has in PORTS {
-        let (got, notices) = logits(Box::new(completed(Box::new(Cpu::default()), has)));
+        let (got, notices) = logits(Box::new(completed(Box::new(Reference::default()), has)));
         assert!(got == reference);
         let Some(LoadNotice::OnReference { device, ops }) = notices.last() else { panic!("{notices:?}") };
         assert_eq!(device, "port+ref");
@@ -122,7 +122,7 @@ fn a_model_gives_the_same_logits_and_says_what_ran_elsewhere() {
 /// The same with kernels of other devices, which fuse operations.
 #[test]
 fn kernels_of_other_devices_are_completed() {
-    let (reference, _) = logits(Box::new(Cpu::default()));
+    let (reference, _) = logits(Box::new(Reference::default()));
     for name in ["wgpu", "sim"] {
         let Some(device) = common::is_here(name, open(common::device(name))) else { continue };
         let (got, _) = logits(Box::new(completed(device, PORTS[1])));
@@ -158,10 +158,10 @@ fn rows_that_a_step_leaves_alone_stay() {
         device.read(y, &mut all[12..]).expect("read");
         all
     };
-    let reference = results(Box::<Cpu>::default());
+    let reference = results(Box::<Reference>::default());
     let lacks: [fn(&Op) -> bool; 2] = [|op| !matches!(op, Op::Add(_)), |op| !matches!(op, Op::SwiGlu(_))];
     for has in lacks {
-        assert_eq!(results(Box::new(completed(Box::new(Cpu::default()), has))), reference);
+        assert_eq!(results(Box::new(completed(Box::new(Reference::default()), has))), reference);
     }
 }
 

@@ -12,7 +12,7 @@ use pronk::quant::GgmlType;
 use serde::Serialize;
 use std::io::Write;
 
-/// Compare every operation with the CPU reference; exit code 1 if a case fails
+/// Compare every operation with the reference; exit code 1 if a case fails
 #[derive(clap::Args)]
 pub struct Args {
     /// Device to test: auto (the first GPU, else the CPU) or an id from `pronk devices`

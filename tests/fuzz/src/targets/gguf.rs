@@ -1,7 +1,7 @@
 //! The input is a file: it is parsed, shown, planned and, if it is a model, run for two tokens.
 
 use bytes::Bytes;
-use pronk::backend::{Backend, DeviceChoice, check_supported, cpu::Cpu};
+use pronk::backend::{Backend, DeviceChoice, check_supported, reference::Reference};
 use pronk::generate::{LoadOptions, Outputs, load_model};
 use pronk::gguf::Gguf;
 use pronk::model::{Model, PlanOptions};
@@ -56,9 +56,9 @@ fn plan_and_run(model: Model) {
             Ok(plan) => plan,
             Err(e) => return check_error(e),
         };
-        let needs = Cpu::default().footprint(&plan);
+        let needs = Reference::default().footprint(&plan);
         assert!(needs.total() >= plan.weight_bytes().min(plan.kv.bytes()));
-        if let Err(e) = check_supported(&Cpu::default(), &plan) {
+        if let Err(e) = check_supported(&Reference::default(), &plan) {
             return check_error(e);
         }
     }

@@ -1,4 +1,4 @@
-//! The CPU backend: the definition of every operation. Plain f32 loops, parallel over rows, weights decoded row by row
+//! The reference: the definition of every operation. Plain f32 loops, parallel over rows, weights decoded row by row
 //! straight from the mapped file.
 
 mod attention;
@@ -18,26 +18,42 @@ use crate::quant;
 
 /// The reference, among the other backends.
 pub static REGISTERED: Registered = Registered {
-    name: "cpu",
+    name: "ref",
     has_index: false,
-    devices: || {
-        vec![DeviceInfo {
-            id: "cpu".to_string(),
-            name: format!("{} threads, the reference", rayon::current_num_threads()),
-            kind: "cpu".to_string(),
-            is_gpu: false,
-            memory: system_memory(),
-            limits: vec![],
-            features: vec![],
-        }]
-    },
-    open: |_| Ok(Box::new(Cpu::default())),
+    devices: || vec![info("ref", "the definition of every operation")],
+    open: |_| Ok(Box::new(Reference::default())),
 };
 
+/// The same under the name of the device that a program takes where there is no GPU.
+pub static CPU: Registered = Registered {
+    name: "cpu",
+    has_index: false,
+    devices: || vec![info("cpu", "the reference")],
+    open: |_| Ok(Box::new(Reference { name: "cpu", loaded: None })),
+};
+
+fn info(id: &str, what: &str) -> DeviceInfo {
+    DeviceInfo {
+        id: id.to_string(),
+        name: format!("{} threads, {what}", rayon::current_num_threads()),
+        kind: "cpu".to_string(),
+        is_gpu: false,
+        memory: system_memory(),
+        limits: vec![],
+        features: vec![],
+    }
+}
+
 /// The reference: the definition of every operation.
-#[derive(Default)]
-pub struct Cpu {
+pub struct Reference {
+    name: &'static str,
     loaded: Option<Loaded>,
+}
+
+impl Default for Reference {
+    fn default() -> Reference {
+        Reference { name: "ref", loaded: None }
+    }
 }
 
 struct Loaded {
@@ -48,9 +64,9 @@ struct Loaded {
     values: Vec<KvRows>,
 }
 
-impl Backend for Cpu {
+impl Backend for Reference {
     fn name(&self) -> String {
-        "cpu".to_string()
+        self.name.to_string()
     }
 
     fn supports(&self, plan: &Plan, op: &Op, _: Phase) -> Result<(), Unsupported> {
@@ -111,7 +127,7 @@ impl Backend for Cpu {
     }
 }
 
-impl Cpu {
+impl Reference {
     /// Bytes that the loaded plan takes besides its weights, which belong to the caller.
     pub fn allocated(&self) -> u64 {
         self.loaded.as_ref().map_or(0, |loaded| {
@@ -122,7 +138,7 @@ impl Cpu {
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded, Error> {
-        let no_plan = || Error::Device { device: "cpu".to_string(), what: "no plan is loaded".to_string() };
+        let no_plan = || Error::Device { device: self.name.to_string(), what: "no plan is loaded".to_string() };
         self.loaded.as_mut().ok_or_else(no_plan)
     }
 }
