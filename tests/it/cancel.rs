@@ -76,7 +76,7 @@ fn path() -> PathBuf {
 }
 
 fn options() -> LoadOptions {
-    LoadOptions { device: common::device("cpu"), n_ctx: Some(64), ..LoadOptions::default() }
+    LoadOptions { device: common::device("ref"), n_ctx: Some(64), ..LoadOptions::default() }
 }
 
 fn session_on(device: Box<dyn Backend>) -> Session {
@@ -101,7 +101,7 @@ fn logits(session: &mut Session, groups: &[usize]) -> Vec<f32> {
 /// The speed of a device, which other programs change, decides how a step is divided: it must not decide what comes out.
 #[test]
 fn results_do_not_depend_on_how_a_prompt_is_divided() {
-    for name in ["cpu", "wgpu", "sim"] {
+    for name in ["ref", "cpu", "wgpu", "sim"] {
         let Some(device) = common::is_here(name, open(common::device(name))) else { continue };
         let mut session = session_on(device);
         let whole = logits(&mut session, &[40]);
@@ -127,7 +127,7 @@ fn a_slow_device_is_stopped_within_a_step() {
         ..GenerateOptions::default()
     };
     let prompt: Vec<u32> = (1..31).collect();
-    let device = || open(options().device).expect("the CPU");
+    let device = || open(options().device).expect("the reference");
     let mut plain = LanguageModel::load_on(device(), path(), &options(), &mut |_| {}).expect("a model");
     let pieces = |model: &mut LanguageModel| -> Vec<Option<u32>> {
         let generator = model.generate_tokens(&prompt, greedy.clone()).expect("a prompt");
