@@ -2,6 +2,7 @@
 //! step that fails or hangs does not affect the others.
 
 use super::device_name::device;
+use super::interrupt::{self, Interrupted, Work};
 use super::numbers::whole_in;
 use super::output::{WholeFile, notice};
 use crate::platform::set_unfinished;
@@ -71,6 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
         notice(format!("--device {}: this report is of a CPU, not of a GPU", args.device));
     }
     fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot create this folder", args.out.display()))?;
+    let _work = Work::begin(); // a signal ends the step that runs, and its program
     let begin = Instant::now();
     let steps = steps(args)?;
     let n = steps.len();
@@ -146,6 +148,8 @@ fn steps(args: &Args) -> Result<Vec<Step>> {
 
 impl Step {
     /// Runs the step for at most `left`. Its output goes to files of its name in `out`.
+    ///
+    /// Errors: a file cannot be written; the program cannot start; a signal asked for the end, then the step leaves no file.
     fn run(self, out: &Path, left: Duration) -> Result<Done> {
         let path = out.join(format!("{}.{}", self.name, if self.json { "json" } else { "txt" }));
         let log = out.join(format!("{}.log", self.name));
@@ -153,7 +157,7 @@ impl Step {
         let begin = Instant::now();
         let mut outcome = "left out: no time".to_string();
         if !left.is_zero() {
-            set_unfinished(Some(&path)); // a signal leaves no half of a step's output
+            set_unfinished(Some(&path)); // a second signal ends this program at once
             let mut child = Command::new(&self.program)
                 .args(&self.args)
                 .stdin(Stdio::null())
@@ -166,7 +170,7 @@ impl Step {
                 match child.try_wait()? {
                     Some(status) if status.success() => break "passed".to_string(),
                     Some(status) => break format!("failed ({status})"),
-                    None if begin.elapsed() > most => {
+                    None if begin.elapsed() > most || interrupt::asked() => {
                         child.kill()?;
                         child.wait()?;
                         break format!("stopped after {} s", most.as_secs());
@@ -176,6 +180,11 @@ impl Step {
             };
         }
         set_unfinished(None);
+        if interrupt::asked() {
+            // They are missing if the step had not begun.
+            [&path, &log].into_iter().for_each(|path| fs::remove_file(path).unwrap_or_default());
+            return Err(Interrupted.into());
+        }
         let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
         let result = if self.json { serde_json::from_str(&text(&path)).unwrap_or(Value::Null) } else { Value::Null };
         let last_line = text(&log).lines().last().unwrap_or_default().to_string();

@@ -105,6 +105,7 @@ enum StdinKind {
     /// A file, or a pipe on which a text or its end has come.
     HasText,
     /// A pipe on which nothing comes.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "such a pipe is waited for there"))]
     IdlePipe,
     /// A terminal, or nothing.
     Other,

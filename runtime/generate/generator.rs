@@ -134,8 +134,8 @@ impl<'m> Generator<'m> {
         self
     }
 
-    /// Calls `is_cancelled` after each step of the prompt and before each token. If it returns true, the text ends with
-    /// [`End::Cancelled`].
+    /// Calls `is_cancelled` before each token, and between the parts of longer work: see [`Session::feed`](super::Session::feed). If it
+    /// returns true, the text ends with [`End::Cancelled`].
     pub fn cancel_when(mut self, is_cancelled: impl Fn() -> bool + 'm) -> Generator<'m> {
         self.is_cancelled = Box::new(is_cancelled);
         self
@@ -170,8 +170,10 @@ impl<'m> Generator<'m> {
         let (total, mut fed) = (tokens.len(), 0);
         (self.on_event)(GenerateEvent::Prompt { done: 0, total });
         self.model.session.feed(&tokens, Outputs::Last, |done, _| {
-            fed = done;
-            (self.on_event)(GenerateEvent::Prompt { done, total });
+            if done > fed {
+                fed = done;
+                (self.on_event)(GenerateEvent::Prompt { done, total });
+            }
             !(self.is_cancelled)()
         })?;
         self.stats.fed = fed;
@@ -249,15 +251,20 @@ impl<'m> Generator<'m> {
             return Ok(());
         }
         let fed = self.next;
-        if self.device_chooses() {
+        let runs_ahead = self.device_chooses() && self.model.session.runs_ahead();
+        if runs_ahead {
             let more = self.options.max_tokens - self.stats.generated - 1;
             self.next = self.model.session.decode_greedy(fed, more)?;
         } else {
-            self.model.session.decode(fed)?;
+            self.model.session.feed(&[fed], Outputs::Last, |_, _| !(self.is_cancelled)())?;
+            if self.model.session.n_past() as usize == self.model.held.len() {
+                self.finish(End::Cancelled); // within the step
+                return Ok(());
+            }
         }
         self.model.held.push(fed);
         self.sampler.accept(fed);
-        if !self.device_chooses() {
+        if !runs_ahead {
             self.choose()?;
         }
         self.stats.steps += 1;

@@ -12,6 +12,7 @@ mod load_error;
 mod load_event;
 mod loader;
 mod options;
+mod pace;
 mod piece;
 mod sampler;
 pub mod score;

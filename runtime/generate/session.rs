@@ -1,9 +1,10 @@
 //! Feeds tokens through a plan, and counts those in the KV cache.
 
+use super::pace::Pace;
 use super::{Error, NotFinite};
 use crate::backend::{Backend, Replaced};
 use crate::gguf::Watch;
-use crate::plan::{Buf, NEXT_TOKEN, NOT_FINITE, Plan, Step};
+use crate::plan::{Buf, NEXT_TOKEN, NOT_FINITE, Op, Plan, Step, StepSize};
 
 /// The rows of logits that [`Session::feed`] computes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +32,8 @@ pub struct Session {
     /// Row of the logits buffer that belongs to the last token fed.
     last_row: u32,
     n_vocab: u32,
+    /// How steps are divided.
+    pace: Pace,
 }
 
 /// Steps of [`Session::decode_greedy`] that were begun before the token was known that they feed.
@@ -52,6 +55,7 @@ impl Session {
         let head = plan.head.expect("a language model's plan has logits");
         let (logits_buf, next_buf) = (head.logits, head.next);
         let n_vocab = plan[logits_buf].cols;
+        let pace = Pace::new(&plan);
         Session {
             name,
             backend,
@@ -64,6 +68,7 @@ impl Session {
             ahead: Ahead::default(),
             last_row: 0,
             n_vocab,
+            pace,
         }
     }
 
@@ -103,68 +108,116 @@ impl Session {
         self.ahead.choice = None;
     }
 
-    /// Appends `tokens` to the sequence, in steps as large as the plan allows. After each step `on_step` gets the
-    /// number of tokens fed so far and, if `outputs` is [`Outputs::All`], the logits of the step, one row of `n_vocab`
-    /// per token (else an empty slice). It stops the work by returning false.
+    /// Appends `tokens` to the sequence, in steps as large as the plan and the speed of the device allow. `on_part` is called after each
+    /// step, and within a step as often as its operations allow: about every 30 ms. It gets the number of tokens whose steps have ended
+    /// and, at the end of a step, if `outputs` is [`Outputs::All`], the step's logits, one row of `n_vocab` per token (else an empty
+    /// slice). It stops the work by returning false; the tokens of an unfinished step do not count.
     ///
     /// Errors: the tokens do not fit; a token is outside the vocabulary; the device failed; the model file has changed.
     pub fn feed(
         &mut self,
         tokens: &[u32],
         outputs: Outputs,
-        mut on_step: impl FnMut(usize, &[f32]) -> bool,
+        mut on_part: impl FnMut(usize, &[f32]) -> bool,
     ) -> Result<(), Error> {
         if tokens.len() > self.room() as usize {
             let n_tokens = self.n_past as usize + tokens.len();
             return Err(Error::ContextFull { n_tokens, n_ctx: self.plan.kv.slots as usize });
         }
         self.drop_ahead()?;
+        self.pace.idle();
         let most = match outputs {
             Outputs::Last => self.plan.max_tokens,
             Outputs::All => self.plan.max_tokens.min(self.plan.max_outputs),
         };
         let mut done = 0;
         let mut logits = vec![];
-        for chunk in tokens.chunks(most as usize) {
-            let n = chunk.len() as u32;
-            done += chunk.len();
-            let rows: Vec<u32> = match outputs {
-                Outputs::Last if done < tokens.len() => vec![],
-                Outputs::Last => vec![n - 1],
-                Outputs::All => (0..n).collect(),
-            };
-            self.watch.check().map_err(Error::Changed)?;
-            let step = Step::sequence(chunk, self.n_past, &rows);
-            self.backend.run(&step.within(self.plan.window.unwrap_or(u32::MAX)))?;
-            self.n_past += n;
-            self.last_row = (rows.len() as u32).saturating_sub(1);
-            if outputs == Outputs::All {
-                logits.resize(rows.len() * self.n_vocab as usize, 0.0);
-                self.backend.read(self.logits_buf, &mut logits)?;
-            }
-            if !on_step(done, &logits) {
-                break;
+        for mut chunk in tokens.chunks(most as usize) {
+            while !chunk.is_empty() {
+                let (part, rest) = chunk.split_at(self.fits(chunk, outputs));
+                (chunk, done) = (rest, done + part.len());
+                let n = part.len() as u32;
+                let rows: Vec<u32> = match outputs {
+                    Outputs::Last if done < tokens.len() => vec![],
+                    Outputs::Last => vec![n - 1],
+                    Outputs::All => (0..n).collect(),
+                };
+                self.watch.check().map_err(Error::Changed)?;
+                let step = Step::sequence(part, self.n_past, &rows).within(self.plan.window.unwrap_or(u32::MAX));
+                if !self.run(step, || on_part(done - part.len(), &[]))? {
+                    return Ok(());
+                }
+                self.n_past += n;
+                self.last_row = (rows.len() as u32).saturating_sub(1);
+                if outputs == Outputs::All {
+                    logits.resize(rows.len() * self.n_vocab as usize, 0.0);
+                    self.backend.read(self.logits_buf, &mut logits)?;
+                }
+                if !on_part(done, &logits) {
+                    return Ok(());
+                }
+                if outputs == Outputs::All {
+                    self.pace.idle(); // the caller's time is not the device's
+                }
             }
         }
         Ok(())
     }
 
+    /// The size of a step that feeds `n_tokens` next.
+    fn size(&self, n_tokens: u32, n_outputs: u32) -> StepSize {
+        let kv_len = self.n_past as u64 + n_tokens as u64;
+        StepSize { n_tokens: n_tokens.into(), n_outputs: n_outputs.into(), kv_len }
+    }
+
+    /// Number of the first tokens of `chunk` that the next step feeds.
+    fn fits(&self, chunk: &[u32], outputs: Outputs) -> usize {
+        let n = chunk.len() as u32;
+        let n_outputs = if outputs == Outputs::All { n } else { 1 };
+        self.pace.tokens(self.size(n, n_outputs)) as usize
+    }
+
+    /// Runs a step, and calls `goes_on` between its parts. Returns whether it ran to its end: `goes_on` stops it by returning false.
+    fn run(&mut self, mut step: Step, mut goes_on: impl FnMut() -> bool) -> Result<bool, Error> {
+        let size = self.size(step.n_tokens(), step.n_outputs);
+        let n_ops = self.plan.ops(step.phase()).len();
+        let mut done = 0;
+        while done < n_ops {
+            let part = self.pace.part(done, size);
+            done = part.end;
+            step.ops = (part.len() < n_ops).then(|| part.clone());
+            self.backend.run(&step)?;
+            // A store of keys and values alone is waited for together with what follows.
+            let result = self.plan.ops(step.phase())[part.clone()].iter().rev().flat_map(Op::writes).next();
+            if self.pace.is_due(part, size)
+                && let Some(result) = result
+            {
+                self.backend.read(result, &mut [0.0])?; // waits for it
+                self.pace.ended();
+                if done < n_ops && !goes_on() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// Makes room in a full context: drops the older half of the tokens after the first `keep`, and feeds the newer
     /// half again, which gives it the positions and keys that it has without the dropped tokens. `held` has the tokens
-    /// in the KV cache, and is kept in step with it, also if `on_step` (see [`Session::feed`]) stops the work. Returns
+    /// in the KV cache, and is kept in step with it, also if `on_part` (see [`Session::feed`]) stops the work. Returns
     /// the number of tokens dropped; 0 if there are none to drop.
     pub fn shift(
         &mut self,
         held: &mut Vec<u32>,
         keep: usize,
-        on_step: impl FnMut(usize, &[f32]) -> bool,
+        on_part: impl FnMut(usize, &[f32]) -> bool,
     ) -> Result<usize, Error> {
         let keep = keep.min(held.len());
         let dropped = (held.len() - keep) / 2;
         if dropped > 0 {
             held.drain(keep..keep + dropped);
             self.truncate(keep as u32);
-            let fed = self.feed(&held[keep..], Outputs::Last, on_step);
+            let fed = self.feed(&held[keep..], Outputs::Last, on_part);
             held.truncate(self.n_past as usize);
             fed?;
         }
@@ -182,8 +235,7 @@ impl Session {
     ///
     /// Errors: those of [`Session::feed`] and [`Session::argmax`].
     pub fn decode_greedy(&mut self, token: u32, more: usize) -> Result<u32, Error> {
-        let most = self.backend.readback().map_or(0, |readback| readback.most());
-        if most == 0 {
+        if !self.runs_ahead() {
             self.decode(token)?;
             return self.argmax();
         }
@@ -194,7 +246,7 @@ impl Session {
             let n_ctx = self.plan.kv.slots as usize;
             return Err(Error::ContextFull { n_tokens: n_ctx + 1, n_ctx });
         }
-        let wanted = more.saturating_add(1).min(most).min(self.room() as usize);
+        let wanted = more.saturating_add(1).min(self.most_ahead()).min(self.room() as usize);
         if self.ahead.steps == 0 {
             self.begin_greedy(token)?;
         }
@@ -208,6 +260,16 @@ impl Session {
         let chosen = self.chosen(choice[0])?;
         self.ahead.choice = Some(chosen);
         Ok(chosen)
+    }
+
+    /// Whether steps of [`Session::decode_greedy`] run while the host goes on.
+    pub fn runs_ahead(&mut self) -> bool {
+        self.most_ahead() > 0
+    }
+
+    /// Number of steps that may be under way.
+    fn most_ahead(&mut self) -> usize {
+        self.backend.readback().map_or(0, |readback| readback.most())
     }
 
     /// Begins a step of one token behind those that are under way.

@@ -195,6 +195,33 @@ fn a_signal_is_the_exit_code_and_leaves_no_file() {
     }
 }
 
+/// The report is made of programs of their own: the one that runs ends too.
+#[test]
+fn a_signal_ends_a_report_between_its_steps() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let folder = TempDir::new().expect("a folder");
+        let out = folder.path().join("report");
+        let child = piped(pronk(&["gpu-report", "--device", "ref", "--out", &out.display().to_string()]));
+        let begin = Instant::now();
+        while !out.join("ops-test.log").exists() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "the second step does not begin");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let id = child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("a kernel that lists them");
+        kill(Pid::from_raw(id as i32), signal).expect("the program runs");
+        let done = finish(child);
+        assert_eq!(done.code, Some(128 + signal as i32), "{signal}: {}", done.stderr);
+        assert_eq!(done.stderr.lines().last(), Some("pronk: interrupted"), "{signal}: {}", done.stderr);
+        let mut left = names(&out);
+        left.sort();
+        assert_eq!(left, ["devices.log", "devices.txt"], "{signal}: whole files of a step that has ended");
+        for child in children.split_whitespace() {
+            assert!(!Path::new("/proc").join(child).exists(), "{signal}: a step goes on");
+        }
+    }
+}
+
 /// A program that was started with `nohup` outlives its terminal.
 #[test]
 fn an_ignored_signal_stays_ignored() {

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod arrows;
+mod cancel;
 mod cli;
 mod common;
 mod conformance;

@@ -107,6 +107,21 @@ fn a_buffer_above_the_limit_is_refused_by_name() {
     }
 }
 
+/// A workgroup takes one row of an `Add`; WebGPU's limit of their number is 65535 in each direction.
+#[test]
+fn a_grid_above_the_limit_is_refused_by_name() {
+    let most = 65535;
+    for (n_rows, fits) in [(most, true), (most + 1, false)] {
+        let Some(mut device) = common::is_here("wgpu", Wgpu::open(None)) else { return };
+        let mut plan = Plan::new(tiny_kv(1, 2), n_rows, 1);
+        let x = plan.buf("x", Rows::Tokens, 4);
+        plan.push(Add { out: x, x, y: x }).expect("the shapes fit");
+        let said = device.load(&plan, &Weights(vec![]), &mut |_| {}).map_err(|e| e.to_string());
+        let refusal = format!("{}: kernel add: {n_rows} rows of 32 columns are too many", device.name());
+        assert_eq!(said, if fits { Ok(()) } else { Err(refusal) });
+    }
+}
+
 #[test]
 fn a_cache_above_the_limit_is_refused_by_name() {
     if let Some(e) = refusal(tiny_kv(u32::MAX, 256), 1, 4) {

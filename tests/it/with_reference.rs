@@ -3,14 +3,17 @@
 use crate::common;
 use crate::common::program;
 use pronk::LoadOptions;
+use pronk::backend::cuda::{Cuda, Sim};
 use pronk::backend::reference::Reference;
-use pronk::backend::{Backend, DeviceChoice, Error, Memory, Unsupported, WithReference, open};
+use pronk::backend::{Backend, DeviceChoice, Error, Footprint, Memory, Unsupported, WithReference, open};
 use pronk::conformance::{Outcome, cases};
 use pronk::generate::{LoadNotice, Outputs, load_model_on};
 use pronk::gguf::Gguf;
-use pronk::model::Model;
-use pronk::plan::{Add, Buf, CoreKind, KvDecl, KvType, Op, OpKind, Phase, Plan, Rows, Step, SwiGlu, Weights};
+use pronk::model::{Model, PlanOptions};
+use pronk::plan::{Add, Buf, CoreKind, KvDecl, KvType, Op, OpKind, Phase, Plan, Rows, Step, SwiGlu, Weights, fuse};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A backend that has only some operations.
 struct Port {
@@ -162,6 +165,81 @@ fn rows_that_a_step_leaves_alone_stay() {
     let lacks: [fn(&Op) -> bool; 2] = [|op| !matches!(op, Op::Add(_)), |op| !matches!(op, Op::SwiGlu(_))];
     for has in lacks {
         assert_eq!(results(Box::new(completed(Box::new(Reference::default()), has))), reference);
+    }
+}
+
+/// The simulator with only some operations; it tells what the loaded plan holds.
+struct Holding {
+    inner: Cuda<Sim>,
+    has: fn(&Op) -> bool,
+    held: Arc<AtomicU64>,
+}
+
+impl Backend for Holding {
+    fn name(&self) -> String {
+        "holding".to_string()
+    }
+
+    fn supports(&self, plan: &Plan, op: &Op, phase: Phase) -> Result<(), Unsupported> {
+        match op.parts().iter().all(self.has) {
+            true => self.inner.supports(plan, op, phase),
+            false => Err(Unsupported("is not written yet".to_string())),
+        }
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.inner.memory()
+    }
+
+    fn footprint(&self, plan: &Plan) -> Footprint {
+        self.inner.footprint(plan)
+    }
+
+    fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        self.inner.load(plan, weights, progress)?;
+        let memory = self.inner.memory().expect("the simulator tells");
+        self.held.store(memory.total - memory.free, Relaxed);
+        Ok(())
+    }
+
+    fn run(&mut self, step: &Step) -> Result<(), Error> {
+        self.inner.run(step)
+    }
+
+    fn write(&mut self, b: Buf, v: &[f32]) -> Result<(), Error> {
+        self.inner.write(b, v)
+    }
+
+    fn read(&mut self, b: Buf, v: &mut [f32]) -> Result<(), Error> {
+        self.inner.read(b, v)
+    }
+}
+
+/// Both sides have all buffers; weights, tables and the cache are where their operations run.
+#[test]
+fn memory_is_that_of_both_sides() {
+    let gguf = Gguf::open(&common::data("models/tiny-llama3.q4_0.gguf")).expect("a model");
+    let model = Model::new(gguf).expect("hyperparameters");
+    let options = PlanOptions { n_ctx: 8192, max_tokens: 256, max_outputs: 8, kv: KvType::F16 };
+    let unfused = model.plan(&options).expect("a plan");
+    let weights = model.weights(&unfused).expect("weights");
+    let table = weights[unfused.rope_table().expect("a table")].len() as u64;
+    let cache = unfused.kv.bytes();
+    let lacks: [(fn(&Op) -> bool, u64); 3] = [
+        (|op| !matches!(op, Op::MatMul(_)), 0),
+        (|op| !matches!(op, Op::Rope(_)), table),
+        (|op| !matches!(op, Op::Attention(_)), cache),
+    ];
+    for (has, on_reference) in lacks {
+        let held = Arc::new(AtomicU64::new(0));
+        let mut device = WithReference::new(Box::new(Holding { inner: Cuda::sim(), has, held: held.clone() }));
+        let mut plan = unfused.clone();
+        fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
+        device.load(&plan, &weights, &mut |_| {}).expect("loaded");
+        let said = device.footprint(&plan).total();
+        let took = held.load(Relaxed) + plan.buf_bytes() + on_reference;
+        assert!(said.abs_diff(took) * 100 <= took, "{said} bytes said, {took} held");
+        assert!(cache * 100 > took, "a cache that counts twice shows");
     }
 }
 

@@ -1,9 +1,11 @@
 //! The KV cache: for each head, keys by slots and values by elements, as attention multiplies them.
 
+use super::products::Level;
+use super::tile::{F16Lanes, F32Lanes, ScaledLanes, ScaledVectors, Scores, Weighted};
 use crate::plan::{KV_BLOCK, KvDecl, KvType};
+use bytemuck::cast_slice;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use multiversion::multiversion;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Slots whose keys lie together: element by element, each of all these slots.
@@ -147,71 +149,59 @@ impl Head {
         }
     }
 
-    /// The keys of the group of slots from `slot` on, which is a multiple of [`SLOTS`]: `out[element][slot]`.
+    /// The scores of queries with the keys of `groups` groups of slots from `slot` on, which is a multiple of [`SLOTS`].
     ///
-    /// `out`: (head_dim, [`SLOTS`]).
-    pub fn keys(&self, slot: usize, out: &mut [f32]) {
-        let at = slot * self.head_dim;
-        match &self.keys {
-            Elements::F32(kv) => out.copy_from_slice(&kv[at..][..out.len()]),
-            Elements::F16(kv) => kv[at..][..out.len()].convert_to_f32_slice(out),
-            Elements::Q8_0 { quants, scales } => {
-                let block = KV_BLOCK as usize * SLOTS;
-                keys_of_blocks(
-                    &quants[at..][..out.len()],
-                    &scales[at / KV_BLOCK as usize..][..out.len() / block * SLOTS],
-                    out,
-                );
-            }
-        }
-    }
-
-    /// The values of `n` slots from `slot` on: `out[slot][element]`.
-    ///
-    /// `out`: (n, `stride`), of which each row's first head_dim elements are written.
-    pub fn values(&self, slot: usize, n: usize, stride: usize, out: &mut [f32]) {
+    /// `q`: (n, head_dim). `out`: (n, [`TILE`]).
+    pub fn scores(&self, level: Level, slot: usize, groups: usize, q: &[f32], out: &mut [f32]) {
         let head_dim = self.head_dim;
-        if stride == head_dim {
-            return self.decode_values(slot * head_dim, &mut out[..n * head_dim]);
-        }
-        for (i, out) in out.chunks_exact_mut(stride).take(n).enumerate() {
-            self.decode_values((slot + i) * head_dim, &mut out[..head_dim]);
-        }
-    }
-
-    fn decode_values(&self, at: usize, out: &mut [f32]) {
-        match &self.values {
-            Elements::F32(kv) => out.copy_from_slice(&kv[at..][..out.len()]),
-            Elements::F16(kv) => kv[at..][..out.len()].convert_to_f32_slice(out),
+        let (at, n) = (slot * head_dim, groups * SLOTS * head_dim);
+        match &self.keys {
+            Elements::F32(kv) => {
+                Scores { q, keys: F32Lanes(cast_slice(&kv[at..][..n])), groups, head_dim, out }.run(level);
+            }
+            Elements::F16(kv) => {
+                Scores { q, keys: F16Lanes(cast_slice(&kv[at..][..n])), groups, head_dim, out }.run(level);
+            }
             Elements::Q8_0 { quants, scales } => {
                 let block = KV_BLOCK as usize;
-                values_of_blocks(&quants[at..][..out.len()], &scales[at / block..][..out.len() / block], out);
+                let (quants, scales) = (&quants[at..][..n], &scales[at / block..][..n / block]);
+                let keys = ScaledLanes { quants: cast_slice(quants), scales: cast_slice(scales), vectors: block };
+                Scores { q, keys, groups, head_dim, out }.run(level);
             }
         }
     }
-}
 
-/// Blocks of [`KV_BLOCK`] quants, each with its scale.
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-fn values_of_blocks(quants: &[i8], scales: &[f16], out: &mut [f32]) {
-    let block = KV_BLOCK as usize;
-    for ((out, quants), scale) in out.chunks_exact_mut(block).zip(quants.chunks_exact(block)).zip(scales) {
-        let scale = scale.to_f32();
-        out.iter_mut().zip(quants).for_each(|(out, q)| *out = *q as f32 * scale);
-    }
-}
-
-/// Blocks of [`KV_BLOCK`] elements of [`SLOTS`] slots, each slot with its scale.
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-fn keys_of_blocks(quants: &[i8], scales: &[f16], out: &mut [f32]) {
-    let block = KV_BLOCK as usize * SLOTS;
-    let blocks = out.chunks_exact_mut(block).zip(quants.chunks_exact(block)).zip(scales.chunks_exact(SLOTS));
-    for ((out, quants), scales) in blocks {
-        let mut scale = [0.0; SLOTS];
-        scales.convert_to_f32_slice(&mut scale);
-        for (out, quants) in out.chunks_exact_mut(SLOTS).zip(quants.chunks_exact(SLOTS)) {
-            for ((out, q), scale) in out.iter_mut().zip(quants).zip(&scale) {
-                *out = *q as f32 * scale;
+    /// Adds the weighted values of `n` slots from `slot` on.
+    ///
+    /// `p`: (queries, [`TILE`]). `out`: (queries, width), head_dim of whole vectors. `padded`: room for values of [`TILE`] slots of that width.
+    pub fn add_weighted(&self, level: Level, slot: usize, n: usize, p: &[f32], padded: &mut [f32], out: &mut [f32]) {
+        let (head_dim, slots) = (self.head_dim, n);
+        let width = head_dim.next_multiple_of(16);
+        let (at, n) = (slot * head_dim, slots * head_dim);
+        match &self.values {
+            Elements::F32(kv) if width == head_dim => {
+                Weighted { p, values: F32Lanes(cast_slice(&kv[at..][..n])), slots, width, out }.run(level);
+            }
+            Elements::F16(kv) if width == head_dim => {
+                Weighted { p, values: F16Lanes(cast_slice(&kv[at..][..n])), slots, width, out }.run(level);
+            }
+            Elements::Q8_0 { quants, scales } => {
+                let block = KV_BLOCK as usize;
+                let (quants, scales) = (&quants[at..][..n], &scales[at / block..][..n / block]);
+                let values = ScaledVectors { quants: cast_slice(quants), scales, vectors: block / 16 };
+                Weighted { p, values, slots, width, out }.run(level);
+            }
+            Elements::F32(_) | Elements::F16(_) => {
+                for (i, row) in padded.chunks_exact_mut(width).take(slots).enumerate() {
+                    let row = &mut row[..head_dim];
+                    match &self.values {
+                        Elements::F16(kv) => kv[at + i * head_dim..][..head_dim].convert_to_f32_slice(row),
+                        Elements::F32(kv) => row.copy_from_slice(&kv[at + i * head_dim..][..head_dim]),
+                        Elements::Q8_0 { .. } => unreachable!("blocks are whole vectors"),
+                    }
+                }
+                let values = F32Lanes(cast_slice(&padded[..slots * width]));
+                Weighted { p, values, slots, width, out }.run(level);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A step is a list of stages ([`stages`]). All threads run the same stage, taking chunks of its work as they come to it, and wait for
 //! each other at its end. What a chunk computes depends only on the shapes, so results do not depend on the number of threads.
 
+mod argmax;
 mod attention;
 mod kv;
 mod operands;
@@ -11,11 +12,13 @@ mod run;
 mod shared;
 mod stages;
 mod team;
+mod tile;
 mod vector;
 
 use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, system_memory};
 use crate::plan::{Buf, Fused, Op, Phase, Plan, Step, Weight, Weights};
 use crate::quant;
+use argmax::Largest;
 use kv::Cache;
 use operands::{Block, Needs};
 use products::Level;
@@ -87,12 +90,16 @@ impl Sizes {
             Op::Attention(op) => Some(plan[op.q].cols as usize / plan.kv.head_dim as usize),
             _ => None,
         };
+        let row = |op: Op| match op {
+            Op::MatMul(_) | Op::Argmax(_) => None, // they take chunks
+            op => op.reads().into_iter().chain(op.writes()).map(|b| plan[b].cols).max(),
+        };
         let heads = parts(plan).filter_map(attention).max().unwrap_or(0);
         let rounded = products.iter().any(|m| operands::Weights::rounds(plan[m.weight].ty));
         let plain = products.iter().any(|m| !operands::Weights::rounds(plan[m.weight].ty));
         Sizes {
             tokens: plan.max_tokens as usize,
-            row: plan.bufs.iter().map(|buf| buf.cols as usize).max().unwrap_or(0),
+            row: parts(plan).filter_map(row).max().unwrap_or(0) as usize,
             x_row: products.iter().map(|m| plan[m.weight].cols as usize).max().unwrap_or(0),
             needs: Needs { plain, rounded },
             heads,
@@ -125,6 +132,8 @@ struct Loaded {
     cache: Cache,
     /// Rows of a large step, ready to be multiplied.
     blocks: Vec<RwLock<Block>>,
+    /// For each row of logits.
+    largest: Vec<Largest>,
     /// Partial results of attention.
     parts: Shared,
     /// What each thread works with.
@@ -237,6 +246,7 @@ impl Backend for Cpu {
             bufs: plan.buf_ids().map(|b| Shared::new(plan.buf_len(b))).collect(),
             cache: Cache::new(&plan.kv),
             blocks: sizes.blocks().collect(),
+            largest: (0..plan.max_outputs).map(|_| Largest::default()).collect(),
             parts: Shared::new(attention::parts_len(&sizes)),
             locals: (0..self.team.threads()).map(|_| Mutex::new(Local::new(&sizes))).collect(),
             stages: Phase::ALL.map(|phase| stages(plan, plan.ops(phase))),

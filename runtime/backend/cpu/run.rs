@@ -6,8 +6,8 @@ use super::operands::{Block, Needs, Weights};
 use super::products::DECODED;
 use super::stages::{Finish, Job, Matrix, Products, Stage};
 use super::team::{Counter, Member};
-use super::{Loaded, Sizes, vector};
-use crate::plan::{Buf, DECODE_TOKENS, NEXT_TOKEN, Op, Rope, Rows, Step, Weight, choice};
+use super::{Loaded, Sizes, argmax, vector};
+use crate::plan::{Buf, DECODE_TOKENS, NEXT_TOKEN, Op, Rope, Rows, Step, Weight};
 use crate::quant;
 use std::ops::Range;
 use std::sync::PoisonError;
@@ -42,7 +42,7 @@ pub struct Local {
 impl Local {
     pub fn new(sizes: &Sizes) -> Local {
         Local {
-            x: vec![0.0; sizes.row.max(sizes.x_row * BLOCK.min(sizes.tokens))],
+            x: vec![0.0; sizes.row.max(sizes.x_row * BLOCK.min(sizes.tokens)).max(argmax::CHUNK)],
             y: vec![0.0; sizes.row],
             tile: vec![0.0; TILE],
             other: vec![0.0; TILE],
@@ -86,6 +86,7 @@ impl Run<'_> {
             match stage {
                 Stage::Products(products) => self.products(products, counters, member, &mut local),
                 Stage::Attention(op) => self.attention(op, counters, member, &mut local.attention),
+                Stage::Argmax(op) => self.argmax(op, counters, member, &mut local.x),
                 Stage::Rows(rows, ops) => self.rows(*rows, ops, &counters[0], &mut local),
             }
             member.wait();
@@ -282,12 +283,7 @@ impl Run<'_> {
                 vector::add(x, loaded.vector(op.b));
                 store(op.x, x);
             }
-            Op::Argmax(op) => {
-                let x = &mut x[..cols(op.x)];
-                load(op.x, t, x);
-                store(op.out, &[choice(x) as f32]);
-            }
-            Op::MatMul(_) | Op::Attention(_) | Op::Fused(_) => unreachable!("a stage of its own"),
+            Op::MatMul(_) | Op::Attention(_) | Op::Argmax(_) | Op::Fused(_) => unreachable!("a stage of its own"),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A list of operations as stages: what all threads do between two waits for each other.
 
 use crate::plan::{
-    AddBias, Attention, Buf, Fused, KvStore, MatMul, MatMulAdd, NormGateUpSwiGlu, NormQkvRopeStore, Op, Plan, RmsNorm,
-    Rope, Rows, Weight,
+    AddBias, Argmax, Attention, Buf, Fused, KvStore, MatMul, MatMulAdd, NormGateUpSwiGlu, NormQkvRopeStore, Op, Plan,
+    RmsNorm, Rope, Rows, Weight,
 };
 
 /// What the threads share between two waits.
@@ -12,6 +12,8 @@ pub enum Stage {
     Products(Products),
     /// Attention over one layer's cache.
     Attention(Attention),
+    /// The largest element of each row.
+    Argmax(Argmax),
     /// Operations whose rows need only the same rows of other buffers, in order: a thread takes a row through all of them.
     Rows(Rows, Vec<Op>),
 }
@@ -109,6 +111,7 @@ pub fn stages(plan: &Plan, ops: &[Op]) -> Vec<Stage> {
             Op::Fused(Fused::NormGateUpSwiGlu(op)) => (gate_up(plan, op), 1),
             Op::Fused(Fused::MatMulAdd(op)) => (product_add(plan, op), 1),
             Op::Attention(op) => (Stage::Attention(*op), 1),
+            Op::Argmax(op) => (Stage::Argmax(*op), 1),
             Op::RmsNorm(norm) if norm.is_whole_row(plan) && norm.out != norm.x && product_of(norm.out, &rest[1..]) => {
                 let norm = Norm { op: *norm, kept: true };
                 let products = Products { x: norm.op.x, norm: Some(norm), jobs: vec![] };

@@ -2,7 +2,6 @@
 
 use crate::plan::Pairing;
 use multiversion::multiversion;
-use multiversion::target::target_cfg_f;
 
 /// `a * b + c`, in one instruction where there is one.
 #[inline(always)]
@@ -92,102 +91,6 @@ pub fn rope(x: &mut [f32], first: usize, angles: &[f32], head_dim: usize, pairin
 fn rotated(a: f32, b: f32, angle: &[f32]) -> (f32, f32) {
     let (cos, sin) = (angle[0], angle[1]);
     (a * cos - b * sin, a * sin + b * cos)
-}
-
-/// The scores of some queries with a group of keys: `out[i][s] = sum_d q[i][d] * keys[d][s]`.
-///
-/// `q`: (n, head_dim). `keys`: (head_dim, SLOTS). `out`: (n, `stride`), of which each row's first SLOTS elements are written.
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-pub fn scores(q: &[f32], keys: &[f32], head_dim: usize, stride: usize, out: &mut [f32]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64"));
-    let mut queries = q.chunks_exact(4 * head_dim);
-    let mut at = 0;
-    for q in &mut queries {
-        scores_of::<4, FMA>(q, keys, head_dim, stride, &mut out[at..]);
-        at += 4 * stride;
-    }
-    for q in queries.remainder().chunks_exact(head_dim) {
-        scores_of::<1, FMA>(q, keys, head_dim, stride, &mut out[at..]);
-        at += stride;
-    }
-}
-
-#[inline(always)]
-fn scores_of<const N: usize, const FMA: bool>(
-    q: &[f32],
-    keys: &[f32],
-    head_dim: usize,
-    stride: usize,
-    out: &mut [f32],
-) {
-    let q: [&[f32]; N] = std::array::from_fn(|i| &q[i * head_dim..][..head_dim]);
-    // Two sums for each query, of even and odd elements: products do not wait for each other.
-    let mut sums = [[[0.0f32; 16]; N]; 2];
-    let (pairs, last) = keys.as_chunks::<32>();
-    for (d, keys) in pairs.iter().enumerate() {
-        for half in 0..2 {
-            for (sums, q) in sums[half].iter_mut().zip(&q) {
-                let q = q[2 * d + half];
-                for (sum, key) in sums.iter_mut().zip(&keys[16 * half..]) {
-                    *sum = mul_add::<FMA>(q, *key, *sum);
-                }
-            }
-        }
-    }
-    for (sums, q) in sums[0].iter_mut().zip(&q) {
-        for (sum, key) in sums.iter_mut().zip(last) {
-            *sum = mul_add::<FMA>(q[head_dim - 1], *key, *sum);
-        }
-    }
-    for (i, (even, odd)) in sums[0].iter().zip(&sums[1]).enumerate() {
-        for (out, (even, odd)) in out[i * stride..].iter_mut().zip(even.iter().zip(odd)) {
-            *out = even + odd;
-        }
-    }
-}
-
-/// Adds weighted values: `out[i][d] += sum_s p[i][s] * values[s][d]`.
-///
-/// `p`: (n, `stride`), of which each row's first `values.len() / width` elements count. `values`: (slots, width), `out`: (n, width); `width` is a
-/// multiple of 16.
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-pub fn add_weighted(p: &[f32], stride: usize, values: &[f32], width: usize, out: &mut [f32]) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64"));
-    let mut outs = out.chunks_exact_mut(4 * width);
-    let mut at = 0;
-    for out in &mut outs {
-        add_weighted_of::<4, FMA>(&p[at..], stride, values, width, out);
-        at += 4 * stride;
-    }
-    for out in outs.into_remainder().chunks_exact_mut(width) {
-        add_weighted_of::<1, FMA>(&p[at..], stride, values, width, out);
-        at += stride;
-    }
-}
-
-#[inline(always)]
-fn add_weighted_of<const N: usize, const FMA: bool>(
-    p: &[f32],
-    stride: usize,
-    values: &[f32],
-    width: usize,
-    out: &mut [f32],
-) {
-    for first in (0..width).step_by(16) {
-        let mut sums: [[f32; 16]; N] = std::array::from_fn(|i| std::array::from_fn(|d| out[i * width + first + d]));
-        for (s, values) in values.chunks_exact(width).enumerate() {
-            let values: &[f32; 16] = values[first..].first_chunk().expect("a width of whole chunks");
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let p = p[i * stride + s];
-                for (sum, v) in sums.iter_mut().zip(values) {
-                    *sum = mul_add::<FMA>(p, *v, *sum);
-                }
-            }
-        }
-        for (i, sums) in sums.iter().enumerate() {
-            out[i * width + first..][..16].copy_from_slice(sums);
-        }
-    }
 }
 
 /// One step of an online softmax (Milakov and Gimelshein, 2018) over the scores `s` of a tile: makes them `exp(scale * s - m)` with the

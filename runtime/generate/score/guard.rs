@@ -113,9 +113,6 @@ impl GuardPrompt {
                     return Ok((String::from_utf8_lossy(&bytes).into_owned(), score));
                 }
             }
-            if is_cancelled() {
-                return Err(GuardError::Cancelled);
-            }
             if n == MOST_TOKENS {
                 return Err(GuardError::NoEnd(n));
             }
@@ -123,7 +120,14 @@ impl GuardPrompt {
                 return Err(GuardError::Cut(n));
             }
             bytes.extend_from_slice(piece);
-            model.session.decode(next)?;
+            let mut cancelled = false;
+            model.session.feed(&[next], Outputs::Last, |_, _| {
+                cancelled = is_cancelled();
+                !cancelled
+            })?;
+            if cancelled {
+                return Err(GuardError::Cancelled);
+            }
             n += 1;
         }
     }

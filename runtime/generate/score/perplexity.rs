@@ -85,21 +85,21 @@ impl<'s> Perplexity<'s> {
         self.text.tokens.len() + self.n_windows() * self.text.bos.iter().len()
     }
 
-    /// Scores the next window; None after the last. `on_step` gets the predictions of each step, and stops the window
-    /// by returning false.
+    /// Scores the next window; None after the last. `on_part` gets the predictions of each step, between the parts of a step none (see
+    /// [`Session::feed`]), and stops the window by returning false.
     ///
     /// Errors: the device failed; a likelihood is not finite.
-    pub fn next_window(&mut self, mut on_step: impl FnMut(&Predictions) -> bool) -> Option<Result<(), Error>> {
+    pub fn next_window(&mut self, mut on_part: impl FnMut(&Predictions) -> bool) -> Option<Result<(), Error>> {
         if self.done == self.text.tokens.len() {
             return None;
         }
         let end = self.text.tokens.len().min(self.done + self.stride());
         let tokens: Vec<u32> = self.text.bos.iter().chain(&self.text.tokens[self.done..end]).copied().collect();
         self.done = end;
-        Some(self.score(&tokens, &mut on_step))
+        Some(self.score(&tokens, &mut on_part))
     }
 
-    fn score(&mut self, tokens: &[u32], on_step: &mut dyn FnMut(&Predictions) -> bool) -> Result<(), Error> {
+    fn score(&mut self, tokens: &[u32], on_part: &mut dyn FnMut(&Predictions) -> bool) -> Result<(), Error> {
         let n_vocab = self.session.n_vocab() as usize;
         let (mut read, nll) = (0, &mut self.nll);
         self.session.truncate(0);
@@ -112,7 +112,7 @@ impl<'s> Perplexity<'s> {
             row_nll.into_iter().for_each(|v| nll.add(v));
             let n_read = done - read;
             read = done;
-            on_step(&Predictions { logits, next, n_read })
+            on_part(&Predictions { logits, next, n_read })
         })?;
         if self.nll.n() > 0 && !self.nll.estimate().value.is_finite() {
             return Err(self.session.not_finite(NotFinite));

@@ -11,10 +11,16 @@ const TEMPLATE: &str = "{{ raise_exception('[' ~ (messages | map(attribute='cont
 
 /// A conversation with a model that says `pieces`, whose history is kept in `state`.
 fn dialog(pieces: &[&str], state: &str, variables: &[(&str, &str)]) -> (Dialog, tempfile::TempDir) {
+    dialog_with(&[], pieces, state, variables)
+}
+
+/// The same, with more arguments.
+fn dialog_with(more: &[&str], pieces: &[&str], state: &str, variables: &[(&str, &str)]) -> (Dialog, tempfile::TempDir) {
     let folder = folder();
     let model = saved(&Chain::byte_level(pieces).template(TEMPLATE), folder.path());
     let variables = [&[("XDG_STATE_HOME", state)], variables].concat();
-    let mut dialog = Dialog::start(&["chat", "-m", &model, "--device", "cpu", "--temp", "0"], &variables);
+    let args = [&["chat", "-m", &model, "--device", "cpu", "--temp", "0"], more].concat();
+    let mut dialog = Dialog::start(&args, &variables);
     dialog.until("> ");
     (dialog, folder)
 }
@@ -32,6 +38,35 @@ fn interrupts_drop_a_line_then_end_an_idle_prompt() {
     dialog.until("> ");
     dialog.keys("\x03");
     assert_eq!(dialog.end(), Some(0));
+}
+
+/// The conversation goes on, and has the message and what was said of the reply.
+#[test]
+fn an_interrupt_ends_a_reply_and_not_the_conversation() {
+    let state = folder();
+    let path = state.path().join("talk.json").display().to_string();
+    // The end of the reply is never chosen.
+    let more = ["--ignore-eos", "-c", "100000"];
+    let (mut dialog, _files) = dialog_with(&more, &["one", " two"], &state.path().display().to_string(), &[]);
+    dialog.keys("Hello\r");
+    dialog.until("one two");
+    dialog.keys("\x03");
+    dialog.until("tok/s");
+    dialog.until("interrupted");
+    dialog.until("> "); // not before the editor reads keys
+    dialog.keys(&format!("/save {path}\r"));
+    dialog.until("2 messages");
+    dialog.until("> ");
+    dialog.keys("show\r");
+    assert!(dialog.until("[HELLO|ONE TWO").contains("pronk: "), "the next prompt has both");
+    dialog.until("> ");
+    dialog.keys("\x04");
+    assert_eq!(dialog.end(), Some(0));
+    let saved: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");
+    let said = |i: usize, key: &str| saved["messages"][i][key].as_str().map(String::from).unwrap_or_default();
+    assert_eq!((said(0, "role"), said(0, "content")), ("user".to_string(), "Hello".to_string()));
+    assert_eq!(said(1, "role"), "assistant");
+    assert!(said(1, "content").starts_with("one two"), "{saved}");
 }
 
 #[test]

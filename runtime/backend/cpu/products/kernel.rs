@@ -107,7 +107,7 @@ impl<K: Integers, const ONE: bool> Work for Product<'_, K, ONE> {
                         one[part] = factors.add::<K>(s, &w, &x[0], one[part]);
                     } else {
                         for (x, sums) in x.iter().zip(&mut *sums) {
-                            let sum = factors.add::<K>(s, &w, x, s.floats(bytemuck::cast_ref(sums), part));
+                            let sum = factors.add::<K>(s, &w, x, s.load(sums, part));
                             s.store(sum, sums, part);
                         }
                     }

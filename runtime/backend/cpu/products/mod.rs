@@ -12,7 +12,7 @@ mod simd;
 
 pub use activations::{Activations, CHUNK, Rounding, UNIT};
 pub use floats::{DECODED, product as float_product};
-pub use simd::Level;
+pub use simd::{Level, Simd, Work};
 
 use crate::quant::integers::Integers;
 use crate::quant::{self, GgmlType};

@@ -67,6 +67,11 @@ pub trait Simd: Copy {
     fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     /// Floats of the rows, as their bytes.
     fn floats(self, v: &[u8; 64], part: usize) -> Self::Floats;
+    /// Floats of the rows.
+    #[inline(always)]
+    fn load(self, v: &[f32; 16], part: usize) -> Self::Floats {
+        self.floats(bytemuck::cast_ref(v), part)
+    }
     /// Writes the floats of the rows.
     fn store(self, v: Self::Floats, out: &mut [f32; 16], part: usize);
     /// The f16 of each row.
