@@ -21,9 +21,9 @@ pub enum Weights {
 }
 
 impl Weights {
-    /// The `rows` rows of `cols` elements in `bytes`, repacked if the type has products of integers.
-    pub fn new(ty: GgmlType, rows: usize, cols: usize, bytes: Bytes) -> Weights {
-        match Packed::new(ty, rows, cols, &bytes) {
+    /// The `rows` rows of `cols` elements in `bytes`, repacked if that is wanted and the type has products of integers.
+    pub fn new(ty: GgmlType, rows: usize, cols: usize, bytes: Bytes, repack: bool) -> Weights {
+        match repack.then(|| Packed::new(ty, rows, cols, &bytes)).flatten() {
             Some(packed) => Weights::Packed(packed),
             None => Weights::Mapped { ty, cols, bytes },
         }
@@ -37,14 +37,9 @@ impl Weights {
         }
     }
 
-    /// What [`Weights::bytes`] of such a matrix are.
-    pub fn size(ty: GgmlType, rows: usize, cols: usize) -> usize {
-        Packed::size(ty, rows, cols).unwrap_or(0)
-    }
-
-    /// Whether products of the type are of rounded activations.
-    pub fn rounds(ty: GgmlType) -> bool {
-        Packed::size(ty, 0, 0).is_some()
+    /// What [`Weights::bytes`] of such a matrix are if it is repacked. None if the type has no products of integers.
+    pub fn size(ty: GgmlType, rows: usize, cols: usize) -> Option<usize> {
+        Packed::size(ty, rows, cols)
     }
 
     /// `out[t, r - range.start] = sum_c w[r, c] * x[t, c]` for the rows `r` of `range`, which begins at a multiple of [`ROWS`] and ends at one
@@ -88,14 +83,14 @@ pub struct Needs {
     /// Values as they are.
     pub plain: bool,
     /// Values rounded to integers.
-    pub rounded: bool,
+    pub rounded: Option<Rounding>,
 }
 
 impl Needs {
     /// What `weights` multiply together.
-    pub fn of<'a>(weights: impl Iterator<Item = &'a Weights>) -> Needs {
+    pub fn of<'a>(weights: impl Iterator<Item = &'a Weights>, rounding: Rounding) -> Needs {
         weights.fold(Needs::default(), |needs, weights| match weights {
-            Weights::Packed(_) => Needs { rounded: true, ..needs },
+            Weights::Packed(_) => Needs { rounded: Some(rounding), ..needs },
             Weights::Mapped { .. } => Needs { plain: true, ..needs },
         })
     }
@@ -108,8 +103,8 @@ impl Block {
         if needs.plain {
             block.plain.reserve_exact(tokens * cols);
         }
-        if needs.rounded {
-            block.rounded.reshape(tokens, cols.next_multiple_of(UNIT), Rounding::I8);
+        if let Some(rounding) = needs.rounded {
+            block.rounded.reshape(tokens, cols.next_multiple_of(UNIT), rounding);
         }
         block
     }
@@ -119,6 +114,13 @@ impl Block {
         size_of::<f32>() * self.plain.capacity() + self.rounded.bytes()
     }
 
+    /// What [`Block::bytes`] of a new one are.
+    pub fn size(tokens: usize, cols: usize, needs: Needs) -> usize {
+        let plain = if needs.plain { size_of::<f32>() * tokens * cols } else { 0 };
+        let cols = cols.next_multiple_of(UNIT);
+        plain + needs.rounded.map_or(0, |rounding| Activations::size(tokens, cols, rounding))
+    }
+
     /// Takes `x`, (tokens, cols).
     pub fn fill(&mut self, level: Level, needs: Needs, x: &[f32], tokens: usize) {
         self.tokens = tokens;
@@ -126,8 +128,8 @@ impl Block {
             self.plain.clear();
             self.plain.extend_from_slice(x);
         }
-        if needs.rounded {
-            self.rounded.round(level, x, tokens, Rounding::I8);
+        if let Some(rounding) = needs.rounded {
+            self.rounded.round(level, x, tokens, rounding);
         }
     }
 

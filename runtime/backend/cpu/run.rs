@@ -41,21 +41,21 @@ pub struct Local {
 
 impl Local {
     pub fn new(sizes: &Sizes) -> Local {
-        Local {
-            x: vec![0.0; sizes.row.max(sizes.x_row * BLOCK.min(sizes.tokens)).max(argmax::CHUNK)],
-            y: vec![0.0; sizes.row],
-            tile: vec![0.0; TILE],
-            other: vec![0.0; TILE],
-            decoded: vec![0.0; DECODED * sizes.x_row],
-            own: Block::new(OWN.min(sizes.tokens), sizes.x_row, sizes.needs),
-            attention: Scratch::new(sizes),
-        }
+        let [x, y, tile, other, decoded] = Local::floats(sizes).map(|len| vec![0.0; len]);
+        let own = Block::new(OWN.min(sizes.tokens), sizes.x_row, sizes.needs);
+        Local { x, y, tile, other, decoded, own, attention: Scratch::new(sizes) }
+    }
+
+    /// Elements of its buffers.
+    fn floats(sizes: &Sizes) -> [usize; 5] {
+        let x = sizes.row.max(sizes.x_row * BLOCK.min(sizes.tokens)).max(argmax::CHUNK);
+        [x, sizes.row, TILE, TILE, DECODED * sizes.x_row]
     }
 
     /// Its size in bytes.
-    pub fn bytes(&self) -> usize {
-        let floats = [&self.x, &self.y, &self.tile, &self.other, &self.decoded].map(|v| 4 * v.len());
-        floats.into_iter().sum::<usize>() + self.own.bytes() + self.attention.bytes()
+    pub fn bytes(sizes: &Sizes) -> usize {
+        let own = Block::size(OWN.min(sizes.tokens), sizes.x_row, sizes.needs);
+        4 * Local::floats(sizes).iter().sum::<usize>() + own + Scratch::bytes(sizes)
     }
 }
 
@@ -110,7 +110,7 @@ impl Run<'_> {
             vector::rms_norm(x, self.loaded.vector(norm.op.w), norm.op.eps);
         }
         let weights = products.jobs.iter().flat_map(|job| job.matrices()).map(|m| self.loaded.matrix(m));
-        out.fill(self.loaded.level, Needs::of(weights), x, t.len());
+        out.fill(self.loaded.level, Needs::of(weights, self.loaded.rounding), x, t.len());
     }
 
     fn products(&self, products: &Products, counters: &Counters, member: Member, local: &mut Local) {

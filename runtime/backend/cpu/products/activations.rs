@@ -77,6 +77,11 @@ impl Activations {
         size_of_val(&self.units[..])
     }
 
+    /// What [`Activations::bytes`] are after [`Activations::reshape`], of a new one.
+    pub fn size(tokens: usize, cols: usize, rounding: Rounding) -> usize {
+        tokens * rounding.planes() * (cols / UNIT) * size_of::<Unit>()
+    }
+
     /// Number of rows.
     pub fn tokens(&self) -> usize {
         self.tokens
