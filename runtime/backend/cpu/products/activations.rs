@@ -83,6 +83,7 @@ impl Activations {
     }
 
     /// Number of rows.
+    #[cfg(test)]
     pub fn tokens(&self) -> usize {
         self.tokens
     }

@@ -126,11 +126,6 @@ impl Packed {
         Some(blocks * kernels.lines * size_of::<Line>() + scales)
     }
 
-    /// Number of panels.
-    pub fn panels(&self) -> usize {
-        self.rows.div_ceil(ROWS)
-    }
-
     /// The products of some panels with all tokens of `x`. `out` receives each panel's results for some tokens at a time.
     pub fn product(&self, level: Level, panels: Range<usize>, x: &Activations, out: &mut dyn FnMut(Tile)) {
         assert_eq!(x.cols(), self.cols, "columns of activations and of weights");

@@ -4,7 +4,7 @@ use crate::quant::{Random, random_blocks};
 /// The results (tokens, rows) of a whole product.
 fn product(level: Level, packed: &Packed, x: &Activations) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.tokens() * packed.rows];
-    packed.product(level, 0..packed.panels(), x, &mut |tile| {
+    packed.product(level, 0..packed.rows.div_ceil(ROWS), x, &mut |tile| {
         for (t, sums) in tile.sums.iter().enumerate() {
             out[(tile.token + t) * packed.rows + tile.row..][..tile.rows].copy_from_slice(&sums[..tile.rows]);
         }
