@@ -20,7 +20,7 @@ const UNKNOWN: f64 = 5e9;
 /// Seconds for which [`UNKNOWN`] counts among those that were measured.
 const DOUBT: f64 = 0.001;
 /// Seconds of measured work after which the earlier counts half: speed follows the clock and the other programs.
-const MEMORY: f64 = 1.0;
+const MEMORY: f64 = 0.25;
 
 /// The work of an operation, in floating-point operations and bytes, for any size of a step.
 struct OpWork {
