@@ -11,6 +11,7 @@
 //   acc (16 elements, 8 columns)             += values^T (16, 16) weights (16, 8)     once with hi, once with lo
 //
 // A column is a query head of a row; none affects the others. The scores of a lane are the weights that it must hold for the second product.
+// Queries may have any size, as long as their products with keys are floats.
 //
 // What it costs by the simulator's counters: tests/it/decode_attention.rs. Registers and spills: ptx/resources.md.
 #pragma once
@@ -22,7 +23,9 @@ constexpr u32 MMA_ROUND = SPLIT_WARPS * TILE_SLOTS;
 static_assert(SPLIT_SLOTS % MMA_ROUND == 0, "the smallest part gives every warp its slots");
 
 // Where an element of a column lies in shared memory: lanes that write 8 elements of 8 columns are in different banks.
-template <u32 D> __device__ __forceinline__ u32 mma_word(u32 column, u32 d) { return column / 2 * (2 * D + 2) + column % 2 * D + d; }
+template <class Tile, u32 D> __device__ __forceinline__ u32 mma_word(u32 column, u32 d) {
+    return column * D + Tile::padding(column / 2) + d;
+}
 
 // Queries of a column in the rows that mma takes: hi in [0] and [2], lo in [1] and [3]. They are scaled by a power of two, so that the
 // largest is about 1 whatever its size; returns its inverse.
@@ -50,7 +53,7 @@ __device__ __forceinline__ float load_queries(u32 (&q)[D / 16][4], const float* 
 
 template <class Tile, u32 D>
 __device__ __forceinline__ void attention_mma(const AttentionParams& p) {
-    __shared__ __align__(16) float warp_acc[SPLIT_WARPS][MMA_COLUMNS / 2 * (2 * D + 2)];
+    __shared__ __align__(16) float warp_acc[SPLIT_WARPS][MMA_COLUMNS * D + Tile::padding(MMA_COLUMNS / 2)];
     __shared__ float2 warp_weight[SPLIT_WARPS][MMA_COLUMNS];  // largest score, sum of weights
 
     Part part;
@@ -109,36 +112,37 @@ __device__ __forceinline__ void attention_mma(const AttentionParams& p) {
 #pragma unroll
     for (u32 i = 0; i < D / 16; i++) {
         const u32 d = Tile::value_element(i, r);
-        *(float2*)&warp_acc[warp][mma_word<D>(2 * c, d)] = make_float2(acc[i][0], acc[i][2]);
-        *(float2*)&warp_acc[warp][mma_word<D>(2 * c + 1, d)] = make_float2(acc[i][1], acc[i][3]);
+        *(float2*)&warp_acc[warp][mma_word<Tile, D>(2 * c, d)] = make_float2(acc[i][0], acc[i][2]);
+        *(float2*)&warp_acc[warp][mma_word<Tile, D>(2 * c + 1, d)] = make_float2(acc[i][1], acc[i][3]);
     }
     __syncthreads();  // warp_acc, warp_weight: written by each warp, read by all
 
 #pragma unroll 1
-    for (u32 i = 0; i < part.rows; i++) {
-        const StepRow& row = part.row(p, i);
+    for (u32 i = warp; i < part.rows * part.heads; i += SPLIT_WARPS) {  // a warp a column
+        const StepRow& row = part.row(p, i / part.heads);
         const bool only = row.kv_len <= part.slots;
         if (part.start >= row.kv_start + row.kv_len) continue;  // the part has slots of longer rows alone
-#pragma unroll 1
-        for (u32 h = 0; h < part.heads; h++) {
-            const u32 column = i * part.heads + h;
-            float now = LOWEST, total = 0, weight[SPLIT_WARPS];
+        const u64 head = part.head(p, i / part.heads, i % part.heads);
+        float now = LOWEST, total = 0, weight[SPLIT_WARPS];
 #pragma unroll
-            for (u32 w = 0; w < SPLIT_WARPS; w++) now = fmaxf(now, warp_weight[w][column].x);
+        for (u32 w = 0; w < SPLIT_WARPS; w++) now = fmaxf(now, warp_weight[w][i].x);
+#pragma unroll
+        for (u32 w = 0; w < SPLIT_WARPS; w++) {
+            weight[w] = exp2f(warp_weight[w][i].x - now);
+            total += warp_weight[w][i].y * weight[w];
+        }
+#pragma unroll
+        for (u32 d = 2 * lane; d < D; d += 2 * WARP) {
+            float2 v = make_float2(0, 0);
 #pragma unroll
             for (u32 w = 0; w < SPLIT_WARPS; w++) {
-                weight[w] = exp2f(warp_weight[w][column].x - now);
-                total += warp_weight[w][column].y * weight[w];
+                const float2 x = *(const float2*)&warp_acc[w][mma_word<Tile, D>(i, d)];
+                v.x += x.x * weight[w], v.y += x.y * weight[w];
             }
-            const u64 head = part.head(p, i, h);
-            for (u32 d = threadIdx.x; d < D; d += SPLIT_THREADS) {
-                float v = 0;
-#pragma unroll
-                for (u32 w = 0; w < SPLIT_WARPS; w++) v += warp_acc[w][mma_word<D>(column, d)] * weight[w];
-                store_part(p, part, head, only, d, v, total);
-            }
-            if (threadIdx.x == 0 && !only) p.weights[head * p.n_splits + part.index] = make_float2(now, total);
+            if (only) *(float2*)(p.out + head * D + d) = make_float2(v.x / total, v.y / total);
+            else *(float2*)(p.partial + (head * p.n_splits + part.index) * D + d) = v;
         }
+        if (lane == 0 && !only) p.weights[head * p.n_splits + part.index] = make_float2(now, total);
     }
     finish_part<D>(p, part);
 }

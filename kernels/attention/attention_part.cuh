@@ -87,13 +87,6 @@ __device__ __forceinline__ void load_and_wait(const AttentionParams& p, const Pa
     if (!old) load();
 }
 
-// Stores element d of a head's sum over the part, `total` being its sum of weights: the result, if the row has no other part.
-__device__ __forceinline__ void store_part(const AttentionParams& p, const Part& part, u64 head, bool only, u32 d, float sum, float total) {
-    const u32 D = p.kv.head_dim;
-    if (only) p.out[head * D + d] = sum / total;
-    else p.partial[(head * p.n_splits + part.index) * D + d] = sum;
-}
-
 // Counts a block that has written its part, and tells whether it is the last of `n_parts`. All threads of the block call it.
 __device__ __forceinline__ bool is_last_part(u32* arrived, u32 n_parts) {
     __shared__ bool last;

@@ -148,7 +148,8 @@ __device__ __forceinline__ void attention_split(const AttentionParams& p) {
             float v = 0;
 #pragma unroll 1
             for (u32 w = 0; w < SPLIT_WARPS; w++) v += warp_acc[w][word_of(d)] * exp2f(warp_weight[w].x - now);
-            store_part(p, part, head, part.count == 1, d, v, total);
+            if (part.count == 1) p.out[head * D + d] = v / total;
+            else p.partial[(head * p.n_splits + part.index) * D + d] = v;
         }
         if (threadIdx.x == 0 && part.count > 1) p.weights[head * p.n_splits + part.index] = make_float2(now, total);
         __syncthreads();  // warp_acc, warp_weight: read by all, before the next head overwrites them

@@ -9,6 +9,7 @@
 //   add                      acc += values * weights of these slots and head r, times UNIT
 //   query_element(i, c)      element of a head that is the first of the 4 that lane c has in q[i]
 //   value_element(i, r)      element of a head that acc[i][0] and acc[i][1] are of, in lane 4r + c; [2] and [3] are of the next
+//   padding(c)               words of shared memory before columns 2c and 2c + 1 of acc that put what lanes write into different banks
 #pragma once
 #include "attention/attention_part.cuh"
 
@@ -55,6 +56,7 @@ struct TileF16 {
     // Words that lie side by side from word i on: fewer at the end of a head.
     static __host__ __device__ constexpr u32 key_words(u32 i) { return KEY - i < 4 ? KEY - i : 4; }
     static __host__ __device__ constexpr u32 value_words(u32 i) { return VALUE - i < 4 ? VALUE - i : 4; }
+    static __host__ __device__ constexpr u32 padding(u32 pair) { return 2 * pair; }
     static __device__ __forceinline__ u32 query_element(u32 i, u32 c) {
         return i / 2 * 32 + c * 2 * key_words(i / 2 * 4) + i % 2 * 4;
     }
@@ -120,6 +122,7 @@ struct TileQ8_0 {
         key_scales = q8_0_scales(kv, kv.keys) + first / KV_BLOCK, value_scales = q8_0_scales(kv, kv.values) + first / KV_BLOCK;
     }
 
+    static __host__ __device__ constexpr u32 padding(u32 pair) { return pair % 2 * 2 + pair / 2 * 16; }
     static __device__ __forceinline__ u32 query_element(u32 i, u32 c) { return i / 2 * 32 + c * 8 + i % 2 * 4; }
     static __device__ __forceinline__ u32 value_element(u32 i, u32 r) { return i / 2 * 32 + r * 4 + i % 2 * 2; }
 

@@ -10,7 +10,7 @@ use pronk::plan::*;
 use pronk::quant::Random;
 
 /// Slots of a row at and around the borders of parts, of tiles and of rounds, and one that gives a warp several rounds.
-const LENGTHS: [u32; 7] = [1, 60, 128, 250, 255, 257, 1000];
+const LENGTHS: [u32; 7] = [1, 60, 128, 253, 255, 257, 1000];
 /// Slots of the cache.
 const SLOTS: u32 = 1024;
 
@@ -24,11 +24,11 @@ struct Attending {
 }
 
 impl Attending {
-    /// `group`: query heads for each of two KV heads.
+    /// `group`: query heads for the KV head.
     fn load(device: &mut Cuda<Sim>, ty: KvType, head_dim: u32, group: u32) -> Attending {
-        let mut plan = Plan::new(KvDecl { layers: 1, slots: SLOTS, heads: 2, head_dim, ty }, SLOTS, 1);
-        let [k, v] = ["k", "v"].map(|name| plan.buf(name, Rows::Tokens, 2 * head_dim));
-        let [q, out] = ["q", "out"].map(|name| plan.buf(name, Rows::Tokens, 2 * group * head_dim));
+        let mut plan = Plan::new(KvDecl { layers: 1, slots: SLOTS, heads: 1, head_dim, ty }, SLOTS, 1);
+        let [k, v] = ["k", "v"].map(|name| plan.buf(name, Rows::Tokens, head_dim));
+        let [q, out] = ["q", "out"].map(|name| plan.buf(name, Rows::Tokens, group * head_dim));
         plan.push(KvStore { k, v, layer: 0 }).expect("shapes fit");
         plan.push(Attention { out, q, layer: 0, scale: 1.0 / (head_dim as f32).sqrt() }).expect("shapes fit");
         device.load(&plan, &Weights(vec![]), &mut |_| {}).expect("loads");
@@ -137,16 +137,19 @@ fn logits(device: &mut Cuda<Sim>, plan: &Plan, tokens: &[u32], start: u32) -> Ve
 /// Logits of whole models: products, norms and rotations give each row its own bits too.
 #[test]
 fn models_give_a_row_the_logits_that_it_has_alone() {
-    const START: u32 = 250;
+    const START: u32 = 63; // the first row has one part, the others have two
     let folder = common::data("models");
     let files = std::fs::read_dir(&folder).expect("a folder").map(|file| file.expect("an entry").path());
     let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "gguf")).collect();
     assert!(files.len() >= 11, "{files:?}");
     for path in files {
         let device = &mut Cuda::sim_like((9, 0), 8);
-        for kv in KvType::ALL {
+        // Other caches once for each kind of head: the products are the same beside all of them but f32.
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let all = ["tiny-llama31.q4_0.gguf", "tiny-qwen3.q4_0.gguf"].contains(&name.as_str());
+        for kv in KvType::ALL.into_iter().filter(|kv| all || *kv == KvType::F16) {
             let model = Model::new(Gguf::open(&path).expect("a model")).expect("its hyperparameters");
-            let options = PlanOptions { n_ctx: 320, max_tokens: START, max_outputs: 8, kv };
+            let options = PlanOptions { n_ctx: 128, max_tokens: START, max_outputs: 8, kv };
             let mut plan = model.plan(&options).expect("its plan");
             fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
             device.load(&plan, &model.weights(&plan).expect("its weights"), &mut |_| {}).expect("loads");
@@ -158,7 +161,7 @@ fn models_give_a_row_the_logits_that_it_has_alone() {
             for k in [2, 3, 5, 8] {
                 let together = logits(device, &plan, &now[..k], START);
                 for (i, (alone, together)) in alone.iter().zip(&together).enumerate() {
-                    assert!(alone == together, "{}, {kv:?} cache: row {i} of {k}", path.display());
+                    assert!(alone == together, "{name}, {kv:?} cache: row {i} of {k}");
                 }
             }
         }
@@ -185,18 +188,20 @@ impl Limits {
 }
 
 const LIMITS: [Limits; 12] = [
-    Limits::new(KvType::F16, 128, [4096, 1], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::F16, 128, [32768, 1], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::F16, 128, [131072, 1], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::Q8_0, 128, [4096, 1], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::Q8_0, 128, [32768, 1], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::Q8_0, 128, [131072, 1], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::F16, 64, [32768, 1], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::Q8_0, 64, [32768, 1], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::F16, 128, [32768, 2], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::F16, 128, [32768, 8], [9.0, 9.0, 9.0]),
-    Limits::new(KvType::Q8_0, 160, [4096, 1], [90.0, 9.0, 9.0]),
-    Limits::new(KvType::F32, 128, [4096, 1], [90.0, 9.0, 9.0]),
+    Limits::new(KvType::F16, 128, [4096, 1], [2.4, 1.08, 1.4]),
+    Limits::new(KvType::F16, 128, [32768, 1], [1.05, 1.02, 1.05]),
+    Limits::new(KvType::F16, 128, [131_072, 1], [0.9, 1.01, 1.02]),
+    Limits::new(KvType::Q8_0, 128, [4096, 1], [7.6, 1.15, 1.8]),
+    Limits::new(KvType::Q8_0, 128, [32768, 1], [5.0, 1.02, 1.2]),
+    Limits::new(KvType::Q8_0, 128, [131_072, 1], [4.7, 1.01, 1.1]),
+    Limits::new(KvType::F16, 64, [32768, 1], [1.7, 1.02, 1.06]),
+    Limits::new(KvType::Q8_0, 64, [32768, 1], [6.3, 1.02, 1.2]),
+    // Two rows of four heads are the columns of one product; of eight rows, those next to each other read through the caches.
+    Limits::new(KvType::F16, 128, [32768, 2], [1.1, 1.03, 1.1]),
+    Limits::new(KvType::F16, 128, [32768, 8], [4.5, 1.08, 4.5]),
+    // Without tensor cores.
+    Limits::new(KvType::F32, 128, [4096, 1], [4.2, 1.05, 2.4]),
+    Limits::new(KvType::Q8_0, 160, [4096, 1], [30.0, 1.15, 2.4]),
 ];
 
 /// Attention of long contexts takes the time of reading keys and values once: few instructions per byte, and hardly any other bytes.
@@ -230,6 +235,6 @@ fn what_a_long_context_costs() {
             counters.shared_conflicts
         );
         assert!(per_byte <= lanes && of_dram <= dram && of_caches <= asked, "{entry}, {slots} slots, {rows} rows");
-        assert_eq!(counters.shared_conflicts, 0, "{entry}, {slots} slots, {rows} rows");
+        assert!(counters.shared_conflicts == 0, "{entry}, {slots} slots, {rows} rows");
     }
 }
