@@ -9,6 +9,7 @@ mod common;
 mod conformance;
 mod context;
 mod cuda;
+mod decode_attention;
 mod decode_products;
 #[cfg(target_os = "linux")]
 mod environment;
