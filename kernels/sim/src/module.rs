@@ -73,6 +73,11 @@ impl Module {
     pub fn globals(&self) -> impl Iterator<Item = &str> {
         self.0.globals.iter().map(|g| g.name.as_str())
     }
+
+    /// Bytes of the variable of this name, if the module has one.
+    pub fn global_bytes(&self, name: &str) -> Option<u64> {
+        self.0.globals.iter().find(|g| g.name == name).map(|g| g.bytes.len() as u64)
+    }
 }
 
 impl Kernel {
