@@ -1,7 +1,6 @@
 //! Streams that collect work for a graph, with the rules of `cuStreamBeginCapture`: what a capture does not allow is an error, and
 //! invalidates it.
 
-use crate::options::current;
 use crate::state::{Graph, State, run_to, with};
 use crate::status::{Outcome, Refusal, Status};
 use crate::work::Action;
@@ -191,7 +190,7 @@ impl State {
             let end = self.queues.end(other);
             self.queues.wait_for(key, end);
         }
-        let device = self.streams.get(key).map_or(key as usize, |stream| stream.device);
+        let device = self.device_of(key);
         self.devices[device].check_told()?;
         self.queues.push(key, device, action);
         Ok(true)
@@ -253,18 +252,18 @@ pub fn issue(handle: u64, action: Action) -> Outcome {
     let end = with(|state| {
         let key = state.stream(handle)?;
         let queued = state.put(key, action)?;
-        Ok(queued.then(|| state.queues.end(key)))
+        let lazy = state.devices[state.device_of(key)].lazy;
+        Ok((queued && !lazy).then(|| state.queues.end(key)))
     })?;
-    end.filter(|_| !current().lazy).map_or(Ok(()), run_to)
+    end.map_or(Ok(()), run_to)
 }
 
 /// Gives work to a stream, and waits for it unless the stream captures. Errors: also those of earlier work.
 pub fn issue_and_wait(handle: u64, action: Action) -> Outcome {
     let (device, end) = with(|state| {
         let key = state.stream(handle)?;
-        let device = state.streams.get(key).map_or(key as usize, |stream| stream.device);
         let queued = state.put(key, action)?;
-        Ok((device, queued.then(|| state.queues.end(key))))
+        Ok((state.device_of(key), queued.then(|| state.queues.end(key))))
     })?;
     let Some(end) = end else { return Ok(()) };
     run_to(end)?;

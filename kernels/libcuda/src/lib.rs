@@ -25,4 +25,6 @@ mod queue;
 mod raw;
 mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 mod work;

@@ -1,19 +1,19 @@
 //! What an address is: of a device, of the host, or of both.
 
 use crate::host::Pages;
-use crate::options::MAX_DEVICES;
 use crate::raw;
 use crate::state::State;
 use crate::status::{Outcome, Status};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Addresses of devices are below this. Programs, their heaps and their libraries lie above, or below 4 GiB.
 const DEVICES_END: u64 = 0x5000 << 32;
 
-/// The first and the last address of a device: a multiple of 4 GiB, as [`ptx_sim::Device::after`] takes it.
-pub fn addresses(device: usize) -> (u64, u64) {
-    let span = DEVICES_END / MAX_DEVICES;
-    (device as u64 * span, (device as u64 + 1) * span - 1)
+/// Where the addresses of device `i` of `n` begin and end. Both are multiples of 4 GiB, as [`ptx_sim::Device::after`] takes them.
+pub fn addresses(i: u64, n: u64) -> Range<u64> {
+    let span = (DEVICES_END >> 32) / n << 32;
+    i * span..(i + 1) * span
 }
 
 /// What has memory on a device.
@@ -116,7 +116,7 @@ impl State {
         let address = device.sim.alloc(bytes).map_err(|_| Status::OutOfMemory)?;
         let shared = matches!(kind, Kind::Managed | Kind::Mapped).then(|| Pages::at(address, bytes as usize));
         let pages = match shared.transpose() {
-            Ok(pages) if address + bytes <= addresses(index).1 => pages,
+            Ok(pages) if address + bytes <= device.addresses_end => pages,
             other => {
                 let _ = device.sim.free(address); // given above
                 return Err(other.err().unwrap_or(Status::OutOfMemory.into()));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 /// Devices at most: their addresses divide the address space.
-pub const MAX_DEVICES: u64 = 16;
+pub const MAX_DEVICES: u64 = 32;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -64,7 +64,7 @@ pub fn current() -> &'static Options {
 }
 
 impl Options {
-    fn plain() -> Options {
+    pub fn plain() -> Options {
         Options {
             model: &MODELS[0],
             devices: 1,
@@ -131,7 +131,7 @@ mod tests {
         for (name, value) in [
             ("PTX_SIM_GPU", "Voodoo"),
             ("PTX_SIM_DEVICES", "0"),
-            ("PTX_SIM_DEVICES", "17"),
+            ("PTX_SIM_DEVICES", "33"),
             ("PTX_SIM_SMS", "many"),
             ("PTX_SIM_MEMORY", ""),
             ("PTX_SIM_LAZY", "yes"),

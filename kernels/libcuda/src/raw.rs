@@ -72,6 +72,20 @@ impl<T: Copy> In<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> Out<T> {
+    pub fn of(value: &mut T) -> Out<T> {
+        Out(value)
+    }
+}
+
+#[cfg(test)]
+impl<T> In<T> {
+    pub fn of(values: &[T]) -> In<T> {
+        In(values.as_ptr())
+    }
+}
+
 /// A C string.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -90,6 +104,11 @@ impl Text {
         }
         // SAFETY: not null, so the caller has a string that ends with a zero there.
         Ok(unsafe { CStr::from_ptr(self.0) }.to_bytes().to_vec())
+    }
+
+    #[cfg(test)]
+    pub fn of(text: &CStr) -> Text {
+        Text(text.as_ptr())
     }
 
     pub fn from_address(address: u64) -> Text {

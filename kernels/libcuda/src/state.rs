@@ -26,6 +26,10 @@ pub struct SimDevice {
     pub sms: u32,
     /// Bytes of its memory.
     pub memory: u64,
+    /// Its addresses are below this.
+    pub addresses_end: u64,
+    /// Asynchronous work runs when something waits for it.
+    pub lazy: bool,
     pub sim: Device,
     /// Its primary context, made when first asked for; and how many hold it.
     pub primary: Option<u64>,
@@ -262,10 +266,22 @@ impl State {
                 cooperative_blocks: sms * model.gpu().blocks_per_sm,
                 ..Limits::default()
             };
-            let mut sim = Device::after(limits, addresses(ordinal).0);
+            let addresses = addresses(ordinal as u64, options.devices);
+            let mut sim = Device::after(limits, addresses.start);
             sim.checks = if options.checks { Checks::ALL } else { Checks::NONE };
             let pool = pools.add(ordinal);
-            SimDevice { model, sms, memory, sim, primary: None, retained: 0, pool, trouble: None }
+            SimDevice {
+                model,
+                sms,
+                memory,
+                addresses_end: addresses.end,
+                lazy: options.lazy,
+                sim,
+                primary: None,
+                retained: 0,
+                pool,
+                trouble: None,
+            }
         });
         State {
             devices: devices.collect(),
@@ -311,6 +327,11 @@ impl State {
             return Ok(self.current_device()? as u64);
         }
         self.streams.get(handle).map(|_| handle)
+    }
+
+    /// The device of a stream by its key.
+    pub fn device_of(&self, key: u64) -> usize {
+        self.streams.get(key).map_or(key as usize, |stream| stream.device)
     }
 
     /// The streams that work of `key` comes after by itself: the blocking ones after the legacy stream, and it after them.

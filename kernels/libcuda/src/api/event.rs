@@ -25,6 +25,17 @@ fn point(event: u64) -> Outcome<(Option<Point>, usize)> {
     })
 }
 
+fn record(event: u64, stream: u64) -> Outcome {
+    // What runs at once has its time at once.
+    let now = with(|state| {
+        state.record(event, stream)?;
+        let key = state.stream(stream)?;
+        let lazy = state.devices[state.device_of(key)].lazy;
+        Ok(state.events.get(event)?.point.filter(|_| !lazy))
+    })?;
+    now.map_or(Ok(()), run_to)
+}
+
 fn elapsed(out: Out<f32>, from: u64, to: u64) -> Outcome {
     with(|state| {
         let (from, to) = (state.events.get(from)?, state.events.get(to)?);
@@ -88,14 +99,4 @@ fn cuEventElapsedTime_v2(out: Out<f32>, from: u64, to: u64) {
     elapsed(out, from, to)
 }
 
-}
-
-fn record(event: u64, stream: u64) -> Outcome {
-    with(|state| state.record(event, stream))?;
-    // What runs at once has its time at once.
-    if crate::options::current().lazy {
-        return Ok(());
-    }
-    let point = with(|state| Ok(state.events.get(event)?.point))?;
-    point.map_or(Ok(()), run_to)
 }

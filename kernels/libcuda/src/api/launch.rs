@@ -76,7 +76,7 @@ fn start(function: u64, config: LaunchConfig, stream: u64, each: In<u64>, extra:
         let function = state.functions.get(function)?;
         let device = state.contexts.get(function.context)?.device;
         let key = state.stream(stream)?;
-        if state.streams.get(key).map_or(key as usize, |s| s.device) != device {
+        if state.device_of(key) != device {
             return Err(Status::InvalidHandle.because("function and stream are of different devices"));
         }
         let kernel = function.kernel.clone();

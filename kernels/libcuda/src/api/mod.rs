@@ -1,21 +1,21 @@
 //! The entry points, a file for each subject. What they do is what the reference of the CUDA driver API says; comments say only where this
 //! library differs.
 
-mod context;
-mod device;
-mod event;
-mod function;
-mod graph;
-mod init;
-mod launch;
-mod link;
-mod memory;
-mod module;
-mod occupancy;
-mod pointer;
-mod pool;
-mod stream;
-mod transfer;
+pub mod context;
+pub mod device;
+pub mod event;
+pub mod function;
+pub mod graph;
+pub mod init;
+pub mod launch;
+pub mod link;
+pub mod memory;
+pub mod module;
+pub mod occupancy;
+pub mod pointer;
+pub mod pool;
+pub mod stream;
+pub mod transfer;
 
 use crate::entry::Entry;
 
@@ -49,10 +49,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// Variants whose arguments differ from those of the function of the same name without a suffix, and since which version of CUDA a caller
 /// that asks for that name gets them. Every other function has one form.
-const SINCE: [(&str, &str, i32); 15] = [
+const SINCE: [(&str, &str, i32); 17] = [
     ("cuCtxCreate_v2", "cuCtxCreate", 3020),
     ("cuCtxCreate_v3", "cuCtxCreate", 11040),
     ("cuCtxCreate_v4", "cuCtxCreate", 12050),
+    ("cuCtxGetDevice", "cuCtxGetDevice", 2000),
+    ("cuCtxGetDevice_v2", "cuCtxGetDevice", 13000),
     ("cuDeviceGetUuid", "cuDeviceGetUuid", 9020),
     ("cuDeviceGetUuid_v2", "cuDeviceGetUuid", 11040),
     ("cuEventElapsedTime", "cuEventElapsedTime", 2000),

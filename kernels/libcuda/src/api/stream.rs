@@ -32,8 +32,7 @@ fn end(stream: u64) -> Outcome<(usize, Point)> {
     with(|state| {
         let key = state.stream(stream)?;
         state.not_capturing(|other, _| other == key)?;
-        let device = state.streams.get(key).map_or(key as usize, |s| s.device);
-        Ok((device, state.queues.end(key)))
+        Ok((state.device_of(key), state.queues.end(key)))
     })
 }
 
@@ -116,7 +115,7 @@ fn cuStreamGetId(stream: u64, out: Out<u64>) {
 fn cuStreamGetDevice(stream: u64, out: Out<i32>) {
     with(|state| {
         let key = state.stream(stream)?;
-        out.put(state.streams.get(key).map_or(key as i32, |s| s.device as i32))
+        out.put(state.device_of(key) as i32)
     })
 }
 
