@@ -164,12 +164,23 @@ impl State {
         Ok(self.graphs.add(Graph { context: capture.context, nodes }))
     }
 
-    /// Forgets the captures of a stream that is destroyed.
+    /// Forgets the capture of a stream that is destroyed.
     pub fn drop_capture(&mut self, stream: u64) {
         if let Some(id) = self.capture_of(stream) {
-            let _ = self.captures.remove(id);
-            self.streams.iter_mut().filter(|(_, s)| s.capture == Some(id)).for_each(|(_, s)| s.capture = None);
+            self.forget_capture(id);
         }
+    }
+
+    /// Forgets the captures that this thread began.
+    pub fn drop_captures_of_thread(&mut self) {
+        let this = thread::current().id();
+        let own: Vec<u64> = self.captures.iter().filter(|(_, c)| c.thread == this).map(|(id, _)| id).collect();
+        own.into_iter().for_each(|id| self.forget_capture(id));
+    }
+
+    fn forget_capture(&mut self, id: u64) {
+        let _ = self.captures.remove(id);
+        self.streams.iter_mut().filter(|(_, s)| s.capture == Some(id)).for_each(|(_, s)| s.capture = None);
     }
 
     /// Puts work into a stream, or into the graph that captures it. True: into the stream.

@@ -2,6 +2,7 @@
 
 use crate::api;
 use crate::options;
+use crate::state;
 use crate::status::Status;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,5 +44,15 @@ pub fn injected(name: &str) -> Option<Status> {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let fault = options::current().fault.as_ref().filter(|fault| fault.name == name)?;
     let number = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
-    fault.call.is_none_or(|call| call == number).then_some(fault.status)
+    if fault.call.is_some_and(|call| call != number) {
+        return None;
+    }
+    if name == "cuStreamEndCapture" {
+        // With a driver too, the capture is over when its end fails.
+        let _ = state::with(|state| {
+            state.drop_captures_of_thread();
+            Ok(())
+        });
+    }
+    Some(fault.status)
 }

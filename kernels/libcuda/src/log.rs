@@ -43,7 +43,7 @@ pub fn say(topic: Topic, text: &str) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let line = format!("ptx-sim: {}: {text}\n", topic.word());
-    let _ = match &options::current().log {
+    let _ = match options::log_file() {
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path);
             file.and_then(|mut file| file.write_all(line.as_bytes()))

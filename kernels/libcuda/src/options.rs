@@ -3,7 +3,7 @@
 use crate::faults::Fault;
 use crate::gpu::{MODELS, Model};
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Devices at most: their addresses divide the address space.
@@ -25,8 +25,6 @@ pub struct Options {
     pub findings: Findings,
     /// `PTX_SIM_CHECKS`: whether more than wrong addresses is looked for.
     pub checks: bool,
-    /// `PTX_SIM_LOG`: a file that lines are added to, in place of stderr.
-    pub log: Option<PathBuf>,
     /// `PTX_SIM_CALLS`: the log gets each entry point and its number of calls, at the end.
     pub calls: bool,
     /// `PTX_SIM_FAIL`: a call that fails.
@@ -63,6 +61,12 @@ pub fn current() -> &'static Options {
     options().as_ref().unwrap_or(&PLAIN)
 }
 
+/// `PTX_SIM_LOG`: a file that lines are added to, in place of stderr.
+pub fn log_file() -> Option<&'static Path> {
+    static FILE: LazyLock<Option<PathBuf>> = LazyLock::new(|| env::var_os("PTX_SIM_LOG").map(PathBuf::from));
+    FILE.as_deref()
+}
+
 impl Options {
     pub fn plain() -> Options {
         Options {
@@ -73,7 +77,6 @@ impl Options {
             lazy: false,
             findings: Findings::Errors,
             checks: true,
-            log: None,
             calls: false,
             fault: None,
             no_wait: None,
@@ -108,7 +111,6 @@ impl Options {
         }
         options.no_wait =
             choice("PTX_SIM_NO_WAIT", &["events", "streams"])?.map(|at| [NoWait::Events, NoWait::Streams][at]);
-        options.log = variable("PTX_SIM_LOG").map(PathBuf::from);
         options.fault = variable("PTX_SIM_FAIL").map(|text| Fault::parse(&text)).transpose()?;
         Ok(options)
     }

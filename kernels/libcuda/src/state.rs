@@ -358,7 +358,7 @@ impl State {
             count(self.graphs.iter().filter(|(_, g)| g.context == context).count(), "graph"),
             count(self.execs.iter().filter(|(_, g)| g.context == context).count(), "executable graph"),
             count(self.links.iter().filter(|(_, l)| l.context == context).count(), "link"),
-            count(self.memory.pinned.values().filter(|p| p.owner == context).count(), "piece of pinned memory"),
+            count(self.memory.pinned.values().filter(|p| p.owner == context).count(), "pinned block"),
             count(n, "allocation").map(|text| format!("{text} of {bytes} bytes")),
         ];
         let left: Vec<String> = left.into_iter().flatten().collect();
