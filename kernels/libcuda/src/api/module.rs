@@ -73,7 +73,10 @@ fn function(state: &mut State, module: u64, name: &str) -> Outcome<u64> {
     if let Some((handle, _)) = known {
         return Ok(handle);
     }
-    let kernel = loaded.module.kernel(name).ok_or(Status::NotFound)?;
+    let kernel = loaded.module.kernel(name).ok_or_else(|| match loaded.module.refusal(name) {
+        Some(why) => Status::InvalidPtx.because(why),
+        None => Status::NotFound.into(),
+    })?;
     let dynamic_shared = SHARED_PER_BLOCK.saturating_sub(kernel.static_shared());
     let context = loaded.context;
     Ok(state.functions.add(Function { context, module, kernel, dynamic_shared }))

@@ -150,7 +150,11 @@ impl Device {
             for &(at, to, add) in &g.pointers {
                 bytes[at..at + 8].copy_from_slice(&addresses[to].wrapping_add(add as u64).to_le_bytes());
             }
-            self.mem.host_write(address, &bytes)?;
+            let mut from = 0;
+            for &hole in g.functions.iter().chain([&bytes.len()]) {
+                self.mem.host_write(address + from as u64, &bytes[from..hole])?;
+                from = (hole + 8).min(bytes.len());
+            }
         }
         self.globals.insert(module.id, addresses.clone());
         Ok(addresses)

@@ -152,7 +152,7 @@ impl Gpu {
     /// An error that may belong to any launch up to the last.
     fn late(&self, e: DriverError) -> String {
         let what = match &self.last {
-            Last::Nothing => "nothing".to_string(),
+            Last::Nothing => return line(e),
             Last::Launch(kernel, purpose) => self.label(*kernel, purpose),
             Last::Graph => "the recorded step".to_string(),
         };
