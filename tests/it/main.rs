@@ -24,6 +24,8 @@ mod golden;
 mod grids;
 mod guard;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod libcuda;
 mod long_context;
 mod model;
 mod mutation;
