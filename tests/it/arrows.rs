@@ -35,11 +35,12 @@ const OWNERS: [(&str, &str); 10] = [
 ];
 
 /// The only files and folders with unsafe code, each behind a safe interface.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 7] = [
     "runtime/platform/",
     "runtime/gguf/map.rs",
     "runtime/backend/wgpu",
     "runtime/backend/cuda/driver",
+    "runtime/backend/cpu/products/simd/",
     "kernels/libcuda/src/host.rs",
     "kernels/libcuda/src/raw.rs",
 ];
