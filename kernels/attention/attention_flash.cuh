@@ -4,7 +4,8 @@
 // Layout   cache of f16 or q8_0: kv.cuh; head_dim = D, a multiple of 16; group up to FLASH_ROWS
 // Traffic  reads keys and values once per tile of tokens, from the first slot that any of them attends to to the last
 //
-// Scaled queries and the weights of the softmax are rounded to f16; so are q8_0 keys and values; sums are floats.
+// Scaled queries and the weights of the softmax are rounded to f16; so are q8_0 keys and values; sums are floats. Scaled queries above
+// 65504 are infinite then: attention_mma.cuh has no such limit.
 #pragma once
 #include "attention/kv.cuh"
 #include "attention/softmax.cuh"

@@ -142,6 +142,8 @@ pub enum Precision {
     I16,
     /// Weights and activations rounded to f16, as tensor cores take them.
     F16,
+    /// Activations rounded to 8-bit integers with a scale for each 32 of them.
+    I8,
 }
 
 /// A buffer that is larger than a device allows. Sizes in bytes.

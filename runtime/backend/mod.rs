@@ -2,6 +2,7 @@
 //!
 //! This is the only file that names all backends: each is a folder, and a row of [`REGISTRY`].
 
+pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod info;
@@ -35,7 +36,7 @@ macro_rules! left_out {
 
 /// Every backend, in the order in which `auto` tries their GPUs. Opening one that this build leaves out is an error that names its feature.
 pub static REGISTRY: &[&Registered] = &[
-    &reference::CPU,
+    &cpu::REGISTERED,
     #[cfg(feature = "cuda")]
     &cuda::REGISTERED,
     #[cfg(not(feature = "cuda"))]

@@ -1,6 +1,6 @@
 //! Choosing a device by name, among the backends that [`super::REGISTRY`] lists.
 
-use super::{Backend, DeviceInfo, Error, REGISTRY, WithReference, reference};
+use super::{Backend, DeviceInfo, Error, REGISTRY, WithReference, cpu, reference};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error as ThisError;
@@ -49,7 +49,7 @@ pub struct DeviceName {
 
 impl DeviceChoice {
     /// The CPU.
-    pub const CPU: DeviceChoice = DeviceChoice::whole(&reference::CPU);
+    pub const CPU: DeviceChoice = DeviceChoice::whole(&cpu::REGISTERED);
 
     /// The reference: the definition of every operation.
     pub const REFERENCE: DeviceChoice = DeviceChoice::whole(&reference::REGISTERED);

@@ -26,6 +26,10 @@ const F16_LIMIT: f64 = 1e-6;
 /// For operations whose inputs are rounded to 16-bit integers: off by at most half of one of 32512 steps to the largest of 32
 /// elements, which is 2.6e-9 where that one is far larger than the others; and as much again for a second product.
 const I16_LIMIT: f64 = 1e-8;
+/// For operations whose inputs are rounded to 8-bit integers: off by at most half of one of 127 steps to the largest of 32 elements,
+/// which is 1.6e-5 where all are equally likely up to that one. Few results, a softmax or a second product make it more: at most 2.6e-4
+/// in these cases (2026-11-25).
+const I8_LIMIT: f64 = 5e-4;
 /// What unused elements hold: a value that no operation produces from the inputs.
 const SENTINEL: f32 = -12345.5;
 
@@ -211,6 +215,7 @@ impl Case {
             let phase = step.phase();
             let precision = plan.ops(phase).iter().map(|op| backend.precision(&plan, op, phase)).max();
             let limit = match precision {
+                Some(Precision::I8) => self.limit.max(I8_LIMIT),
                 Some(Precision::F16) => self.limit.max(F16_LIMIT),
                 Some(Precision::I16) => self.limit.max(I16_LIMIT),
                 Some(Precision::F32) | None => self.limit,

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::integers::{Integers, Scales, Scaling, negated};
 use super::{Block, Plane, Random, f16_to_f32};
 use crate::gguf::GgmlType;
 
@@ -41,6 +42,30 @@ impl Block for Q2_K {
     fn set_scales(&mut self, scale: f32, rng: &mut Random) {
         self.d = rng.f16(0.02 * scale);
         self.dmin = rng.f16(0.02 * scale);
+    }
+}
+
+impl Integers for Q2_K {
+    type Quants = [u8; 256];
+    const BITS: u32 = 2;
+    const ZERO: u8 = 0;
+    const SCALING: Scaling = Scaling::NibblesMin;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 256] {
+        let mut q = [0; 256];
+        for (group, q) in q.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let (qs, shift) = two_bits(&self.qs, group);
+            for i in 0..16 {
+                q[i] = qs[i] >> shift & 3;
+            }
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, m: negated(self.dmin), scales: self.scales, ..Scales::default() }
     }
 }
 
@@ -94,6 +119,37 @@ impl Block for Q3_K {
     }
 }
 
+impl Integers for Q3_K {
+    type Quants = [u8; 256];
+    const BITS: u32 = 3;
+    const ZERO: u8 = 4;
+    const SCALING: Scaling = Scaling::Groups(16);
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 256] {
+        let mut q = [0; 256];
+        for (group, q) in q.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let (qs, shift) = two_bits(&self.qs, group);
+            let hmask: &[u8; 16] = &self.hmask.as_chunks().0[group % 2];
+            for i in 0..16 {
+                q[i] = qs[i] >> shift & 3 | (hmask[i] >> (group / 2) & 1) << 2;
+            }
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        let mut scales = [0; 16];
+        for (group, scale) in scales.iter_mut().enumerate() {
+            let low = self.scales[group % 8] >> (4 * (group / 8)) & 15;
+            let high = self.scales[8 + group % 4] >> (2 * (group / 4)) & 3;
+            *scale = (low | high << 4).wrapping_sub(32);
+        }
+        Scales { d: self.d, scales, ..Scales::default() }
+    }
+}
+
 /// `x = (d * scale) * q - dmin * min`, a scale and a min per 32 values
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -120,7 +176,7 @@ impl Block for Q4_K {
         let (d, dmin) = (f16_to_f32(self.d), f16_to_f32(self.dmin));
         for (group, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
             let (scale, min) = scale_min(&self.scales, group);
-            let (scale, min) = (d * scale, dmin * min);
+            let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
             let qs: &[u8; 32] = &self.qs.as_chunks().0[group / 2];
             let shift = 4 * (group % 2);
             for i in 0..32 {
@@ -132,6 +188,30 @@ impl Block for Q4_K {
     fn set_scales(&mut self, scale: f32, rng: &mut Random) {
         self.d = rng.f16(0.02 * scale);
         self.dmin = rng.f16(0.02 * scale);
+    }
+}
+
+impl Integers for Q4_K {
+    type Quants = [u8; 256];
+    const BITS: u32 = 4;
+    const ZERO: u8 = 0;
+    const SCALING: Scaling = Scaling::GroupsMin;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 256] {
+        let mut q = [0; 256];
+        for (group, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let qs: &[u8; 32] = &self.qs.as_chunks().0[group / 2];
+            for i in 0..32 {
+                q[i] = qs[i] >> (4 * (group % 2)) & 15;
+            }
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        scales_mins(self.d, self.dmin, &self.scales)
     }
 }
 
@@ -163,7 +243,7 @@ impl Block for Q5_K {
         let (d, dmin) = (f16_to_f32(self.d), f16_to_f32(self.dmin));
         for (group, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
             let (scale, min) = scale_min(&self.scales, group);
-            let (scale, min) = (d * scale, dmin * min);
+            let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
             let qs: &[u8; 32] = &self.qs.as_chunks().0[group / 2];
             let shift = 4 * (group % 2);
             for i in 0..32 {
@@ -179,17 +259,50 @@ impl Block for Q5_K {
     }
 }
 
+impl Integers for Q5_K {
+    type Quants = [u8; 256];
+    const BITS: u32 = 5;
+    const ZERO: u8 = 0;
+    const SCALING: Scaling = Scaling::GroupsMin;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 256] {
+        let mut q = [0; 256];
+        for (group, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let qs: &[u8; 32] = &self.qs.as_chunks().0[group / 2];
+            for i in 0..32 {
+                q[i] = qs[i] >> (4 * (group % 2)) & 15 | (self.qh[i] >> group & 1) << 4;
+            }
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        scales_mins(self.d, self.dmin, &self.scales)
+    }
+}
+
 /// Scale and min of a group of 32 values in [`Q4_K`] and [`Q5_K`].
 ///
 /// Scales 0 to 3 are the low six bits of bytes 0 to 3, mins 0 to 3 those of bytes 4 to 7. Scales and mins 4 to 7 have
 /// their low four bits in the halves of bytes 8 to 11, and their high two bits on top of scales and mins 0 to 3.
 #[inline(always)]
-fn scale_min(scales: &[u8; 12], group: usize) -> (f32, f32) {
-    let (scale, min) = match group {
+fn scale_min(scales: &[u8; 12], group: usize) -> (u8, u8) {
+    match group {
         0..4 => (scales[group] & 63, scales[group + 4] & 63),
         _ => (scales[group + 4] & 15 | scales[group - 4] >> 6 << 4, scales[group + 4] >> 4 | scales[group] >> 6 << 4),
-    };
-    (f32::from(scale), f32::from(min))
+    }
+}
+
+/// The scales of a block of [`Q4_K`] and [`Q5_K`].
+#[inline(always)]
+fn scales_mins(d: [u8; 2], dmin: [u8; 2], packed: &[u8; 12]) -> Scales {
+    let mut all = Scales { d, m: negated(dmin), ..Scales::default() };
+    for group in 0..8 {
+        (all.scales[group], all.mins[group]) = scale_min(packed, group);
+    }
+    all
 }
 
 /// `x = (d * scale) * (q - 32)`, a scale per 16 values
@@ -229,5 +342,30 @@ impl Block for Q6_K {
 
     fn set_scales(&mut self, scale: f32, rng: &mut Random) {
         self.d = rng.f16(0.02 * scale);
+    }
+}
+
+impl Integers for Q6_K {
+    type Quants = [u8; 256];
+    const BITS: u32 = 6;
+    const ZERO: u8 = 32;
+    const SCALING: Scaling = Scaling::Groups(16);
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 256] {
+        let mut q = [0; 256];
+        for (group, q) in q.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let ql: &[u8; 16] = &self.ql.as_chunks().0[4 * (group / 8) + group % 4];
+            let (qh, shift) = two_bits(&self.qh, group);
+            for i in 0..16 {
+                q[i] = ql[i] >> (4 * (group / 4 % 2)) & 15 | (qh[i] >> shift & 3) << 4;
+            }
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, scales: self.scales.map(i8::cast_unsigned), ..Scales::default() }
     }
 }

@@ -9,6 +9,7 @@
 pub mod pack;
 mod codebook;
 pub mod grids;
+pub mod integers;
 mod k;
 mod plain;
 mod random;

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::integers::{Integers, Scales, Scaling};
 use super::{Block, Plane, Random, f16_to_f32};
 use crate::gguf::GgmlType;
 
@@ -113,6 +114,23 @@ impl Block for Q4_0 {
     }
 }
 
+impl Integers for Q4_0 {
+    type Quants = [u8; 32];
+    const BITS: u32 = 4;
+    const ZERO: u8 = 8;
+    const SCALING: Scaling = Scaling::Block;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 32] {
+        nibbles(&self.qs)
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, ..Scales::default() }
+    }
+}
+
 /// `x = q * d + m`
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -143,6 +161,23 @@ impl Block for Q4_1 {
     fn set_scales(&mut self, scale: f32, rng: &mut Random) {
         self.d = rng.f16(0.02 * scale);
         self.m = rng.f16(0.02 * scale);
+    }
+}
+
+impl Integers for Q4_1 {
+    type Quants = [u8; 32];
+    const BITS: u32 = 4;
+    const ZERO: u8 = 0;
+    const SCALING: Scaling = Scaling::BlockMin;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 32] {
+        nibbles(&self.qs)
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, m: self.m, ..Scales::default() }
     }
 }
 
@@ -177,6 +212,23 @@ impl Block for Q5_0 {
 
     fn set_scales(&mut self, scale: f32, rng: &mut Random) {
         self.d = rng.f16(0.02 * scale);
+    }
+}
+
+impl Integers for Q5_0 {
+    type Quants = [u8; 32];
+    const BITS: u32 = 5;
+    const ZERO: u8 = 16;
+    const SCALING: Scaling = Scaling::Block;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 32] {
+        five_bit_quants(&self.qs, u32::from_le_bytes(self.qh))
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, ..Scales::default() }
     }
 }
 
@@ -217,6 +269,44 @@ impl Block for Q5_1 {
     }
 }
 
+impl Integers for Q5_1 {
+    type Quants = [u8; 32];
+    const BITS: u32 = 5;
+    const ZERO: u8 = 0;
+    const SCALING: Scaling = Scaling::BlockMin;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 32] {
+        five_bit_quants(&self.qs, u32::from_le_bytes(self.qh))
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, m: self.m, ..Scales::default() }
+    }
+}
+
+/// The quants of a block whose value i is in the low half of byte i, and whose value 16 + i is in its high half.
+#[inline(always)]
+pub(super) fn nibbles(qs: &[u8; 16]) -> [u8; 32] {
+    let mut q = [0; 32];
+    for i in 0..16 {
+        q[i] = qs[i] & 15;
+        q[i + 16] = qs[i] >> 4;
+    }
+    q
+}
+
+/// As [`nibbles`], with bit 4 of value i in bit i of `qh`.
+#[inline(always)]
+fn five_bit_quants(qs: &[u8; 16], qh: u32) -> [u8; 32] {
+    let mut q = nibbles(qs);
+    for i in 0..32 {
+        q[i] |= ((qh >> i & 1) as u8) << 4;
+    }
+    q
+}
+
 /// Values i and 16 + i of a block whose byte i of `qs` is `q`.
 #[inline(always)]
 fn five_bits(q: u8, qh: u32, i: usize) -> (i32, i32) {
@@ -250,6 +340,23 @@ impl Block for Q8_0 {
 
     fn set_scales(&mut self, scale: f32, rng: &mut Random) {
         self.d = rng.f16(0.02 * scale);
+    }
+}
+
+impl Integers for Q8_0 {
+    type Quants = [u8; 32];
+    const BITS: u32 = 8;
+    const ZERO: u8 = 128;
+    const SCALING: Scaling = Scaling::Block;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 32] {
+        self.qs.map(|q| q.cast_unsigned() ^ 0x80)
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, ..Scales::default() }
     }
 }
 

@@ -2,12 +2,25 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::integers::{Integers, Scales, Scaling};
+use super::plain::nibbles;
 use super::{Block, Plane, Random, f16_to_f32};
 use crate::gguf::GgmlType;
 
 /// The sixteen values of a 4-bit code, denser near zero: `kvalues_iq4nl` of GGML's `ggml-common.h`.
 const IQ4_VALUES: [f32; 16] =
     [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
+
+/// The integers of a table as unsigned numbers: `zero` stands for 0.
+const fn codes(table: &[f32; 16], zero: i32) -> [u8; 16] {
+    let mut codes = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        codes[i] = (table[i] as i32 + zero) as u8;
+        i += 1;
+    }
+    codes
+}
 
 /// `out[i] = scale * table[q]` with q in the low half of `qs[i]`, `out[H + i]` with that in its high half.
 #[inline(always)]
@@ -41,6 +54,24 @@ impl Block for IQ4_NL {
 
     fn set_scales(&mut self, scale: f32, rng: &mut Random) {
         self.d = rng.f16(0.02 * scale);
+    }
+}
+
+impl Integers for IQ4_NL {
+    type Quants = [u8; 32];
+    const BITS: u32 = 4;
+    const ZERO: u8 = 128;
+    const CODES: Option<[u8; 16]> = Some(codes(&IQ4_VALUES, 128));
+    const SCALING: Scaling = Scaling::Block;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 32] {
+        nibbles(&self.qs)
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, ..Scales::default() }
     }
 }
 
@@ -82,6 +113,35 @@ impl Block for IQ4_XS {
     }
 }
 
+impl Integers for IQ4_XS {
+    type Quants = [u8; 256];
+    const BITS: u32 = 4;
+    const ZERO: u8 = 128;
+    const CODES: Option<[u8; 16]> = Some(codes(&IQ4_VALUES, 128));
+    const SCALING: Scaling = Scaling::Groups(32);
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 256] {
+        let mut q = [0; 256];
+        for (q, qs) in q.as_chunks_mut::<32>().0.iter_mut().zip(self.qs.as_chunks().0) {
+            *q = nibbles(qs);
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        let scales_h = u16::from_le_bytes(self.scales_h);
+        let mut scales = [0; 16];
+        for (group, scale) in scales[..8].iter_mut().enumerate() {
+            let low = self.scales_l[group / 2] >> (4 * (group % 2)) & 15;
+            let high = (scales_h >> (2 * group) & 3) as u8;
+            *scale = (low | high << 4).wrapping_sub(32);
+        }
+        Scales { d: self.d, scales, ..Scales::default() }
+    }
+}
+
 /// The sixteen values of E2M1, doubled; scales are halved. Microscaling Formats (MX) Specification, Open Compute Project, 2023.
 const E2M1_VALUES: [f32; 16] =
     [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
@@ -117,6 +177,24 @@ impl Block for MXFP4 {
     }
 }
 
+impl Integers for MXFP4 {
+    type Quants = [u8; 32];
+    const BITS: u32 = 4;
+    const ZERO: u8 = 16;
+    const CODES: Option<[u8; 16]> = Some(codes(&E2M1_VALUES, 16));
+    const SCALING: Scaling = Scaling::Exponent;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 32] {
+        nibbles(&self.qs)
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { scales: [self.e; 16], ..Scales::default() }
+    }
+}
+
 /// `x = d / 2 * E2M1_VALUES[q]`, a scale d per 16 values
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -143,6 +221,35 @@ impl Block for NVFP4 {
     fn set_scales(&mut self, scale: f32, rng: &mut Random) {
         // The sign stays random: it has no meaning.
         self.d = self.d.map(|d| e4m3(rng.uniform(scale).abs()) | d & 0x80);
+    }
+}
+
+impl Integers for NVFP4 {
+    type Quants = [u8; 64];
+    const BITS: u32 = 4;
+    const ZERO: u8 = 16;
+    const CODES: Option<[u8; 16]> = Some(codes(&E2M1_VALUES, 16));
+    const SCALING: Scaling = Scaling::Float8;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 64] {
+        let mut q = [0; 64];
+        for (q, qs) in q.as_chunks_mut::<16>().0.iter_mut().zip(self.qs.as_chunks::<8>().0) {
+            for i in 0..8 {
+                q[i] = qs[i] & 15;
+                q[i + 8] = qs[i] >> 4;
+            }
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        let mut scales = [0; 16];
+        for (scale, d) in scales.iter_mut().zip(self.d) {
+            *scale = if d == 0x7f { 0 } else { d & 0x7f };
+        }
+        Scales { scales, ..Scales::default() }
     }
 }
 
@@ -214,6 +321,34 @@ impl Block for TQ1_0 {
     }
 }
 
+impl Integers for TQ1_0 {
+    type Quants = [u8; 256];
+    const BITS: u32 = 2;
+    const ZERO: u8 = 1;
+    const SCALING: Scaling = Scaling::Block;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 256] {
+        let mut q = [0; 256];
+        let (first, rest) = q.split_at_mut(160);
+        let (second, third) = rest.split_at_mut(80);
+        let (qs, ql) = self.qs.split_at(32);
+        for (q, bytes) in [(first, qs), (second, ql), (third, &self.qh[..])] {
+            for (j, q) in q.chunks_exact_mut(bytes.len()).enumerate() {
+                for (q, byte) in q.iter_mut().zip(bytes) {
+                    *q = digit(*byte, j) as u8;
+                }
+            }
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, ..Scales::default() }
+    }
+}
+
 /// `x = d * (q - 1)`
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -243,5 +378,29 @@ impl Block for TQ2_0 {
 
     fn set_scales(&mut self, scale: f32, rng: &mut Random) {
         self.d = rng.f16(scale);
+    }
+}
+
+impl Integers for TQ2_0 {
+    type Quants = [u8; 256];
+    const BITS: u32 = 2;
+    const ZERO: u8 = 1;
+    const SCALING: Scaling = Scaling::Block;
+
+    #[inline(always)]
+    fn quants(&self) -> [u8; 256] {
+        let mut q = [0; 256];
+        for (group, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let qs: &[u8; 32] = &self.qs.as_chunks().0[group / 4];
+            for i in 0..32 {
+                q[i] = qs[i] >> (2 * (group % 4)) & 3;
+            }
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn scales(&self) -> Scales {
+        Scales { d: self.d, ..Scales::default() }
     }
 }

@@ -9,6 +9,7 @@ mod common;
 mod conformance;
 mod context;
 mod cuda;
+mod decode_attention;
 mod decode_products;
 #[cfg(target_os = "linux")]
 mod environment;
@@ -23,6 +24,8 @@ mod golden;
 mod grids;
 mod guard;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod libcuda;
 mod long_context;
 mod model;
 mod mutation;

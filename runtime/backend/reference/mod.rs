@@ -10,7 +10,7 @@ pub use crate::plan::argmax;
 pub use attention::attention;
 pub use definition::{add, add_bias, embed, rms_norm, rope, swi_glu};
 pub use kv::KvRows;
-pub use mat_mul::mat_mul;
+pub use mat_mul::{dot, mat_mul};
 
 use super::{Backend, DeviceInfo, Error, Footprint, Memory, Registered, Unsupported, system_memory};
 use crate::plan::{Buf, Op, Phase, Plan, Step, Weight, Weights};
@@ -20,40 +20,24 @@ use crate::quant;
 pub static REGISTERED: Registered = Registered {
     name: "ref",
     has_index: false,
-    devices: || vec![info("ref", "the definition of every operation")],
+    devices: || {
+        vec![DeviceInfo {
+            id: "ref".to_string(),
+            name: format!("{} threads, the definition of every operation", rayon::current_num_threads()),
+            kind: "cpu".to_string(),
+            is_gpu: false,
+            memory: system_memory(),
+            limits: vec![],
+            features: vec![],
+        }]
+    },
     open: |_| Ok(Box::new(Reference::default())),
 };
 
-/// The same under the name of the device that a program takes where there is no GPU.
-pub static CPU: Registered = Registered {
-    name: "cpu",
-    has_index: false,
-    devices: || vec![info("cpu", "the reference")],
-    open: |_| Ok(Box::new(Reference { name: "cpu", loaded: None })),
-};
-
-fn info(id: &str, what: &str) -> DeviceInfo {
-    DeviceInfo {
-        id: id.to_string(),
-        name: format!("{} threads, {what}", rayon::current_num_threads()),
-        kind: "cpu".to_string(),
-        is_gpu: false,
-        memory: system_memory(),
-        limits: vec![],
-        features: vec![],
-    }
-}
-
 /// The reference: the definition of every operation.
+#[derive(Default)]
 pub struct Reference {
-    name: &'static str,
     loaded: Option<Loaded>,
-}
-
-impl Default for Reference {
-    fn default() -> Reference {
-        Reference { name: "ref", loaded: None }
-    }
 }
 
 struct Loaded {
@@ -66,7 +50,7 @@ struct Loaded {
 
 impl Backend for Reference {
     fn name(&self) -> String {
-        self.name.to_string()
+        "ref".to_string()
     }
 
     fn supports(&self, plan: &Plan, op: &Op, _: Phase) -> Result<(), Unsupported> {
@@ -138,7 +122,7 @@ impl Reference {
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded, Error> {
-        let no_plan = || Error::Device { device: self.name.to_string(), what: "no plan is loaded".to_string() };
+        let no_plan = || Error::Device { device: "ref".to_string(), what: "no plan is loaded".to_string() };
         self.loaded.as_mut().ok_or_else(no_plan)
     }
 }

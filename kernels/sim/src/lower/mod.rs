@@ -53,8 +53,9 @@ pub(crate) fn lower(ast: &Ast, func: &Func, globals: &HashMap<String, usize>) ->
         let item = l.scopes.last_mut().and_then(|s| s.remove(&v.name));
         l.scopes[0].extend(item.map(|i| (v.name.clone(), i)));
     }
-    let body = func.body.as_deref().unwrap_or_default();
-    l.body(body)?;
+    if let Some(body) = &func.body {
+        l.body(body.as_ref().map_err(At::clone)?)?;
+    }
     l.emit(Class::Control, Op::Exit);
     l.patch()?;
     if l.uses_dynamic {
