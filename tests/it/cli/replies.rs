@@ -142,7 +142,8 @@ fn a_full_conversation_goes_on_when_cleared() {
 
 /// A reply that takes seconds, after its first byte has come.
 fn long_reply() -> Child {
-    let args = ["run", "-m", &tiny(), "-p", "Hello", "--seed", "1", "--ignore-eos", "-c", "8000"];
+    // With this seed the first character has one byte.
+    let args = ["run", "-m", &tiny(), "-p", "Hello", "--seed", "1", "--ignore-eos", "-c", "8000", "--device", "ref"];
     let mut child = pronk(&args).spawn().expect("the program starts");
     child.stdout.as_mut().expect("piped").read_exact(&mut [0]).expect("a byte of text");
     child
