@@ -56,6 +56,9 @@ pub trait Backend: MaybeSend {
         Precision::F32
     }
 
+    /// Takes what the user wishes, before a plan is loaded. A backend ignores what does not concern it.
+    fn configure(&mut self, _options: BackendOptions) {}
+
     /// The device's memory; None if the system does not report it.
     fn memory(&self) -> Option<Memory>;
 
@@ -63,6 +66,11 @@ pub trait Backend: MaybeSend {
     /// copy of its own.
     fn reads_mapped_weights(&self) -> bool {
         true
+    }
+
+    /// Bytes of the weights of `plan` that steps read from the mapped file.
+    fn mapped_bytes(&self, plan: &Plan) -> u64 {
+        if self.reads_mapped_weights() { plan.weight_bytes() } else { 0 }
     }
 
     /// The operations of the loaded plan that the reference runs in the backend's place.
@@ -121,6 +129,23 @@ pub trait Readback {
 
     /// Waits for the oldest read that was asked for, and gives its first `v.len()` elements (row-major f32; token ids as floats).
     fn take(&mut self, v: &mut [f32]) -> Result<(), Error>;
+}
+
+/// What a user wishes of a backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BackendOptions {
+    /// On the CPU: weights are copied to a layout that is faster to read. Without it they are read where they are in the file, and
+    /// decoded row by row.
+    pub repack: bool,
+    /// On the CPU: activations are rounded to 16 bits for products of integers, not to 8.
+    pub precise: bool,
+}
+
+impl Default for BackendOptions {
+    /// Fast.
+    fn default() -> BackendOptions {
+        BackendOptions { repack: true, precise: false }
+    }
 }
 
 /// A file whose kernels take the place of a backend's own.

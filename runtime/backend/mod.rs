@@ -14,7 +14,9 @@ pub mod wgpu;
 mod with_reference;
 
 pub use info::{DeviceInfo, Memory, gib, system_memory};
-pub use interface::{Backend, Error, Footprint, Precision, Readback, Replaced, TooLarge, Unsupported, check_supported};
+pub use interface::{
+    Backend, BackendOptions, Error, Footprint, Precision, Readback, Replaced, TooLarge, Unsupported, check_supported,
+};
 pub use registry::{DeviceChoice, DeviceName, Registered, UnknownDevice, available, open};
 pub use with_reference::WithReference;
 

@@ -1,6 +1,8 @@
 //! A backend that lacks operations, completed by the reference: a port runs whole models from its first kernel on.
 
-use super::{Backend, Error, Footprint, Memory, Precision, Replaced, TooLarge, Unsupported, reference::Reference};
+use super::{
+    Backend, BackendOptions, Error, Footprint, Memory, Precision, Replaced, TooLarge, Unsupported, reference::Reference,
+};
 use crate::plan::{Buf, Elem, KvDecl, Op, OpKind, Phase, Plan, Step, Weights};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -117,6 +119,10 @@ impl Backend for WithReference {
             Side::Inner => self.inner.precision(plan, op, phase),
             Side::Reference => self.reference.precision(plan, op, phase),
         }
+    }
+
+    fn configure(&mut self, options: BackendOptions) {
+        self.inner.configure(options);
     }
 
     fn memory(&self) -> Option<Memory> {

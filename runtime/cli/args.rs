@@ -11,7 +11,7 @@ use super::trial;
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use pronk::backend::DeviceChoice;
+use pronk::backend::{BackendOptions, DeviceChoice};
 
 use pronk::generate::{LoadEvent, LoadOptions, Loaded, load_model};
 use pronk::gguf::Gguf;
@@ -68,6 +68,12 @@ pub struct DeviceArgs {
     /// Number of CPU threads; 0 or -1: one per core [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = whole_in::<i16>(-1..=MAX_THREADS))]
     threads: Option<i16>,
+    /// On the CPU, read weights where they are in the file instead of a copy in a faster layout: slower, without the memory
+    #[arg(long)]
+    no_repack: bool,
+    /// On the CPU, round activations to 16 bits instead of 8: slower, and closer to f32
+    #[arg(long)]
+    precise: bool,
     /// Check every tensor for NaN and infinity before the start
     #[arg(long)]
     check_tensors: bool,
@@ -94,7 +100,8 @@ impl DeviceArgs {
             Some(0) => None,
             given => given,
         };
-        LoadOptions { device: self.device, n_ctx, kv: self.kv, ..LoadOptions::default() }
+        let backend = BackendOptions { repack: !self.no_repack, precise: self.precise };
+        LoadOptions { device: self.device, n_ctx, kv: self.kv, backend, ..LoadOptions::default() }
     }
 
     /// Loads a model, with a progress bar on a terminal, and prints the notices. Call it after everything else that

@@ -114,8 +114,6 @@ const FOREIGN: &[(&[&str], Value, Meaning)] = &[
             "--no-mmap",
             "-nkvo",
             "--no-kv-offload",
-            "-nr",
-            "--no-repack",
             "--no-op-offload",
             "--swa-full",
             "-kvu",

@@ -1,7 +1,7 @@
 //! Loads a model onto a device.
 
 use super::{DoesNotFit, Lack, LoadError, LoadEvent, LoadNotice, Session};
-use crate::backend::{self, Backend, DeviceChoice, Memory, reference::Reference};
+use crate::backend::{self, Backend, BackendOptions, DeviceChoice, Memory, reference::Reference};
 use crate::gguf::{Gguf, Watch};
 use crate::model::{Model, PlanOptions};
 use crate::plan::{DECODE_TOKENS, KvType, Plan, fuse};
@@ -22,13 +22,22 @@ pub struct LoadOptions {
     pub chunk: u32,
     /// Maximum number of rows of logits in a step.
     pub max_outputs: u32,
+    /// What the device is asked for.
+    pub backend: BackendOptions,
 }
 
 impl Default for LoadOptions {
     /// Prefill steps of 256 tokens: larger steps are no faster on the CPU, and the buffers of an 8B model stay below 60
     /// MiB.
     fn default() -> LoadOptions {
-        LoadOptions { device: DeviceChoice::Auto, n_ctx: None, kv: KvType::F16, chunk: 256, max_outputs: DECODE_TOKENS }
+        LoadOptions {
+            device: DeviceChoice::Auto,
+            n_ctx: None,
+            kv: KvType::F16,
+            chunk: 256,
+            max_outputs: DECODE_TOKENS,
+            backend: BackendOptions::default(),
+        }
     }
 }
 
@@ -161,6 +170,7 @@ fn load_into(
     notices: &mut Vec<LoadNotice>,
     on_event: &mut dyn FnMut(LoadEvent),
 ) -> Result<Session, LoadError> {
+    device.configure(options.backend);
     let n_ctx = choose_context(model, options, &*device, notices)?;
     let mut plan = planned(model, options, n_ctx)?;
     fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());

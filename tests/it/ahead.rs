@@ -8,8 +8,14 @@ use pronk::plan::KvType;
 const PROMPT: [u32; 3] = [405, 42, 89];
 
 fn session(n_ctx: u32) -> Session {
-    let options =
-        LoadOptions { device: common::device("sim"), n_ctx: Some(n_ctx), kv: KvType::F32, chunk: 8, max_outputs: 1 };
+    let options = LoadOptions {
+        device: common::device("sim"),
+        n_ctx: Some(n_ctx),
+        kv: KvType::F32,
+        chunk: 8,
+        max_outputs: 1,
+        ..LoadOptions::default()
+    };
     let path = common::data("models/tiny-llama3.q4_0.gguf");
     load(&path, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}")).session
 }

@@ -33,7 +33,7 @@ fn known(file: &GgufBuilder) -> Known {
 /// Feeds tokens in steps of `chunk` and compares every logit.
 fn compare(name: &str, (gguf, want): &Known, device: DeviceChoice, kv: KvType, chunk: u32, limit: f64) {
     let tokens = PLAIN.tokens(N_TOKENS);
-    let options = LoadOptions { device, n_ctx: Some(64), kv, chunk, max_outputs: 64 };
+    let options = LoadOptions { device, n_ctx: Some(64), kv, chunk, max_outputs: 64, ..LoadOptions::default() };
     let model = Model::new(gguf.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let mut session = load_model(model, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{name}: {e}")).session;
     let mut got = vec![];

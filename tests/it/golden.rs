@@ -75,7 +75,7 @@ static MODELS: LazyLock<BTreeMap<String, Golden>> = LazyLock::new(|| {
 /// The logits of all of a model's tokens on `device`, fed in chunks of `chunk` tokens: (tokens, n_vocab). None where
 /// the device has no kernel for the model. The device's own choice is the likeliest token.
 fn logits(name: &str, golden: &Golden, device: DeviceChoice, kv: KvType, chunk: u32) -> Option<Vec<f32>> {
-    let options = LoadOptions { device, n_ctx: Some(64), kv, chunk, max_outputs: 64 };
+    let options = LoadOptions { device, n_ctx: Some(64), kv, chunk, max_outputs: 64, ..LoadOptions::default() };
     // A device that is requested by name has its error inside of `Refused`.
     let file = golden.file.as_deref().unwrap_or(name);
     let loaded = load(&folder().join(file), &options, &mut |_| {}).map_err(|e| match e {
@@ -261,7 +261,14 @@ fn tokens_may_stay_on_the_device() {
     let wgpu = common::is_here("wgpu", pronk::backend::open(common::device("wgpu"))).map(|_| common::device("wgpu"));
     let devices = [DeviceChoice::REFERENCE, common::device("sim")];
     for device in devices.into_iter().chain(wgpu) {
-        let options = LoadOptions { device, n_ctx: Some(64), kv: KvType::F32, chunk: 8, max_outputs: 1 };
+        let options = LoadOptions {
+            device,
+            n_ctx: Some(64),
+            kv: KvType::F32,
+            chunk: 8,
+            max_outputs: 1,
+            ..LoadOptions::default()
+        };
         let path = common::data("models/tiny-llama3.q4_0.gguf");
         let mut session = load(&path, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}")).session;
         let mut text = |through_host: bool| -> Vec<u32> {

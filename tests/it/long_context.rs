@@ -1,11 +1,12 @@
 //! Long contexts: rotations and attention at their end, their memory, and full contexts.
 
 use crate::common;
+use pronk::backend::cpu::Cpu;
 use pronk::backend::cuda::{Cuda, Driver};
 use pronk::backend::reference::Reference;
 #[cfg(feature = "wgpu")]
 use pronk::backend::wgpu::Wgpu;
-use pronk::backend::{Backend, DeviceChoice};
+use pronk::backend::{Backend, BackendOptions, DeviceChoice};
 use pronk::generate::{LoadEvent, LoadOptions, Outputs, load, load_model};
 use pronk::gguf::Gguf;
 use pronk::model::{Model, PlanOptions, RopeScaling, Yarn};
@@ -18,6 +19,7 @@ const LONG: u32 = 131_072;
 /// Runs `test` on every backend of this machine.
 fn on_all(mut test: impl FnMut(&mut dyn Backend)) {
     test(&mut Reference::default());
+    test(&mut Cpu::default());
     test(&mut Cuda::sim());
     #[cfg(feature = "wgpu")]
     if let Some(mut device) = common::is_here("wgpu", Wgpu::open(None)) {
@@ -179,6 +181,9 @@ fn attention_sees_every_slot_of_a_long_cache() {
     attends_to_all(KvType::Q8_0);
 }
 
+/// Weights stay in the file.
+const UNPACKED: BackendOptions = BackendOptions { repack: false, precise: false };
+
 /// The memory that a backend estimates for a plan is what it allocates, within 1%.
 #[test]
 fn memory_is_what_was_said() {
@@ -202,10 +207,17 @@ fn memory_is_what_was_said() {
                 "{device}, context {n_ctx}, {kv:?}: {said} said, {took} allocated"
             );
         };
-        let mut cpu = Reference::default();
-        let said = loaded(&mut cpu);
         // The rotation table is the only weight that is not in the file.
-        agree("cpu", said, cpu.allocated() + weights[plan.rope_table().expect("a table")].len() as u64);
+        let table = weights[plan.rope_table().expect("a table")].len() as u64;
+        let mut reference = Reference::default();
+        let said = loaded(&mut reference);
+        agree("ref", said, reference.allocated() + table);
+        for options in [BackendOptions::default(), BackendOptions { precise: true, ..UNPACKED }, UNPACKED] {
+            let mut cpu = Cpu::default();
+            cpu.configure(options);
+            let said = loaded(&mut cpu);
+            agree("cpu", said, cpu.allocated() + table);
+        }
         let mut sim = Cuda::sim();
         let said = loaded(&mut sim);
         let memory = sim.driver().memory().expect("the simulator tells");
@@ -242,7 +254,14 @@ fn a_shifted_context_is_a_fresh_one_of_what_was_kept() {
     let wgpu = common::is_here("wgpu", pronk::backend::open(wgpu)).map(|_| wgpu);
     let sim = Some(common::device("sim"));
     for device in [Some(DeviceChoice::CPU), sim, wgpu].into_iter().flatten() {
-        let options = LoadOptions { device, n_ctx: Some(16), kv: KvType::F16, chunk: 16, max_outputs: 1 };
+        let options = LoadOptions {
+            device,
+            n_ctx: Some(16),
+            kv: KvType::F16,
+            chunk: 16,
+            max_outputs: 1,
+            ..LoadOptions::default()
+        };
         let path = common::data("models/tiny-llama3.q4_0.gguf");
         let session = || load(&path, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}")).session;
         let feed = |session: &mut pronk::generate::Session, tokens: &[u32]| {

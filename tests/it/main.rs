@@ -8,6 +8,7 @@ mod cli;
 mod common;
 mod conformance;
 mod context;
+mod cpu;
 mod cuda;
 mod decode_attention;
 mod decode_products;

@@ -221,10 +221,17 @@ fn info_is_there_as_json() {
     assert!(model["runs_on"].as_array().expect("an array").contains(&"cpu".into()), "{model}");
     for memory in model["memory"].as_array().expect("an array") {
         let (cpu, number) = (&memory["devices"]["cpu"], |v: &Value| v.as_u64().expect("a number"));
+        let reference = &memory["devices"]["ref"];
         assert_eq!(memory["weights"], info["bytes"], "all tensors are used, none is a table of divisors");
         assert_eq!(cpu["kv"], memory["kv"]["f16"]);
         assert_eq!(number(&memory["kv"]["f32"]), 2 * number(&memory["kv"]["f16"]));
-        assert_eq!(cpu["weights"], memory["rope_table"], "the CPU leaves the others in the file");
+        assert_eq!(reference["weights"], memory["rope_table"], "the reference leaves the others in the file");
+        let copied = number(&cpu["weights"]) - number(&memory["rope_table"]);
+        let (weights, mapped) = (number(&memory["weights"]), number(&cpu["mapped"]));
+        assert!(
+            copied > weights / 2 && copied < weights && mapped + copied >= weights,
+            "{cpu}: repacked, but for embeddings"
+        );
         let parts = number(&cpu["weights"]) + number(&cpu["kv"]) + number(&cpu["buffers"]);
         assert_eq!(number(&cpu["total"]), parts);
     }

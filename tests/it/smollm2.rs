@@ -15,11 +15,11 @@ fn model() -> String {
     path.display().to_string()
 }
 
-/// The devices of the tests: the CPU, and the first wgpu adapter if there is one.
+/// The devices of the tests: the reference, the CPU, and the first wgpu adapter if there is one.
 fn devices() -> Vec<&'static str> {
     let wgpu = "wgpu".parse().expect("a device's name");
     let wgpu = common::is_here("wgpu", pronk::backend::open(wgpu)).map(|_| "wgpu");
-    ["cpu"].into_iter().chain(wgpu).collect()
+    ["ref", "cpu"].into_iter().chain(wgpu).collect()
 }
 
 #[derive(Deserialize)]
@@ -69,21 +69,32 @@ fn tokens() {
 
 #[test]
 fn passage_logits() {
+    let best = logits_of_passage("ref", 1e-5);
+    assert_eq!(best, golden().passage.argmax);
+    // llama.cpp's logits, whose activations have 8 bits as well, are off by 2.5e-3.
+    let of_cpu = logits_of_passage("cpu", 1.2 * 2.5e-3);
+    let differ = best.iter().zip(&of_cpu).filter(|(a, b)| a != b).count();
+    assert!(differ * 50 <= best.len(), "{differ} of {} choices differ", best.len());
+    logits_of_passage("cpu --precise", 1e-5);
+}
+
+/// Compares the logits of the passage on a device. Returns the likeliest tokens.
+fn logits_of_passage(device: &str, limit: f64) -> Vec<usize> {
     let golden = golden().passage;
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let out = folder.path().join("logits.npy");
     let tokens: Vec<String> = golden.tokens.iter().map(u32::to_string).collect();
     let (tokens, path) = (tokens.join(","), out.display().to_string());
-    run(&["logits", "-m", &model(), "--device", "cpu", "--tokens", &tokens, "--out", &path]);
+    let args = ["logits", "-m", &model(), "--tokens", &tokens, "--out", &path, "--device"];
+    run(&args.into_iter().chain(device.split(' ')).collect::<Vec<_>>());
     let (got, n_vocab) = common::npy(&out);
     let (want, columns) = common::npy(&common::data("smollm2/passage.logits.npy"));
     assert_eq!((got.len(), n_vocab), (golden.tokens.len() * columns, columns));
     for (position, want) in golden.logit_positions.iter().zip(want.chunks(n_vocab)) {
         let error = nmse(&got[position * n_vocab..][..n_vocab], want);
-        assert!(error < 1e-5, "position {position}: {error:.1e}");
+        assert!(error < limit, "{device}: position {position}: {error:.1e}");
     }
-    let best: Vec<usize> = got.chunks(n_vocab).map(pronk::backend::reference::argmax).collect();
-    assert_eq!(best, golden.argmax);
+    got.chunks(n_vocab).map(pronk::backend::reference::argmax).collect()
 }
 
 #[test]
@@ -93,7 +104,8 @@ fn passage_perplexity() {
     for device in devices() {
         let got = perplexity(&run(&["perplexity", "-m", &model(), "--device", device, "-f", &text]).stdout);
         println!("{device}: perplexity {got}, wanted {want}");
-        assert!((got / want - 1.0).abs() < 1e-3, "{device}: {got}, wanted {want}");
+        let limit = if device == "cpu" { 5e-3 } else { 1e-3 };
+        assert!((got / want - 1.0).abs() < limit, "{device}: {got}, wanted {want}");
     }
 }
 

@@ -148,7 +148,8 @@ fn head_geometry(name: &str) -> Shape {
 
 /// Logits after each of 12 tokens, fed `chunk` at a time.
 fn logits(shape: Shape, ty: GgmlType, device: DeviceChoice, chunk: u32) -> Vec<f32> {
-    let options = LoadOptions { device, n_ctx: Some(32), kv: KvType::F32, chunk, max_outputs: 12 };
+    let options =
+        LoadOptions { device, n_ctx: Some(32), kv: KvType::F32, chunk, max_outputs: 12, ..LoadOptions::default() };
     let loaded = load_model(Synth { shape, ty, seed: 3 }.model(), &options, &mut |_| {});
     let mut session = loaded.unwrap_or_else(|e| panic!("{e}")).session;
     let mut logits = vec![];

@@ -4,6 +4,7 @@
 
 use crate::common;
 use pronk::backend::Backend;
+use pronk::backend::cpu::Cpu;
 use pronk::backend::reference::Reference;
 use pronk::plan::{Buf, Embed, KvDecl, KvType, MatMul, Phase, Plan, Rows, Step, WeightDecl, Weights};
 use pronk::quant::{self, GgmlType};
@@ -226,6 +227,11 @@ fn shaders_and_golden_blocks_are_of_types_that_are_decoded() {
 #[test]
 fn reference() {
     check(&mut Reference::default(), "CPU");
+}
+
+#[test]
+fn cpu() {
+    check(&mut Cpu::default(), "CPU");
 }
 
 #[cfg(feature = "wgpu")]

@@ -77,36 +77,35 @@ fn part(slots: usize) -> usize {
     slots.div_ceil(PARTS).next_multiple_of(PART)
 }
 
-impl Scratch {
-    pub fn new(sizes: &Sizes) -> Scratch {
-        let (head_dim, group) = (sizes.head_dim, sizes.group);
-        let queries = tokens_of_tile(group) * group;
-        Scratch {
-            q: vec![0.0; queries * head_dim],
-            values: vec![0.0; TILE * width(head_dim)],
-            scores: vec![0.0; queries * TILE],
-            sums: vec![0.0; queries * width(head_dim)],
-            totals: vec![0.0; queries * width(head_dim)],
-            softmax: vec![Softmax::EMPTY; queries],
-            total_softmax: vec![Softmax::EMPTY; queries],
-        }
-    }
+/// Queries of the largest tile.
+fn queries(sizes: &Sizes) -> usize {
+    tokens_of_tile(sizes.group) * sizes.group
 }
 
 impl Scratch {
+    pub fn new(sizes: &Sizes) -> Scratch {
+        let queries = queries(sizes);
+        let [q, values, scores, sums, totals] = Scratch::floats(sizes).map(|len| vec![0.0; len]);
+        let (softmax, total_softmax) = (vec![Softmax::EMPTY; queries], vec![Softmax::EMPTY; queries]);
+        Scratch { q, values, scores, sums, totals, softmax, total_softmax }
+    }
+
+    /// Elements of its buffers.
+    fn floats(sizes: &Sizes) -> [usize; 5] {
+        let (queries, width) = (queries(sizes), width(sizes.head_dim));
+        [queries * sizes.head_dim, TILE * width, queries * TILE, queries * width, queries * width]
+    }
+
     /// Its size in bytes.
-    pub fn bytes(&self) -> usize {
-        let floats = [&self.q, &self.values, &self.scores, &self.sums, &self.totals].map(|v| size_of_val(&v[..]));
-        floats.into_iter().sum::<usize>() + 2 * size_of_val(&self.softmax[..])
+    pub fn bytes(sizes: &Sizes) -> usize {
+        4 * Scratch::floats(sizes).iter().sum::<usize>() + 2 * queries(sizes) * size_of::<Softmax>()
     }
 }
 
 /// Elements of the buffer for partial results of a decode step: (tokens, heads, parts, 2 + head_dim).
 pub fn parts_len(sizes: &Sizes) -> usize {
-    sizes.tokens.min(DECODE_TOKENS as usize)
-        * sizes.heads
-        * sizes.slots.div_ceil(part(sizes.slots))
-        * (2 + sizes.head_dim)
+    let parts = sizes.slots.div_ceil(part(sizes.slots));
+    sizes.tokens.min(DECODE_TOKENS as usize) * sizes.heads * parts * (2 + sizes.head_dim)
 }
 
 /// The shapes of one operation in one step.

@@ -10,22 +10,26 @@ mod operands;
 mod products;
 mod run;
 mod shared;
+mod sizes;
 mod stages;
 mod team;
 mod tile;
 mod vector;
 
-use super::{Backend, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, system_memory};
+use super::{
+    Backend, BackendOptions, DeviceInfo, Error, Footprint, Memory, Precision, Registered, Unsupported, system_memory,
+};
 use crate::plan::{Buf, Fused, Op, Phase, Plan, Step, Weight, Weights};
 use crate::quant;
 use argmax::Largest;
 use kv::Cache;
-use operands::{Block, Needs};
-use products::Level;
+use operands::Block;
+use products::{Level, Rounding};
 use run::{Counters, Local, Run};
 use shared::Shared;
+use sizes::{Sizes, matrices, vectors};
 use stages::{Matrix, Stage, stages};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, RwLock};
 use team::Team;
 
@@ -50,6 +54,7 @@ pub static REGISTERED: Registered = Registered {
 /// The CPU.
 pub struct Cpu {
     team: Team,
+    options: BackendOptions,
     loaded: Option<Loaded>,
 }
 
@@ -63,60 +68,7 @@ impl Default for Cpu {
 impl Cpu {
     /// A CPU of `n` threads.
     pub fn with_threads(n: usize) -> Cpu {
-        Cpu { team: Team::new(n), loaded: None }
-    }
-}
-
-/// What a plan's work takes.
-struct Sizes {
-    /// Rows of a step, at most.
-    tokens: usize,
-    /// Elements of the longest row of a buffer, and of the longest that products multiply.
-    row: usize,
-    x_row: usize,
-    /// What the products of the plan multiply.
-    needs: Needs,
-    heads: usize,
-    /// Query heads that share a KV head.
-    group: usize,
-    head_dim: usize,
-    slots: usize,
-}
-
-impl Sizes {
-    fn of(plan: &Plan) -> Sizes {
-        let products = matrices(plan);
-        let attention = |op: Op| match op {
-            Op::Attention(op) => Some(plan[op.q].cols as usize / plan.kv.head_dim as usize),
-            _ => None,
-        };
-        let row = |op: Op| match op {
-            Op::MatMul(_) | Op::Argmax(_) => None, // they take chunks
-            op => op.reads().into_iter().chain(op.writes()).map(|b| plan[b].cols).max(),
-        };
-        let heads = parts(plan).filter_map(attention).max().unwrap_or(0);
-        let rounded = products.iter().any(|m| operands::Weights::rounds(plan[m.weight].ty));
-        let plain = products.iter().any(|m| !operands::Weights::rounds(plan[m.weight].ty));
-        Sizes {
-            tokens: plan.max_tokens as usize,
-            row: parts(plan).filter_map(row).max().unwrap_or(0) as usize,
-            x_row: products.iter().map(|m| plan[m.weight].cols as usize).max().unwrap_or(0),
-            needs: Needs { plain, rounded },
-            heads,
-            group: heads.div_ceil(plan.kv.heads.max(1) as usize).max(1),
-            head_dim: plan.kv.head_dim as usize,
-            slots: plan.kv.slots as usize,
-        }
-    }
-
-    /// Blocks of rows of the largest step.
-    fn blocks(&self) -> impl Iterator<Item = RwLock<Block>> {
-        let n = if self.tokens > run::OWN { self.tokens.div_ceil(run::OWN) } else { 0 };
-        let whole = self.tokens.div_ceil(run::BLOCK);
-        (0..n).map(move |i| {
-            let tokens = if i < whole { run::BLOCK.min(self.tokens) } else { run::OWN };
-            RwLock::new(Block::new(tokens, self.x_row, self.needs))
-        })
+        Cpu { team: Team::new(n), options: BackendOptions::default(), loaded: None }
     }
 }
 
@@ -126,6 +78,7 @@ struct Loaded {
     /// What products multiply.
     matrices: HashMap<Matrix, operands::Weights>,
     level: Level,
+    rounding: Rounding,
     /// Weights of norms, and biases.
     vectors: HashMap<Weight, Vec<f32>>,
     bufs: Vec<Shared>,
@@ -142,38 +95,15 @@ struct Loaded {
     stages: [Vec<Stage>; 2],
 }
 
+/// How products of integers round activations.
+fn rounding(options: BackendOptions) -> Rounding {
+    if options.precise { Rounding::I16 } else { Rounding::I8 }
+}
+
 impl Loaded {
     fn buf(&self, b: Buf) -> &Shared {
         &self.bufs[b.0 as usize]
     }
-}
-
-/// Every operation of both lists, fused ones as their parts.
-fn parts(plan: &Plan) -> impl Iterator<Item = Op> {
-    plan.decode.iter().chain(&plan.prefill).flat_map(Op::parts)
-}
-
-/// Every matrix that products multiply, in the order of the weights.
-fn matrices(plan: &Plan) -> Vec<Matrix> {
-    let of = |op: Op| match op {
-        Op::MatMul(op) => Some(Matrix::of(plan, &op)),
-        _ => None,
-    };
-    let key = |m: &Matrix| (m.weight.0, m.first_row, m.rows);
-    let mut found: Vec<Matrix> = parts(plan).filter_map(of).collect();
-    found.sort_by_key(key);
-    found.dedup();
-    found
-}
-
-/// Weights that are vectors of f32 in memory.
-fn vectors(plan: &Plan) -> BTreeSet<u32> {
-    let of = |op: Op| match op {
-        Op::RmsNorm(op) => Some(op.w.0),
-        Op::AddBias(op) => Some(op.b.0),
-        _ => None,
-    };
-    parts(plan).filter_map(of).collect()
 }
 
 impl Backend for Cpu {
@@ -201,25 +131,33 @@ impl Backend for Cpu {
     }
 
     fn precision(&self, plan: &Plan, op: &Op, _: Phase) -> Precision {
-        let product = |op: &Op| matches!(op, Op::MatMul(op) if operands::Weights::rounds(plan[op.w].ty));
-        if op.parts().iter().any(product) { Precision::I8 } else { Precision::F32 }
+        let is_packed = |m: Matrix| sizes::packed(plan, m, self.options).is_some();
+        let product = |op: &Op| matches!(op, Op::MatMul(op) if is_packed(Matrix::of(plan, op)));
+        match rounding(self.options) {
+            _ if !op.parts().iter().any(product) => Precision::F32,
+            Rounding::I16 => Precision::I16,
+            Rounding::I8 => Precision::I8,
+        }
+    }
+
+    fn configure(&mut self, options: BackendOptions) {
+        self.options = options;
+    }
+
+    fn mapped_bytes(&self, plan: &Plan) -> u64 {
+        sizes::mapped(plan, self.options)
     }
 
     fn footprint(&self, plan: &Plan) -> Footprint {
-        let size = |m: &Matrix| {
-            let decl = &plan[m.weight];
-            operands::Weights::size(decl.ty, m.rows as usize, decl.cols as usize) as u64
-        };
-        let vectors = vectors(plan).into_iter().map(|w| 4 * plan[Weight(w)].elements()).sum::<u64>();
         let table = plan.rope_table().map_or(0, |table| plan[table].bytes());
-        let weights = matrices(plan).iter().map(size).sum::<u64>() + vectors + table;
-        Footprint { weights, kv: Cache::size(&plan.kv), buffers: plan.buf_bytes() }
+        let buffers = Sizes::of(plan, self.options).buffers(plan, self.team.threads());
+        Footprint { weights: sizes::copies(plan, self.options) + table, kv: Cache::size(&plan.kv), buffers }
     }
 
     fn load(&mut self, plan: &Plan, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
         super::check_supported(self, plan)?;
         self.loaded = None;
-        let sizes = Sizes::of(plan);
+        let sizes = Sizes::of(plan, self.options);
         let mut done = 0;
         let mut packed = HashMap::new();
         for matrix in matrices(plan) {
@@ -228,7 +166,8 @@ impl Backend for Cpu {
             let (first, rows) = (matrix.first_row as usize * n, matrix.rows as usize);
             let bytes = weights[matrix.weight].slice(first..first + rows * n);
             done += bytes.len() as u64;
-            packed.insert(matrix, operands::Weights::new(decl.ty, rows, decl.cols as usize, bytes));
+            packed
+                .insert(matrix, operands::Weights::new(decl.ty, rows, decl.cols as usize, bytes, self.options.repack));
             progress(done);
         }
         let vector = |w: u32| {
@@ -242,10 +181,11 @@ impl Backend for Cpu {
             weights: Weights(weights.0.clone()),
             matrices: packed,
             level: Level::best(),
+            rounding: rounding(self.options),
             vectors: vectors(plan).into_iter().map(vector).collect(),
             bufs: plan.buf_ids().map(|b| Shared::new(plan.buf_len(b))).collect(),
             cache: Cache::new(&plan.kv),
-            blocks: sizes.blocks().collect(),
+            blocks: sizes.blocks(),
             largest: (0..plan.max_outputs).map(|_| Largest::default()).collect(),
             parts: Shared::new(attention::parts_len(&sizes)),
             locals: (0..self.team.threads()).map(|_| Mutex::new(Local::new(&sizes))).collect(),
@@ -278,6 +218,20 @@ impl Backend for Cpu {
 }
 
 impl Cpu {
+    /// Bytes that the loaded plan takes, besides the weights in the file and the table of rotations, which belong to the caller.
+    pub fn allocated(&self) -> u64 {
+        self.loaded.as_ref().map_or(0, |loaded| {
+            let matrices = loaded.matrices.values().map(operands::Weights::bytes).sum::<usize>();
+            let vectors = loaded.vectors.values().map(|v| size_of_val(&v[..])).sum::<usize>();
+            let bufs = loaded.bufs.iter().chain([&loaded.parts]).map(Shared::bytes).sum::<usize>();
+            let block = |block: &RwLock<Block>| block.read().map_or(0, |block| block.bytes());
+            let blocks = loaded.blocks.iter().map(block).sum::<usize>();
+            let sizes = Sizes::of(&loaded.plan, self.options);
+            let locals = loaded.locals.len() * Local::bytes(&sizes);
+            (matrices + vectors + bufs + blocks + locals + loaded.cache.bytes()) as u64
+        })
+    }
+
     fn loaded(&self) -> Result<&Loaded, Error> {
         let no_plan = || Error::Device { device: "cpu".to_string(), what: "no plan is loaded".to_string() };
         self.loaded.as_ref().ok_or_else(no_plan)

@@ -1,18 +1,15 @@
 //! The two sides of a product: rows of weights, and rows of activations.
 
-use super::products::{Activations, Level, Packed, ROWS, Rounding, UNIT};
-use super::vector;
-use crate::quant::{self, GgmlType};
+use super::products::{self, Activations, Level, Packed, ROWS, Rounding, UNIT};
+use crate::quant::GgmlType;
 use bytes::Bytes;
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use std::ops::Range;
 
 /// A matrix of weights as products read it.
 pub enum Weights {
     /// Repacked for products of integers.
     Packed(Packed),
-    /// As in the file: each row is decoded where it is used.
+    /// As in the file: floats are read there, rows of other types decoded where they are used.
     Mapped {
         /// Its type.
         ty: GgmlType,
@@ -24,9 +21,9 @@ pub enum Weights {
 }
 
 impl Weights {
-    /// The `rows` rows of `cols` elements in `bytes`, repacked if the type has products of integers.
-    pub fn new(ty: GgmlType, rows: usize, cols: usize, bytes: Bytes) -> Weights {
-        match Packed::new(ty, rows, cols, &bytes) {
+    /// The `rows` rows of `cols` elements in `bytes`, repacked if that is wanted and the type has products of integers.
+    pub fn new(ty: GgmlType, rows: usize, cols: usize, bytes: Bytes, repack: bool) -> Weights {
+        match repack.then(|| Packed::new(ty, rows, cols, &bytes)).flatten() {
             Some(packed) => Weights::Packed(packed),
             None => Weights::Mapped { ty, cols, bytes },
         }
@@ -40,21 +37,17 @@ impl Weights {
         }
     }
 
-    /// What [`Weights::bytes`] of such a matrix are.
-    pub fn size(ty: GgmlType, rows: usize, cols: usize) -> usize {
-        Packed::size(ty, rows, cols).unwrap_or(0)
-    }
-
-    /// Whether products of the type are of rounded activations.
-    pub fn rounds(ty: GgmlType) -> bool {
-        Packed::size(ty, 0, 0).is_some()
+    /// What [`Weights::bytes`] of such a matrix are if it is repacked. None if the type has no products of integers.
+    pub fn size(ty: GgmlType, rows: usize, cols: usize) -> Option<usize> {
+        Packed::size(ty, rows, cols)
     }
 
     /// `out[t, r - range.start] = sum_c w[r, c] * x[t, c]` for the rows `r` of `range`, which begins at a multiple of [`ROWS`] and ends at one
     /// or at the last row.
     ///
-    /// `out`: (tokens, range.len()). `row`: room for a row of weights.
-    pub fn product(&self, level: Level, range: Range<usize>, x: &Block, row: &mut [f32], out: &mut [f32]) {
+    /// `out`: (tokens, range.len()). `decoded`: room for [`products::DECODED`] rows of
+    /// weights.
+    pub fn product(&self, level: Level, range: Range<usize>, x: &Block, decoded: &mut [f32], out: &mut [f32]) {
         let n = range.len();
         match self {
             Weights::Packed(packed) => {
@@ -68,31 +61,11 @@ impl Weights {
             }
             Weights::Mapped { ty, cols, bytes } => {
                 let row_bytes = cols / ty.block_size() as usize * ty.block_bytes() as usize;
-                for (i, r) in range.enumerate() {
-                    let w = decoded(*ty, &bytes[r * row_bytes..][..row_bytes], &mut row[..*cols]);
-                    vector::dots(w, &x.plain, &mut out[i..], n);
-                }
+                let rows = &bytes[range.start * row_bytes..range.end * row_bytes];
+                products::float_product(level, (*ty, *cols), rows, &x.plain, decoded, out, n);
             }
         }
     }
-}
-
-/// The values of a row: those in `bytes`, or decoded to `row`.
-fn decoded<'a>(ty: GgmlType, bytes: &'a [u8], row: &'a mut [f32]) -> &'a [f32] {
-    match ty {
-        GgmlType::F32 => {
-            if let Ok(values) = bytemuck::try_cast_slice(bytes) {
-                return values;
-            }
-            quant::decode(ty, bytes, row);
-        }
-        GgmlType::F16 => match bytemuck::try_cast_slice::<u8, f16>(bytes) {
-            Ok(values) => values.convert_to_f32_slice(row),
-            Err(_) => quant::decode(ty, bytes, row),
-        },
-        _ => quant::decode(ty, bytes, row),
-    }
-    row
 }
 
 /// Rows of activations, as the weights of a stage need them.
@@ -110,14 +83,14 @@ pub struct Needs {
     /// Values as they are.
     pub plain: bool,
     /// Values rounded to integers.
-    pub rounded: bool,
+    pub rounded: Option<Rounding>,
 }
 
 impl Needs {
     /// What `weights` multiply together.
-    pub fn of<'a>(weights: impl Iterator<Item = &'a Weights>) -> Needs {
+    pub fn of<'a>(weights: impl Iterator<Item = &'a Weights>, rounding: Rounding) -> Needs {
         weights.fold(Needs::default(), |needs, weights| match weights {
-            Weights::Packed(_) => Needs { rounded: true, ..needs },
+            Weights::Packed(_) => Needs { rounded: Some(rounding), ..needs },
             Weights::Mapped { .. } => Needs { plain: true, ..needs },
         })
     }
@@ -130,8 +103,8 @@ impl Block {
         if needs.plain {
             block.plain.reserve_exact(tokens * cols);
         }
-        if needs.rounded {
-            block.rounded.reshape(tokens, cols.next_multiple_of(UNIT), Rounding::I8);
+        if let Some(rounding) = needs.rounded {
+            block.rounded.reshape(tokens, cols.next_multiple_of(UNIT), rounding);
         }
         block
     }
@@ -141,6 +114,13 @@ impl Block {
         size_of::<f32>() * self.plain.capacity() + self.rounded.bytes()
     }
 
+    /// What [`Block::bytes`] of a new one are.
+    pub fn size(tokens: usize, cols: usize, needs: Needs) -> usize {
+        let plain = if needs.plain { size_of::<f32>() * tokens * cols } else { 0 };
+        let cols = cols.next_multiple_of(UNIT);
+        plain + needs.rounded.map_or(0, |rounding| Activations::size(tokens, cols, rounding))
+    }
+
     /// Takes `x`, (tokens, cols).
     pub fn fill(&mut self, level: Level, needs: Needs, x: &[f32], tokens: usize) {
         self.tokens = tokens;
@@ -148,8 +128,8 @@ impl Block {
             self.plain.clear();
             self.plain.extend_from_slice(x);
         }
-        if needs.rounded {
-            self.rounded.round(level, x, tokens, Rounding::I8);
+        if let Some(rounding) = needs.rounded {
+            self.rounded.round(level, x, tokens, rounding);
         }
     }
 

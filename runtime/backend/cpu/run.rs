@@ -3,6 +3,7 @@
 use super::attention::Scratch;
 use super::kv::Half;
 use super::operands::{Block, Needs, Weights};
+use super::products::DECODED;
 use super::stages::{Finish, Job, Matrix, Products, Stage};
 use super::team::{Counter, Member};
 use super::{Loaded, Sizes, argmax, vector};
@@ -32,29 +33,29 @@ pub struct Local {
     /// Results of one chunk, of gates and of the other half.
     tile: Vec<f32>,
     other: Vec<f32>,
-    /// A row of weights.
-    row: Vec<f32>,
+    /// Decoded rows of weights.
+    decoded: Vec<f32>,
     own: Block,
     pub attention: Scratch,
 }
 
 impl Local {
     pub fn new(sizes: &Sizes) -> Local {
-        Local {
-            x: vec![0.0; sizes.row.max(sizes.x_row * BLOCK.min(sizes.tokens)).max(argmax::CHUNK)],
-            y: vec![0.0; sizes.row],
-            tile: vec![0.0; TILE],
-            other: vec![0.0; TILE],
-            row: vec![0.0; sizes.x_row],
-            own: Block::new(OWN.min(sizes.tokens), sizes.x_row, sizes.needs),
-            attention: Scratch::new(sizes),
-        }
+        let [x, y, tile, other, decoded] = Local::floats(sizes).map(|len| vec![0.0; len]);
+        let own = Block::new(OWN.min(sizes.tokens), sizes.x_row, sizes.needs);
+        Local { x, y, tile, other, decoded, own, attention: Scratch::new(sizes) }
+    }
+
+    /// Elements of its buffers.
+    fn floats(sizes: &Sizes) -> [usize; 5] {
+        let x = sizes.row.max(sizes.x_row * BLOCK.min(sizes.tokens)).max(argmax::CHUNK);
+        [x, sizes.row, TILE, TILE, DECODED * sizes.x_row]
     }
 
     /// Its size in bytes.
-    pub fn bytes(&self) -> usize {
-        let floats = [&self.x, &self.y, &self.tile, &self.other, &self.row].map(|v| 4 * v.len());
-        floats.into_iter().sum::<usize>() + self.own.bytes() + self.attention.bytes()
+    pub fn bytes(sizes: &Sizes) -> usize {
+        let own = Block::size(OWN.min(sizes.tokens), sizes.x_row, sizes.needs);
+        4 * Local::floats(sizes).iter().sum::<usize>() + own + Scratch::bytes(sizes)
     }
 }
 
@@ -62,7 +63,7 @@ impl Local {
 struct Results<'a> {
     tile: &'a mut [f32],
     other: &'a mut [f32],
-    row: &'a mut [f32],
+    decoded: &'a mut [f32],
 }
 
 /// The counters of a stage: for what comes before products, or attention, and for these.
@@ -109,7 +110,7 @@ impl Run<'_> {
             vector::rms_norm(x, self.loaded.vector(norm.op.w), norm.op.eps);
         }
         let weights = products.jobs.iter().flat_map(|job| job.matrices()).map(|m| self.loaded.matrix(m));
-        out.fill(self.loaded.level, Needs::of(weights), x, t.len());
+        out.fill(self.loaded.level, Needs::of(weights, self.loaded.rounding), x, t.len());
     }
 
     fn products(&self, products: &Products, counters: &Counters, member: Member, local: &mut Local) {
@@ -118,8 +119,8 @@ impl Run<'_> {
         let kept = products.norm.filter(|norm| norm.kept).map(|norm| loaded.buf(norm.op.out));
         let own = n <= OWN;
         let block_rows = n.div_ceil(self.threads).clamp(OWN, BLOCK);
-        let Local { x, tile, other, row, own: activations, .. } = local;
-        let mut scratch = Results { tile, other, row };
+        let Local { x, tile, other, decoded, own: activations, .. } = local;
+        let mut scratch = Results { tile, other, decoded };
         if own {
             self.prepare(products, 0..n, x, activations);
             if let Some(kept) = kept.filter(|_| member.index == 0) {
@@ -154,12 +155,12 @@ impl Run<'_> {
     fn product(&self, job: &Job, range: Range<usize>, first: usize, x: &Block, results: &mut Results) {
         let loaded = self.loaded;
         let n = range.len();
-        let Results { tile, other, row } = results;
+        let Results { tile, other, decoded } = results;
         let tile = &mut tile[..x.tokens() * n];
-        loaded.matrix(job.matrix).product(loaded.level, range.clone(), x, row, tile);
+        loaded.matrix(job.matrix).product(loaded.level, range.clone(), x, decoded, tile);
         if let Finish::SwiGlu { up, .. } = job.finish {
             let other = &mut other[..tile.len()];
-            loaded.matrix(up).product(loaded.level, range.clone(), x, row, other);
+            loaded.matrix(up).product(loaded.level, range.clone(), x, decoded, other);
             vector::swi_glu(tile, other);
         }
         let cols = job.matrix.rows as usize;

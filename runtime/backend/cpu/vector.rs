@@ -2,7 +2,6 @@
 
 use crate::plan::Pairing;
 use multiversion::multiversion;
-use multiversion::target::target_cfg_f;
 
 /// `a * b + c`, in one instruction where there is one.
 #[inline(always)]
@@ -116,48 +115,6 @@ pub fn softmax(s: &mut [f32], scale: f32, so_far: f32) -> (f32, f32) {
         *sum += *s;
     }
     (most, sums.iter().sum())
-}
-
-/// The products of one vector with several: `out[i * stride] = sum_j w[j] * x[i][j]`.
-///
-/// `x`: (n, w.len()).
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2+fma", "aarch64+neon"))]
-pub fn dots(w: &[f32], x: &[f32], out: &mut [f32], stride: usize) {
-    const FMA: bool = target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64"));
-    let mut rows = x.chunks_exact(4 * w.len());
-    let mut i = 0;
-    for x in &mut rows {
-        let x: [&[f32]; 4] = std::array::from_fn(|i| &x[i * w.len()..][..w.len()]);
-        for sum in dots_of::<4, FMA>(w, x) {
-            out[i * stride] = sum;
-            i += 1;
-        }
-    }
-    for x in rows.remainder().chunks_exact(w.len()) {
-        out[i * stride] = dots_of::<1, FMA>(w, [x])[0];
-        i += 1;
-    }
-}
-
-/// The same for a number of vectors that is known: each sum in 32 partial sums, whatever the number.
-#[inline(always)]
-fn dots_of<const N: usize, const FMA: bool>(w: &[f32], x: [&[f32]; N]) -> [f32; N] {
-    let mut sums = [[0.0f32; 32]; N];
-    let (chunks, tail) = w.as_chunks::<32>();
-    for (j, w) in chunks.iter().enumerate() {
-        for (sums, x) in sums.iter_mut().zip(&x) {
-            let x: &[f32; 32] = x[32 * j..].first_chunk().expect("as long as w");
-            for ((sum, w), x) in sums.iter_mut().zip(w).zip(x) {
-                *sum = mul_add::<FMA>(*w, *x, *sum);
-            }
-        }
-    }
-    for (sums, x) in sums.iter_mut().zip(&x) {
-        for ((sum, w), x) in sums.iter_mut().zip(tail).zip(&x[w.len() - tail.len()..]) {
-            *sum = mul_add::<FMA>(*w, *x, *sum);
-        }
-    }
-    sums.map(|sums| sums.iter().sum())
 }
 
 #[cfg(test)]

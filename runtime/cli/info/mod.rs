@@ -105,7 +105,10 @@ fn model(m: &ModelReport) -> Result<()> {
     let able = if m.runs_on.is_empty() { "no device here".to_string() } else { m.runs_on.join(", ") };
     writeln!(out, "runs on: {able}")?;
     m.refusals.iter().try_for_each(|e| writeln!(out, "refused by {e}"))?;
-    writeln!(out, "\nMEMORY (totals are with an f16 KV cache; the CPU reads weights from the file, without a copy)")?;
+    writeln!(out, "\nMEMORY (totals are with an f16 KV cache)")?;
+    if let Some(memory) = m.memory.first().filter(|_| !m.runs_on.is_empty()) {
+        writeln!(out, "weights: {}", memory.weights_on(&m.runs_on))?;
+    }
     let kv = KvType::ALL.iter().map(|ty| format!("KV cache {}", ty.name()));
     let header = ["context", "weights", "RoPE table"].map(String::from).into_iter().chain(kv);
     let header = header.chain(["buffers".to_string()]).chain(m.runs_on.iter().map(|id| format!("total on {id}")));

@@ -62,13 +62,16 @@ pub struct MemoryReport {
     /// By number format, without those that do not fit the model's heads.
     pub kv: BTreeMap<&'static str, u64>,
     pub buffers: u64,
-    /// Allocations of each device with an f16 cache. The CPU does not copy weights; GPUs have further buffers.
+    /// Allocations of each device with an f16 cache. GPUs have further buffers.
     pub devices: BTreeMap<String, DeviceMemory>,
 }
 
 #[derive(Serialize)]
 pub struct DeviceMemory {
+    /// Those that the device has a copy of, in its own layout.
     pub weights: u64,
+    /// Weights that it reads in the file.
+    pub mapped: u64,
     pub kv: u64,
     pub buffers: u64,
     pub total: u64,
@@ -180,9 +183,9 @@ impl MemoryReport {
         let on = |(id, device): &(String, Box<dyn Backend>)| {
             let mut plan = usual.clone();
             fuse(&mut plan, |plan, op, phase| device.supports(plan, op, phase).is_ok());
-            let needs = device.footprint(&plan);
+            let (needs, mapped) = (device.footprint(&plan), device.mapped_bytes(&plan));
             let (weights, kv, buffers, total) = (needs.weights, needs.kv, needs.buffers, needs.total());
-            (id.clone(), DeviceMemory { weights, kv, buffers, total })
+            (id.clone(), DeviceMemory { weights, mapped, kv, buffers, total })
         };
         Ok(MemoryReport {
             n_ctx,
@@ -192,6 +195,19 @@ impl MemoryReport {
             buffers: usual.buf_bytes(),
             devices: devices.iter().map(on).collect(),
         })
+    }
+
+    /// Where each of `devices` reads the weights: `cpu has a copy of 86.9 MiB and reads 27.0 MiB in the file`.
+    pub fn weights_on(&self, devices: &[String]) -> String {
+        let of = |id: &String| {
+            let DeviceMemory { weights, mapped, .. } = self.devices[id];
+            match (weights.saturating_sub(self.rope_table), mapped) {
+                (copied, 0) => format!("{id} has a copy of {}", gib(copied)),
+                (0, mapped) => format!("{id} reads {} in the file", gib(mapped)),
+                (copied, mapped) => format!("{id} has a copy of {} and reads {} in the file", gib(copied), gib(mapped)),
+            }
+        };
+        devices.iter().map(of).collect::<Vec<_>>().join(", ")
     }
 
     /// A row of the table: the context, sizes, and totals on `devices`.

@@ -61,8 +61,8 @@ pub struct Activations {
 }
 
 impl Activations {
-    /// Makes room for `tokens` rows of `cols` columns, a multiple of 32. Their values are unspecified until
-    /// [`Activations::pieces`] are filled.
+    /// Makes room for `tokens` rows of `cols` columns, a multiple of 32. Their values are unspecified
+    /// until [`Activations::round`] fills them.
     pub fn reshape(&mut self, tokens: usize, cols: usize, rounding: Rounding) {
         assert!(cols.is_multiple_of(UNIT), "{cols} columns are not whole units of {UNIT}");
         (self.tokens, self.cols, self.rounding) = (tokens, cols, rounding);
@@ -75,6 +75,11 @@ impl Activations {
     /// Bytes of memory that it holds.
     pub fn bytes(&self) -> usize {
         size_of_val(&self.units[..])
+    }
+
+    /// What [`Activations::bytes`] are after [`Activations::reshape`], of a new one.
+    pub fn size(tokens: usize, cols: usize, rounding: Rounding) -> usize {
+        tokens * rounding.planes() * (cols / UNIT) * size_of::<Unit>()
     }
 
     /// Number of rows.
@@ -92,33 +97,10 @@ impl Activations {
         self.rounding.planes()
     }
 
-    /// Rounds the rows of `x` (tokens, cols), on this thread.
+    /// Takes `tokens` rows of activations, (tokens, cols).
     pub fn round(&mut self, level: Level, x: &[f32], tokens: usize, rounding: Rounding) {
         self.reshape(tokens, x.len() / tokens.max(1), rounding);
-        self.pieces().for_each(|piece| piece.fill(level, x));
-    }
-
-    /// Parts of the rows that threads may round at the same time.
-    pub fn pieces(&mut self) -> impl Iterator<Item = Piece<'_>> {
-        let (cols, planes) = (self.cols, self.rounding.planes());
-        let (n_units, vectors) = (cols / UNIT, self.tokens * planes);
-        let mut rest = &mut self.units[..n_units * vectors];
-        let starts = (0..vectors).step_by(CHUNK);
-        starts.flat_map(move |start| {
-            let width = CHUNK.min(vectors - start);
-            let (chunk, after) = std::mem::take(&mut rest).split_at_mut(width * n_units);
-            rest = after;
-            // A piece has some thousand values: less is not worth a thread.
-            let units_per_piece = (4096 / UNIT).div_ceil(width);
-            chunk.chunks_mut(units_per_piece * width).enumerate().map(move |(i, units)| Piece {
-                units,
-                width,
-                planes,
-                cols,
-                token: start / planes,
-                unit: i * units_per_piece,
-            })
-        })
+        level.run(Round { to: self, x });
     }
 
     /// The chunks: (first token, number of vectors, units).
@@ -131,47 +113,29 @@ impl Activations {
     }
 }
 
-/// Some units of some tokens.
-pub struct Piece<'a> {
-    units: &'a mut [Unit],
-    /// Vectors of the chunk.
-    width: usize,
-    planes: usize,
-    cols: usize,
-    /// The first token.
-    token: usize,
-    /// The first unit.
-    unit: usize,
-}
-
-impl Piece<'_> {
-    /// Rounds the part of `x`, all rows (tokens, cols), that belongs here.
-    pub fn fill(self, level: Level, x: &[f32]) {
-        level.run(Fill { piece: self, x });
-    }
-}
-
-struct Fill<'a> {
-    piece: Piece<'a>,
+struct Round<'a> {
+    to: &'a mut Activations,
     x: &'a [f32],
 }
 
-impl Work for Fill<'_> {
+impl Work for Round<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Piece { units, width, planes, cols, token, unit } = self.piece;
-        for (i, units) in units.chunks_exact_mut(width).enumerate() {
-            for (t, planes) in units.chunks_exact_mut(planes).enumerate() {
-                let x = &self.x[(token + t) * cols + (unit + i) * UNIT..];
-                let x: &[f32; UNIT] = x.first_chunk().expect("whole units");
-                planes[0] = rounded(x);
-                if let [first, second] = planes {
-                    let mut rest = *x;
-                    for i in 0..UNIT {
-                        rest[i] -= first.scale * f32::from(first.q[i]);
-                    }
-                    *second = rounded(&rest);
+        let Activations { units, tokens, cols, rounding } = self.to;
+        let (n_units, planes) = (*cols / UNIT, rounding.planes());
+        let vectors = *tokens * planes;
+        for (i, x) in self.x.as_chunks::<UNIT>().0.iter().enumerate() {
+            let (vector, u) = (i / n_units * planes, i % n_units);
+            let first = vector / CHUNK * CHUNK; // of the chunk
+            let width = CHUNK.min(vectors - first);
+            let planes = &mut units[first * n_units + u * width + (vector - first)..][..planes];
+            planes[0] = rounded(x);
+            if let [first, second] = planes {
+                let mut rest = *x;
+                for i in 0..UNIT {
+                    rest[i] -= first.scale * f32::from(first.q[i]);
                 }
+                *second = rounded(&rest);
             }
         }
     }

@@ -8,6 +8,9 @@ use super::activations::Unit;
 use super::simd::{Line, Simd, Work};
 use crate::quant::integers::{Integers, Scaling};
 
+/// Bytes between the weights that are read and those that are asked for.
+const AHEAD: usize = 4096;
+
 /// Units of a block of `K`.
 pub const fn units<K: Integers>() -> usize {
     K::TY.block_size() as usize / 32
@@ -94,6 +97,9 @@ impl<K: Integers, const ONE: bool> Work for Product<'_, K, ONE> {
         for ((quants, scales), x) in blocks.zip(x.chunks_exact(units::<K>() * vectors)) {
             let units = quants.chunks_exact(lines::<K>()).zip(x.chunks_exact(vectors));
             for (u, (lines, x)) in units.enumerate() {
+                for line in lines {
+                    s.prefetch(line.0.as_ptr(), AHEAD);
+                }
                 for part in 0..16 / S::ROWS {
                     let w = unpack::<S, K>(s, lines, part);
                     let factors = Factors::new::<K>(s, scales, u, part);

@@ -5,11 +5,13 @@
 //! rows: any thread may take any panel, and the result is the same.
 
 mod activations;
+mod floats;
 mod kernel;
 mod pack;
 mod simd;
 
-pub use activations::{Activations, CHUNK, Piece, Rounding, UNIT};
+pub use activations::{Activations, CHUNK, Rounding, UNIT};
+pub use floats::{DECODED, product as float_product};
 pub use simd::{Level, Simd, Work};
 
 use crate::quant::integers::Integers;

@@ -138,3 +138,43 @@ fn what_is_not_finite_is_not_hidden() {
         assert!(!product(Level::best(), packed.as_ref().expect("a kernel"), &x)[0].is_finite());
     }
 }
+
+#[test]
+fn products_of_floats_are_those_of_the_decoded_weights_at_every_level() {
+    for format in &quant::FORMATS {
+        let block = format.ty.block_size() as usize;
+        for (rows, blocks, tokens) in [(1, 1, 1), (5, 3, 1), (6, 2, 2), (4, 1, 9), (13, 1, 27), (2, 37, 5)] {
+            check_floats(format.ty, rows, blocks * block, tokens);
+        }
+    }
+}
+
+fn check_floats(ty: GgmlType, rows: usize, cols: usize, tokens: usize) {
+    let case = format!("{ty} {rows} x {cols}, {tokens} tokens");
+    let mut rng = Random::new(8);
+    // From an odd address, as in a file that does not align tensors.
+    let mut blocks = vec![0];
+    blocks.extend(random_blocks(ty, (rows * cols) as u64, &mut rng));
+    let mut weights = vec![0.0; rows * cols];
+    quant::decode(ty, &blocks[1..], &mut weights);
+    let x = random_rows(tokens, cols, &mut rng);
+    let stride = rows + 2;
+
+    let mut first: Option<Vec<f32>> = None;
+    for level in Level::available() {
+        let mut out = vec![7.0; tokens * stride];
+        float_product(*level, (ty, cols), &blocks[1..], &x, &mut vec![0.0; DECODED * cols], &mut out, stride);
+        for (t, out) in out.chunks_exact(stride).enumerate() {
+            for (r, out) in out[..rows].iter().enumerate() {
+                let terms = weights[r * cols..][..cols].iter().zip(&x[t * cols..][..cols]);
+                let terms = terms.map(|(w, x)| f64::from(*w) * f64::from(*x));
+                let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), v| (sum + v, size + v.abs()));
+                let error = (f64::from(*out) - sum).abs();
+                assert!(error <= 1e-6 * size, "{case}, {}: token {t} row {r}: {out} expected {sum}", level.name());
+            }
+            assert_eq!(out[rows..], [7.0; 2], "{case}: what lies between the rows of results");
+        }
+        let first = first.get_or_insert_with(|| out.clone());
+        assert!(bits(first).eq(bits(&out)), "{case}: {} has other bits than {}", level.name(), Level::best().name());
+    }
+}

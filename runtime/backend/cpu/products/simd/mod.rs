@@ -35,6 +35,8 @@ pub trait Simd: Copy {
     /// Runs the work in a function that is compiled for the instructions of the level.
     fn run<W: Work>(self, work: W);
 
+    /// Asks for the cache line `ahead` bytes after `from`, which will be read soon, and may be outside of any object.
+    fn prefetch(self, from: *const u8, ahead: usize);
     /// Four bytes of each row: row r has bytes 4 r to 4 r + 3.
     fn bytes(self, line: &Line, part: usize) -> Self::Bytes;
     /// Every byte `& mask`.
@@ -63,8 +65,13 @@ pub trait Simd: Copy {
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// Floats of the rows, as their bytes.
+    fn floats(self, v: &[u8; 64], part: usize) -> Self::Floats;
     /// Floats of the rows.
-    fn load(self, v: &[f32; 16], part: usize) -> Self::Floats;
+    #[inline(always)]
+    fn load(self, v: &[f32; 16], part: usize) -> Self::Floats {
+        self.floats(bytemuck::cast_ref(v), part)
+    }
     /// Writes the floats of the rows.
     fn store(self, v: Self::Floats, out: &mut [f32; 16], part: usize);
     /// The f16 of each row.

@@ -57,6 +57,13 @@ impl Simd for NeonDot {
     }
 
     #[inline(always)]
+    fn prefetch(self, from: *const u8, ahead: usize) {
+        let from = from.wrapping_add(ahead);
+        // SAFETY: a prefetch may be of any address: it never fails, and changes no memory.
+        unsafe { asm!("prfm pldl1keep, [{from}]", from = in(reg) from, options(nostack, preserves_flags, readonly)) }
+    }
+
+    #[inline(always)]
     fn bytes(self, line: &Line, part: usize) -> [uint8x16_t; 2] {
         // SAFETY: `self` exists, so the processor has the instructions; the array has all the bytes that are read or written.
         unsafe {
@@ -154,11 +161,11 @@ impl Simd for NeonDot {
     }
 
     #[inline(always)]
-    fn load(self, v: &[f32; 16], part: usize) -> [float32x4_t; 2] {
+    fn floats(self, v: &[u8; 64], part: usize) -> [float32x4_t; 2] {
         // SAFETY: `self` exists, so the processor has the instructions; the array has all the bytes that are read or written.
         unsafe {
-            let v = piece::<f32, 8>(v, part).as_ptr();
-            [vld1q_f32(v), vld1q_f32(v.add(4))]
+            let v = piece::<u8, 32>(v, part).as_ptr();
+            [vreinterpretq_f32_u8(vld1q_u8(v)), vreinterpretq_f32_u8(vld1q_u8(v.add(16)))]
         }
     }
 

@@ -18,6 +18,9 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn prefetch(self, _: *const u8, _: usize) {}
+
+    #[inline(always)]
     fn bytes(self, line: &Line, _: usize) -> [u8; 64] {
         line.0
     }
@@ -99,8 +102,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn load(self, v: &[f32; 16], _: usize) -> [f32; 16] {
-        *v
+    fn floats(self, v: &[u8; 64], _: usize) -> [f32; 16] {
+        bytemuck::pod_read_unaligned(v)
     }
 
     #[inline(always)]

@@ -88,6 +88,12 @@ impl<const VNNI: bool> Simd for X86<VNNI> {
     }
 
     #[inline(always)]
+    fn prefetch(self, from: *const u8, ahead: usize) {
+        // SAFETY: a prefetch may be of any address: it never fails, and changes no memory.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ahead).cast()) }
+    }
+
+    #[inline(always)]
     fn bytes(self, line: &Line, part: usize) -> __m256i {
         // SAFETY: `self` exists, so the processor has the instruction; the array has all the bytes that it reads.
         unsafe { _mm256_loadu_si256(piece::<u8, 32>(&line.0, part).as_ptr().cast()) }
@@ -165,9 +171,9 @@ impl<const VNNI: bool> Simd for X86<VNNI> {
     }
 
     #[inline(always)]
-    fn load(self, v: &[f32; 16], part: usize) -> __m256 {
+    fn floats(self, v: &[u8; 64], part: usize) -> __m256 {
         // SAFETY: `self` exists, so the processor has the instruction; the array has all the bytes that it reads.
-        unsafe { _mm256_loadu_ps(piece::<f32, 8>(v, part).as_ptr()) }
+        unsafe { _mm256_loadu_ps(piece::<u8, 32>(v, part).as_ptr().cast()) }
     }
 
     #[inline(always)]

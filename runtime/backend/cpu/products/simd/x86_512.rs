@@ -39,6 +39,12 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn prefetch(self, from: *const u8, ahead: usize) {
+        // SAFETY: a prefetch may be of any address: it never fails, and changes no memory.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ahead).cast()) }
+    }
+
+    #[inline(always)]
     fn bytes(self, line: &Line, _: usize) -> __m512i {
         // SAFETY: `self` exists, so the processor has the instruction; a line has 64 bytes on a multiple of 64.
         unsafe { _mm512_load_si512(line.0.as_ptr().cast()) }
@@ -120,9 +126,9 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn load(self, v: &[f32; 16], _: usize) -> __m512 {
+    fn floats(self, v: &[u8; 64], _: usize) -> __m512 {
         // SAFETY: `self` exists, so the processor has the instruction; the array has all the bytes that it reads.
-        unsafe { _mm512_loadu_ps(v.as_ptr()) }
+        unsafe { _mm512_loadu_ps(v.as_ptr().cast()) }
     }
 
     #[inline(always)]
