@@ -7,6 +7,7 @@
 mod activations;
 mod floats;
 mod kernel;
+mod memory;
 mod pack;
 mod simd;
 
@@ -17,6 +18,7 @@ pub use simd::{Level, Simd, Work};
 use crate::quant::integers::Integers;
 use crate::quant::{self, GgmlType};
 use kernel::{Panel, Product};
+use memory::Memory;
 use rayon::prelude::*;
 use simd::Line;
 use std::ops::Range;
@@ -76,8 +78,8 @@ pub struct Packed {
     kernels: &'static Kernels,
     rows: usize,
     cols: usize,
-    quants: Vec<Line>,
-    scales: Vec<u8>,
+    quants: Memory,
+    scales: Memory,
 }
 
 /// Results of 16 rows of weights, fewer in the last panel, for some tokens.
@@ -100,10 +102,11 @@ impl Packed {
         let blocks = cols / kernels.block;
         let (panels, row_bytes) = (rows.div_ceil(ROWS), blocks * ty.block_bytes() as usize);
         assert_eq!(weights.len(), rows * row_bytes, "{ty}: bytes of {rows} rows of {cols}");
-        let mut quants = bytemuck::zeroed_vec(panels * blocks * kernels.lines);
-        let mut scales = vec![0; panels * blocks * kernels.scale_bytes];
+        let mut quants = Memory::zeroed(panels * blocks * kernels.lines);
+        let mut scales = Memory::zeroed((panels * blocks * kernels.scale_bytes).div_ceil(size_of::<Line>()));
+        let scale_bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut scales);
         let panels =
-            quants.par_chunks_mut(blocks * kernels.lines).zip(scales.par_chunks_mut(blocks * kernels.scale_bytes));
+            quants.par_chunks_mut(blocks * kernels.lines).zip(scale_bytes.par_chunks_mut(blocks * kernels.scale_bytes));
         panels.zip(weights.par_chunks(ROWS * row_bytes)).for_each(|((quants, scales), rows)| {
             (kernels.pack)(rows, blocks, quants, scales);
         });
@@ -112,14 +115,15 @@ impl Packed {
 
     /// Bytes of memory that it holds.
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.quants[..]) + self.scales.len()
+        size_of_val(&self.quants[..]) + size_of_val(&self.scales[..])
     }
 
     /// What [`Packed::bytes`] of such a tensor are. None if the type has no kernel of integers.
     pub fn size(ty: GgmlType, rows: usize, cols: usize) -> Option<usize> {
         let kernels = KERNELS.iter().find(|kernels| kernels.ty == ty)?;
         let blocks = rows.div_ceil(ROWS) * (cols / kernels.block);
-        Some(blocks * (kernels.lines * size_of::<Line>() + kernels.scale_bytes))
+        let scales = (blocks * kernels.scale_bytes).next_multiple_of(size_of::<Line>());
+        Some(blocks * kernels.lines * size_of::<Line>() + scales)
     }
 
     /// Number of panels.
@@ -135,7 +139,7 @@ impl Packed {
         let mut sums = [[0.0; ROWS]; CHUNK];
         for panel in panels {
             let quants = &self.quants[panel * lines..][..lines];
-            let scales = &self.scales[panel * scale_bytes..][..scale_bytes];
+            let scales = &bytemuck::cast_slice(&self.scales)[panel * scale_bytes..][..scale_bytes];
             let row = panel * ROWS;
             for (token, vectors, x_units) in x.chunks() {
                 (self.kernels.product)(level, Panel { quants, scales, x: x_units, sums: &mut sums[..vectors] });
