@@ -40,8 +40,8 @@ struct Part {
     __device__ __forceinline__ const StepRow& row(const AttentionParams& p, u32 i) const { return step_row(p.step, token + i); }
 };
 
-// The part of this block, with at most `most_heads` heads and `most_rows` rows; false if there is none. Reads rows of the step alone, which
-// are there before the kernels before have ended.
+// The part of this block, with at most `most_heads` heads, and `most_rows` rows if that is more than 1; false if there is none. Reads
+// rows of the step alone, which are there before the kernels before have ended.
 __device__ __forceinline__ bool find_part(const AttentionParams& p, u32 most_heads, u32 most_rows, Part& part) {
     const u32 token = blockIdx.y, n_tokens = p.step->n_tokens;
     if (token >= n_tokens) return false;
