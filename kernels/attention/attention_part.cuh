@@ -74,10 +74,12 @@ __device__ __forceinline__ bool find_part(const AttentionParams& p, u32 most_hea
 }
 
 // Waits for the kernels before. Calls load() ahead of that if no token of the step writes the slots of the cache up to `end` that it reads
-// from the part's start on: then an earlier step wrote them. Steps of many tokens count as writing them.
+// from the part's start on: then an earlier step wrote them. Steps of many tokens count as writing them, as do all where four bytes may have
+// scales of two slots.
 template <class Load>
 __device__ __forceinline__ void load_and_wait(const AttentionParams& p, const Part& part, u32 end, Load load) {
-    bool old = p.step->n_tokens <= 8;
+    const bool apart = p.kv.format != KV_Q8_0 || p.kv.head_dim % (2 * KV_BLOCK) == 0;
+    bool old = apart && p.step->n_tokens <= 8;
     for (u32 i = 0; old && i < p.step->n_tokens; i++) {
         const u32 slot = step_row(p.step, i).slot;
         old = slot < part.start || slot >= min(end, part.end);
