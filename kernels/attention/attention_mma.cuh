@@ -10,8 +10,8 @@
 //   scores (columns hi, columns lo; 8 slots) += q (16, 16) keys^T (16, 8)      hi and lo are 8 rows each of one product
 //   acc (16 elements, 8 columns)             += values^T (16, 16) weights (16, 8)     once with hi, once with lo
 //
-// A column is a query head of a row; none affects the others. The scores of a lane are the weights that it must hold for the second product.
-// Queries may have any size, as long as their products with keys are floats.
+// A column is a query head of a row; none affects the others. The scores of a lane are the weights that it must hold for the second
+// product. Queries may have any size, as long as their products with keys are floats.
 //
 // What it costs by the simulator's counters: tests/it/decode_attention.rs. Registers and spills: ptx/resources.md.
 #pragma once
@@ -27,8 +27,8 @@ template <class Tile, u32 D> __device__ __forceinline__ u32 mma_word(u32 column,
     return column * D + Tile::padding(column / 2) + d;
 }
 
-// Queries of a column in the rows that mma takes: hi in [0] and [2], lo in [1] and [3]. They are scaled by a power of two, so that the
-// largest is about 1 whatever its size; returns its inverse.
+// Queries of a column in the rows that mma takes: hi in [0] and [2], lo in [1] and [3]. They are divided by a power of two, which is
+// returned, so that the largest lies in 1 .. 16 whatever its size.
 template <class Tile, u32 D>
 __device__ __forceinline__ float load_queries(u32 (&q)[D / 16][4], const float* from, u32 c) {
     float4 x[D / 16];
@@ -40,8 +40,8 @@ __device__ __forceinline__ float load_queries(u32 (&q)[D / 16][4], const float* 
     }
     most = fmaxf(most, __shfl_xor_sync(ALL_LANES, most, 1));
     most = fmaxf(most, __shfl_xor_sync(ALL_LANES, most, 2));
-    // The exponent alone; the inverse of 2^126 is the smallest that is no denormal number.
-    const u32 power = min(__float_as_uint(most) & 0x7f800000, 0x7e800000);
+    // The exponent, rounded down to a multiple of 4: then the inverse of the largest is no denormal number.
+    const u32 power = __float_as_uint(most) & 0x7e000000;
     const float inverse = __uint_as_float(0x7f000000 - power);
 #pragma unroll
     for (u32 i = 0; i < D / 16; i++) {
@@ -57,16 +57,15 @@ __device__ __forceinline__ void attention_mma(const AttentionParams& p) {
     __shared__ float2 warp_weight[SPLIT_WARPS][MMA_COLUMNS];  // largest score, sum of weights
 
     Part part;
-    const u32 most_rows = max(MMA_COLUMNS / (p.n_heads / p.kv.n_heads), 1);
-    if (!find_part(p, MMA_COLUMNS, most_rows, part)) return wait_for_inputs();
+    if (!find_part(p, MMA_COLUMNS, MMA_COLUMNS / (p.n_heads / p.kv.n_heads), part)) return wait_for_inputs();
 
     const u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, r = lane / 4, c = lane % 4;
     const u32 begin = part.start + warp * TILE_SLOTS;
     Tile tile(p.kv, part.kv_head, part.end);
     load_and_wait(p, part, part.start + MMA_ROUND, [&] { tile.load_keys(begin, r, c), tile.load_values(begin, r, c); });
 
-    // Of column r, the last one in place of those that are not there: its slots, the queries, the largest score, and this lane's part of the
-    // sum of weights. acc: of columns 2c and 2c + 1.
+    // Of column r, the last one in place of those that are not there: its slots, the queries, the largest score, and this lane's part of
+    // the sum of weights. acc: of columns 2c and 2c + 1.
     const u32 column = min(r, part.rows * part.heads - 1), in_block = column / part.heads;
     const StepRow& row = part.row(p, in_block);
     const u32 end = row.kv_start + row.kv_len;

@@ -40,8 +40,8 @@ struct Part {
     __device__ __forceinline__ const StepRow& row(const AttentionParams& p, u32 i) const { return step_row(p.step, token + i); }
 };
 
-// The part of this block, with at most `most_heads` heads and `most_rows` rows; false if there is none. Reads rows of the step alone, which
-// are there before the kernels before have ended.
+// The part of this block, with at most `most_heads` heads, and `most_rows` rows if that is more than 1; false if there is none. Reads
+// rows of the step alone, which are there before the kernels before have ended.
 __device__ __forceinline__ bool find_part(const AttentionParams& p, u32 most_heads, u32 most_rows, Part& part) {
     const u32 token = blockIdx.y, n_tokens = p.step->n_tokens;
     if (token >= n_tokens) return false;
@@ -74,10 +74,12 @@ __device__ __forceinline__ bool find_part(const AttentionParams& p, u32 most_hea
 }
 
 // Waits for the kernels before. Calls load() ahead of that if no token of the step writes the slots of the cache up to `end` that it reads
-// from the part's start on: then an earlier step wrote them. Steps of many tokens count as writing them.
+// from the part's start on: then an earlier step wrote them. Steps of many tokens count as writing them, as do all where four bytes may have
+// scales of two slots.
 template <class Load>
 __device__ __forceinline__ void load_and_wait(const AttentionParams& p, const Part& part, u32 end, Load load) {
-    bool old = p.step->n_tokens <= 8;
+    const bool apart = p.kv.format != KV_Q8_0 || p.kv.head_dim % (2 * KV_BLOCK) == 0;
+    bool old = apart && p.step->n_tokens <= 8;
     for (u32 i = 0; old && i < p.step->n_tokens; i++) {
         const u32 slot = step_row(p.step, i).slot;
         old = slot < part.start || slot >= min(end, part.end);

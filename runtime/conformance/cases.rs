@@ -376,6 +376,7 @@ fn attention() -> Vec<Case> {
         // Rows of one sequence that share products, all of them and two by two.
         cases.push(attention_case(1, 2, head_dim, 250, 8, KvType::F16));
         cases.push(attention_case(4, 1, head_dim, 250, 5, KvType::F16));
+        cases.push(attention_case(2, 1, head_dim, 62, 4, KvType::F16)); // some have a part more than others
     }
     for head_dim in [64, 96, 128] {
         for group in [1, 5, 8, 9] {
@@ -389,6 +390,7 @@ fn attention() -> Vec<Case> {
         // Queries that f16 cannot hold, and queries of which it has few bits.
         cases.push(attention_of_sizes(head_dim, ty, [2e6, 2e-5]));
         cases.push(attention_of_sizes(head_dim, ty, [1e-5, 3e4]));
+        cases.push(attention_of_sizes(head_dim, ty, [1e37, 1e-5]));
     }
     cases.push(attention_case(9, 1, 32, 40, 2, KvType::F16)); // one head more than a block takes
     for head_dim in [32, 64, 80, 96, 128] {
