@@ -5,6 +5,7 @@ mod block;
 mod compute;
 mod cta;
 mod exchange;
+mod format;
 mod grid;
 pub(crate) mod launch;
 pub(crate) mod memory;
