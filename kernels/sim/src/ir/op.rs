@@ -247,6 +247,9 @@ pub(crate) struct Mem {
     pub release: bool,
     /// `.volatile`, `.relaxed` and stronger: no race with its like.
     pub strong: bool,
+    /// A load whose value a compare-and-swap of the same address expects: if it is out of date, that fails, so it does not race with
+    /// atomics.
+    pub guess: bool,
     /// `.nc`: the memory must not be written during the kernel.
     pub read_only: bool,
 }

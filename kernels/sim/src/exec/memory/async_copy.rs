@@ -41,6 +41,7 @@ impl Exec<'_> {
             narrow: false,
             release: false,
             strong: false,
+            guess: false,
             read_only: false,
         };
         if whole != 0 {

@@ -155,6 +155,7 @@ impl Lower<'_> {
             narrow,
             release,
             strong,
+            guess: false, // `Lower::mark_guesses` knows
             read_only,
         };
         let class = match (space, load) {
