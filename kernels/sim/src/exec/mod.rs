@@ -15,6 +15,7 @@ mod ready;
 pub(crate) mod shape;
 mod step;
 pub(crate) mod warp;
+mod wmma;
 
 use crate::check::finding::{Check, Finding, Sink};
 use crate::count::counters::Stats;

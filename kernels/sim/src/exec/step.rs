@@ -77,6 +77,9 @@ impl Exec<'_> {
             Op::Printf { format, args, ret } => self.printf(*format, *args, *ret, m),
 
             Op::Mma(mma) => return self.mma(mma, m, forced),
+            Op::WmmaLoad(w) => return self.wmma_move(w, m, true, forced),
+            Op::WmmaStore(w) => return self.wmma_move(w, m, false, forced),
+            Op::Wmma(w) => return self.wmma(w, m, forced),
             Op::Shfl(s) => return self.shuffle(s, m, forced),
             Op::Vote { mode, d, a, negate, mask } => return self.vote((*mode, *d, *a, *negate, *mask), m, forced),
             Op::Match { all, d, p, a, mask } => return self.matching((*all, *d, *p, *a, *mask), m, forced),

@@ -1,6 +1,6 @@
 //! The operations of a program, and what each of them carries.
 
-use super::{Any, D1, D2, D3, R, Reg, Row, Row64, W1, W2, W3};
+use super::{Any, D1, D2, D3, R, Reg, Row, Row64, W1, W2, W3, WmmaMove, WmmaProduct};
 use crate::ty::{Space, Ty};
 
 /// How `setp` combines a comparison with a predicate, and what `bar.red` computes.
@@ -170,6 +170,9 @@ pub(crate) enum Op {
     LdMatrix(Box<LdMatrix>),
     StMatrix(Box<LdMatrix>),
     Mma(Box<Mma>),
+    WmmaLoad(Box<WmmaMove>),
+    WmmaStore(Box<WmmaMove>),
+    Wmma(Box<WmmaProduct>),
     Shfl(Box<Shfl>),
     Vote {
         mode: Vote,
@@ -252,6 +255,26 @@ pub(crate) struct Mem {
     pub guess: bool,
     /// `.nc`: the memory must not be written during the kernel.
     pub read_only: bool,
+}
+
+impl Mem {
+    /// One element of this size, in an access without modifiers. Its registers are not used.
+    pub fn plain(space: Space, addr: Reg, size: u8) -> Mem {
+        Mem {
+            space,
+            size,
+            n: 1,
+            regs: [Reg::W(0); 8],
+            addr,
+            off: 0,
+            signed: false,
+            narrow: false,
+            release: false,
+            strong: false,
+            guess: false,
+            read_only: false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,7 @@ mod memory;
 mod mov;
 mod multiply;
 mod warp;
+mod wmma;
 
 use super::context::Lower;
 use crate::error::At;
