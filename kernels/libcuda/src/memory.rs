@@ -12,7 +12,7 @@ const DEVICES_END: u64 = 0x5000 << 32;
 
 /// Where the addresses of device `i` of `n` begin and end. Both are multiples of 4 GiB, as [`ptx_sim::Device::after`] takes them.
 pub fn addresses(i: u64, n: u64) -> Range<u64> {
-    let span = (DEVICES_END >> 32) / n << 32;
+    let span = ((DEVICES_END >> 32) / n) << 32;
     i * span..(i + 1) * span
 }
 

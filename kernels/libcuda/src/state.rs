@@ -171,16 +171,15 @@ pub fn initialize(options: &Options) {
 /// What the log gets when the process ends.
 extern "C" fn ended() {
     let _ = std::panic::catch_unwind(|| {
-        let open = with(|state| {
-            let open = state.contexts.iter().filter(|(_, context)| context.active).map(|(handle, _)| handle);
-            Ok(open.collect::<Vec<_>>())
-        });
-        for context in open.unwrap_or_default() {
+        // A call that is under way on another thread keeps the lock: then nothing is said.
+        let Ok(mut state) = STATE.try_lock() else { return };
+        let open = |state: &State| state.contexts.iter().filter(|(_, c)| c.active).map(|(handle, _)| handle).collect();
+        let contexts: Vec<u64> = state.as_ref().map(open).unwrap_or_default();
+        for context in contexts {
             say(Topic::Left, "a context");
-            let _ = with(|state| {
+            if let Some(state) = state.as_mut() {
                 state.report_left(context);
-                Ok(())
-            });
+            }
         }
         if current().calls {
             entry::report_calls();
