@@ -207,11 +207,11 @@ fn non_finite(value: f64) -> &'static str {
 mod tests {
     use super::*;
 
-    struct Values(std::vec::IntoIter<u64>);
+    struct Values<'a>(std::slice::Iter<'a, u64>);
 
-    impl Arguments for Values {
+    impl Arguments for Values<'_> {
         fn next(&mut self, _: bool) -> u64 {
-            self.0.next().unwrap_or(0)
+            self.0.next().copied().unwrap_or(0)
         }
 
         fn text(&self, _: u64) -> String {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn formatted(format: &str, values: &[u64]) -> String {
-        expand(format, &mut Values(values.to_vec().into_iter()))
+        expand(format, &mut Values(values.iter()))
     }
 
     #[test]
