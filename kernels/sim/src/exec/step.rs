@@ -73,6 +73,7 @@ impl Exec<'_> {
             Op::CpCommit => lanes(m).for_each(|l| self.warp.committed[l] += 1),
             Op::CpWait(n) => self.cp_wait(*n, m),
             Op::LdMatrix(l) => return self.ldmatrix(l, m, true, forced),
+            Op::MovMatrix { d, a } => return self.movmatrix(*d, *a, m, forced),
             Op::StMatrix(l) => return self.ldmatrix(l, m, false, forced),
             Op::Printf { format, args, ret } => self.printf(*format, *args, *ret, m),
 

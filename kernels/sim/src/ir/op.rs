@@ -169,6 +169,10 @@ pub(crate) enum Op {
     CpWait(Option<u32>),
     LdMatrix(Box<LdMatrix>),
     StMatrix(Box<LdMatrix>),
+    MovMatrix {
+        d: R,
+        a: R,
+    },
     Mma(Box<Mma>),
     WmmaLoad(Box<WmmaMove>),
     WmmaStore(Box<WmmaMove>),
@@ -336,6 +340,11 @@ pub(crate) enum MmaKind {
     },
     BF16,
     Tf32,
+    /// 8-bit floats: `e5m2`, or `e4m3`
+    F8 {
+        a_e5m2: bool,
+        b_e5m2: bool,
+    },
     /// 8-bit integers, signed or not
     Int {
         a_signed: bool,
