@@ -156,7 +156,7 @@ const GROUPS: [Shape; 11] = [
         },
         b: |i, l| (l % 4 * 4 + i % 4 + if i < 4 { 0 } else { 16 }, l / 4),
         value: e4m3,
-        random: |r| r % 0x38 | r & 0x80,
+        random: |r| (r % 0x38) | (r & 0x80),
         integer: false,
     },
     Shape {
@@ -169,7 +169,7 @@ const GROUPS: [Shape; 11] = [
         },
         b: |i, l| (l % 4 * 4 + i % 4 + if i < 4 { 0 } else { 16 }, l / 4),
         value: e5m2,
-        random: |r| r % 0x40 | r & 0x80,
+        random: |r| (r % 0x40) | (r & 0x80),
         integer: false,
     },
     Shape {

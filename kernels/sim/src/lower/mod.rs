@@ -164,6 +164,7 @@ impl<'a> Lower<'a> {
             || self.memory(i, &mut m)?
             || self.warp(i, &mut m)?
             || self.matrix(i, &mut m)?
+            || self.simd(i, &mut m)?
             || self.wmma(i, &mut m)?;
         self.guard = (NO_GUARD, false);
         // An instruction of several steps counts as one. The body of a call is counted by itself.

@@ -15,6 +15,7 @@ mod matrix;
 mod memory;
 mod mov;
 mod multiply;
+mod simd;
 mod warp;
 mod wmma;
 
