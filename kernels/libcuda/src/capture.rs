@@ -52,7 +52,8 @@ struct Node {
 
 /// A graph in the making.
 pub struct Capture {
-    context: u64,
+    /// What it becomes: without nodes until it ends.
+    pub graph: u64,
     /// The stream in which it began and must end.
     origin: u64,
     mode: Mode,
@@ -136,7 +137,8 @@ impl State {
         }
         let ends = BTreeMap::from([(key, BTreeSet::new())]);
         let thread = thread::current().id();
-        let capture = Capture { context, origin: key, mode, thread, nodes: vec![], ends, invalid: false };
+        let graph = self.graphs.add(Graph { context, nodes: vec![] });
+        let capture = Capture { graph, origin: key, mode, thread, nodes: vec![], ends, invalid: false };
         stream.capture = Some(self.captures.add(capture));
         Ok(())
     }
@@ -153,15 +155,23 @@ impl State {
             return Err(self.invalidate(id, Status::StreamCaptureWrongThread));
         }
         let capture = self.captures.remove(id)?;
+        self.leave_capture(id);
+        let wrong = match (capture.invalid, capture.is_joined()) {
+            (true, _) => Some(Status::StreamCaptureInvalidated),
+            (false, false) => Some(Status::StreamCaptureUnjoined),
+            (false, true) => None,
+        };
+        if let Some(status) = wrong {
+            let _ = self.graphs.remove(capture.graph); // unless the caller has destroyed it
+            return Err(status.into());
+        }
+        self.graphs.get_mut(capture.graph)?.nodes = capture.nodes.into_iter().map(|node| node.action).collect();
+        Ok(capture.graph)
+    }
+
+    /// All streams of a capture are as before it.
+    fn leave_capture(&mut self, id: u64) {
         self.streams.iter_mut().filter(|(_, s)| s.capture == Some(id)).for_each(|(_, s)| s.capture = None);
-        if capture.invalid {
-            return Err(Status::StreamCaptureInvalidated.into());
-        }
-        if !capture.is_joined() {
-            return Err(Status::StreamCaptureUnjoined.into());
-        }
-        let nodes = capture.nodes.into_iter().map(|node| node.action).collect();
-        Ok(self.graphs.add(Graph { context: capture.context, nodes }))
     }
 
     /// Forgets the capture of a stream that is destroyed.
@@ -179,8 +189,10 @@ impl State {
     }
 
     fn forget_capture(&mut self, id: u64) {
-        let _ = self.captures.remove(id);
-        self.streams.iter_mut().filter(|(_, s)| s.capture == Some(id)).for_each(|(_, s)| s.capture = None);
+        if let Ok(capture) = self.captures.remove(id) {
+            let _ = self.graphs.remove(capture.graph);
+        }
+        self.leave_capture(id);
     }
 
     /// Puts work into a stream, or into the graph that captures it. True: into the stream.

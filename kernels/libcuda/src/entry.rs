@@ -5,7 +5,7 @@ use crate::log::{Topic, say};
 use crate::options;
 use crate::state;
 use crate::status::{Outcome, Status};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
@@ -24,6 +24,8 @@ pub enum When {
 }
 
 static CALLS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
+/// Functions that a caller asked for and that this library does not have.
+static MISSING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Runs the body of an entry point; its `CUresult`.
 pub fn call(name: &'static str, when: When, body: impl FnOnce() -> Outcome) -> i32 {
@@ -53,8 +55,18 @@ pub fn call(name: &'static str, when: When, body: impl FnOnce() -> Outcome) -> i
     }
 }
 
-/// How often each entry point was called, for the log.
+/// Records a function that a caller asks for and that is not there, for the log.
+pub fn missing(name: &str) {
+    if options::current().calls {
+        MISSING.lock().unwrap_or_else(|e| e.into_inner()).insert(name.to_string());
+    }
+}
+
+/// How often each entry point was called, and which were asked for that are not there, for the log.
 pub fn report_calls() {
+    for name in MISSING.lock().unwrap_or_else(|e| e.into_inner()).iter() {
+        say(Topic::Missing, name);
+    }
     for (name, n) in CALLS.lock().unwrap_or_else(|e| e.into_inner()).iter() {
         say(Topic::Called, &format!("{name} {n}"));
     }

@@ -18,6 +18,8 @@ pub enum Topic {
     Left,
     /// An entry point, and its number of calls.
     Called,
+    /// A function that a program asks for and that is not there.
+    Missing,
     /// A call failed because `PTX_SIM_FAIL` asks for it.
     Injected,
     /// Something of this library is wrong.
@@ -32,6 +34,7 @@ impl Topic {
             Topic::Refused => "refused",
             Topic::Left => "left",
             Topic::Called => "called",
+            Topic::Missing => "missing",
             Topic::Injected => "injected",
             Topic::Defect => "defect",
         }

@@ -12,7 +12,7 @@ const DEVICES_END: u64 = 0x5000 << 32;
 
 /// Where the addresses of device `i` of `n` begin and end. Both are multiples of 4 GiB, as [`ptx_sim::Device::after`] takes them.
 pub fn addresses(i: u64, n: u64) -> Range<u64> {
-    let span = (DEVICES_END >> 32) / n << 32;
+    let span = ((DEVICES_END >> 32) / n) << 32;
     i * span..(i + 1) * span
 }
 
@@ -23,8 +23,10 @@ pub struct Allocation {
     /// The context or, of a variable, the module it belongs to.
     pub owner: u64,
     pub kind: Kind,
-    /// Where the host sees it, at the same address.
-    pages: Option<Pages>,
+    /// Where the host sees it: at the same address, but for memory that was pinned first.
+    pub host: Option<u64>,
+    /// The pages there, if they belong to it.
+    _pages: Option<Pages>,
 }
 
 /// How memory of a device was asked for.
@@ -93,7 +95,7 @@ impl Memory {
     /// Whose a range is. Errors: addresses of a device, but not of one allocation.
     pub fn place(&self, address: u64, bytes: u64) -> Outcome<Place> {
         if let Some((_, allocation)) = self.allocation(address, bytes) {
-            let of_both = allocation.pages.is_some();
+            let of_both = allocation.host.is_some();
             return Ok(if of_both { Place::Both(allocation.device) } else { Place::Device(allocation.device) });
         }
         if self.pinned(address, bytes).is_some() {
@@ -122,8 +124,42 @@ impl State {
                 return Err(other.err().unwrap_or(Status::OutOfMemory.into()));
             }
         };
-        self.memory.allocations.insert(address, Allocation { bytes, device: index, owner, kind, pages });
+        let host = pages.as_ref().map(Pages::address);
+        self.memory.allocations.insert(address, Allocation { bytes, device: index, owner, kind, host, _pages: pages });
         Ok(address)
+    }
+
+    /// The address at which the current device sees memory of the host. Pinned memory gets one when first asked for.
+    pub fn map(&mut self, address: u64) -> Outcome<u64> {
+        let of_host = |a: &Allocation| {
+            a.kind == Kind::Mapped && a.host.is_some_and(|start| (start..start + a.bytes).contains(&address))
+        };
+        let known = self.memory.allocations.iter().find(|(_, a)| of_host(a));
+        if let Some((base, a)) = known {
+            return Ok(base + (address - a.host.unwrap_or(*base)));
+        }
+        let (start, bytes) =
+            self.memory.pinned(address, 0).map(|(start, p)| (start, p.bytes)).ok_or(Status::InvalidValue)?;
+        let base = self.allocate(bytes, Kind::Device)?;
+        if let Some(a) = self.memory.allocations.get_mut(&base) {
+            (a.kind, a.host) = (Kind::Mapped, Some(start));
+        }
+        Ok(base + (address - start))
+    }
+
+    /// Forgets pinned memory, and its address on a device.
+    pub fn unpin(&mut self, start: u64) -> Outcome {
+        let mapped = self.memory.allocations.iter().find(|(_, a)| a.host == Some(start)).map(|(base, _)| *base);
+        self.memory.pinned.remove(&start);
+        mapped.map_or(Ok(()), |base| self.free(base, &[Kind::Mapped]))
+    }
+
+    /// The host's address of memory that both see.
+    fn host_address(&self, address: u64) -> u64 {
+        match self.memory.allocation(address, 0) {
+            Some((base, Allocation { host: Some(host), .. })) => host + (address - base),
+            _ => address,
+        }
     }
 
     /// Frees what [`State::allocate`] gave. Errors: the address is not the start of such memory.
@@ -163,7 +199,7 @@ impl State {
 
     /// Records the memory of a module's variable.
     pub fn know_variable(&mut self, address: u64, bytes: u64, device: usize, module: u64) {
-        let variable = Allocation { bytes, device, owner: module, kind: Kind::Variable, pages: None };
+        let variable = Allocation { bytes, device, owner: module, kind: Kind::Variable, host: None, _pages: None };
         self.memory.allocations.insert(address, variable);
     }
 
@@ -182,7 +218,9 @@ impl State {
     }
 
     pub fn read(&mut self, from: u64, data: &mut [u8]) -> Outcome {
-        let Place::Device(index) = self.memory.place(from, data.len() as u64)? else { return raw::read(from, data) };
+        let Place::Device(index) = self.memory.place(from, data.len() as u64)? else {
+            return raw::read(self.host_address(from), data);
+        };
         let sim = &mut self.devices[index].sim;
         // The host may copy what no kernel has written, which a kernel may not read.
         let checks = std::mem::replace(&mut sim.checks.uninitialized_memory, false);
@@ -196,23 +234,23 @@ impl State {
             Place::Device(index) => {
                 self.devices[index].sim.write(to, data).map_err(|e| Status::InvalidValue.because(e))
             }
-            Place::Both(_) | Place::Pinned | Place::Pageable => raw::write(to, data),
+            Place::Both(_) | Place::Pinned | Place::Pageable => raw::write(self.host_address(to), data),
         }
     }
 
     /// Copies what host and device share to the device, or back.
     pub fn exchange(&mut self, device: usize, to_device: bool) -> Outcome {
-        let shared = self.memory.allocations.iter().filter(|(_, a)| a.device == device && a.pages.is_some());
-        let shared: Vec<(u64, u64)> = shared.map(|(address, a)| (*address, a.bytes)).collect();
-        for (address, bytes) in shared {
+        let of_device = self.memory.allocations.iter().filter(|(_, a)| a.device == device);
+        let shared: Vec<_> = of_device.filter_map(|(address, a)| Some((*address, a.host?, a.bytes))).collect();
+        for (address, host, bytes) in shared {
             let sim = &mut self.devices[device].sim;
             if to_device {
-                let data = raw::bytes(address, bytes as usize)?;
+                let data = raw::bytes(host, bytes as usize)?;
                 sim.write(address, &data).map_err(|e| Status::InvalidValue.because(e))?;
             } else {
                 let mut data = vec![0; bytes as usize];
                 sim.read(address, &mut data).map_err(|e| Status::InvalidValue.because(e))?;
-                raw::write(address, &data)?;
+                raw::write(host, &data)?;
             }
         }
         Ok(())

@@ -7,15 +7,15 @@ use crate::handles::{Handles, Kind};
 use crate::host::at_exit;
 use crate::log::{Topic, say};
 use crate::memory::{Memory, addresses};
+pub use crate::objects::{Context, Event, Function, Graph, Link, Loaded, Stream};
 use crate::options::{NoWait, Options, current};
 use crate::queue::{Next, Point, Queues};
 use crate::status::{Outcome, Status};
-use crate::work::Action;
-use ptx_sim::{Checks, Device, Kernel, Limits, Module};
+use ptx_sim::{Checks, Device, Limits};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Bytes of host memory that the simulator takes for each byte of device memory, its shadows included.
 const HOST_BYTES_PER_BYTE: u64 = 6;
@@ -69,61 +69,6 @@ impl SimDevice {
     }
 }
 
-/// A context, primary or not.
-pub struct Context {
-    pub device: usize,
-    /// A primary context that nothing holds keeps its handle, and is not active.
-    pub active: bool,
-}
-
-pub struct Stream {
-    pub context: u64,
-    pub device: usize,
-    /// `CU_STREAM_NON_BLOCKING` is not set: it and the legacy stream wait for each other.
-    pub blocking: bool,
-    pub priority: i32,
-    pub capture: Option<u64>,
-}
-
-pub struct Event {
-    pub context: u64,
-    /// What it was recorded behind; none: never recorded, and counts as come.
-    pub point: Option<Point>,
-    /// What it was recorded behind in a capture.
-    pub captured: Option<crate::capture::Mark>,
-    /// When the work before it had run.
-    pub came: Option<Instant>,
-    pub timed: bool,
-}
-
-/// A module, or a library of one module.
-pub struct Loaded {
-    pub context: u64,
-    pub module: Module,
-}
-
-pub struct Function {
-    pub context: u64,
-    pub module: u64,
-    pub kernel: Kernel,
-    /// Bytes of dynamic shared memory that it may have.
-    pub dynamic_shared: u32,
-}
-
-/// What a graph runs, in an order that its edges allow.
-pub struct Graph {
-    pub context: u64,
-    pub nodes: Vec<Action>,
-}
-
-/// A program in the making of `cuLink`.
-pub struct Link {
-    pub context: u64,
-    pub ptx: Vec<String>,
-    /// What `cuLinkComplete` gave away: it lives as long as the link.
-    pub image: Vec<u8>,
-}
-
 pub struct State {
     pub devices: Vec<SimDevice>,
     pub contexts: Handles<Context>,
@@ -171,16 +116,15 @@ pub fn initialize(options: &Options) {
 /// What the log gets when the process ends.
 extern "C" fn ended() {
     let _ = std::panic::catch_unwind(|| {
-        let open = with(|state| {
-            let open = state.contexts.iter().filter(|(_, context)| context.active).map(|(handle, _)| handle);
-            Ok(open.collect::<Vec<_>>())
-        });
-        for context in open.unwrap_or_default() {
+        // A call that is under way on another thread keeps the lock: then nothing is said.
+        let Ok(mut state) = STATE.try_lock() else { return };
+        let open = |state: &State| state.contexts.iter().filter(|(_, c)| c.active).map(|(handle, _)| handle).collect();
+        let contexts: Vec<u64> = state.as_ref().map(open).unwrap_or_default();
+        for context in contexts {
             say(Topic::Left, "a context");
-            let _ = with(|state| {
+            if let Some(state) = state.as_mut() {
                 state.report_left(context);
-                Ok(())
-            });
+            }
         }
         if current().calls {
             entry::report_calls();

@@ -96,9 +96,9 @@ fn verdict(report: Report) -> Outcome {
 /// What a driver returns for a launch that does not begin, or does not end well.
 pub fn status_of(fault: &Fault) -> Status {
     match fault {
-        Fault::Params { .. } | Fault::Empty { .. } => Status::InvalidValue,
+        Fault::Params { .. } | Fault::Empty { .. } | Fault::Limit { .. } => Status::InvalidValue,
         Fault::Cooperative { .. } => Status::CooperativeLaunchTooLarge,
-        Fault::Limit { .. } | Fault::Thread { .. } => Status::LaunchOutOfResources,
+        Fault::Thread { .. } => Status::LaunchOutOfResources,
         Fault::Endless { .. } | Fault::Deadlock { .. } => Status::LaunchTimeout,
         Fault::Trap { .. } => Status::LaunchFailed,
     }

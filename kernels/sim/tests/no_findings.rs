@@ -95,3 +95,36 @@ atom.global.exch.b32 %r3, [%rd2], 0;
 ";
     clean(&run(body, LaunchConfig::linear(8, 1)));
 }
+
+/// A loop of compare-and-swap may begin with a plain load: a value that is out of date makes the first attempt fail. The same load is a
+/// race where its value is used in another way, or where others write without atomics.
+#[test]
+fn a_compare_and_swap_may_expect_what_a_plain_load_gave() {
+    let text = |guess: &str, other: &str| {
+        format!(
+            "ld.global.u32 %r8, [%rd1]; // load
+setp.eq.u32 %p2, %r2, 3;
+@%p2 bra OTHER;
+LOOP:
+add.u32 %r7, %r8, 1;
+atom.global.cas.b32 %r3, [%rd1], {guess}, %r7;
+setp.ne.s32 %p1, %r3, {guess};
+mov.u32 %r8, %r3;
+@%p1 bra LOOP;
+bra END;
+OTHER:
+{other}
+END:
+"
+        )
+    };
+    let config = LaunchConfig::linear(4, 1);
+    clean(&run(&text("%r8", "red.global.add.u32 [%rd1], 5;"), config));
+    for body in
+        [text("%r8", "st.global.u32 [%rd1], 5;"), text("0", "red.global.add.u32 [%rd1], 5;").replace("LOOP;", "END;")]
+    {
+        let report = run(&body, config);
+        assert!(!report.findings.is_empty(), "{body}");
+        assert!(report.findings.iter().all(|found| found.check == Check::GlobalRace), "{:?}", report.findings);
+    }
+}

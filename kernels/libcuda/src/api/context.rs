@@ -7,9 +7,12 @@ use crate::state::{Context, run_device, with, with_contexts};
 use crate::status::{Outcome, Status};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// `CUlimit`, and their values where nothing was set.
 const LIMITS: [(u32, usize); 5] = [(0, 1024), (1, 1 << 20), (2, 8 << 20), (3, 2), (4, 2048)];
+/// `CUfunc_cache`
+static CACHE_CONFIG: AtomicU32 = AtomicU32::new(0);
 static SET: Mutex<BTreeMap<u32, usize>> = Mutex::new(BTreeMap::new());
 
 fn create(out: Out<u64>, device: i32) -> Outcome {
@@ -206,12 +209,13 @@ fn cuCtxSetLimit(limit: u32, value: usize) {
     Ok(())
 }
 
-// A preference, which the simulator has no use for.
+// A preference, which is kept and has no effect.
 fn cuCtxGetCacheConfig(out: Out<u32>) {
-    out.put(0)
+    out.put(CACHE_CONFIG.load(Ordering::Relaxed))
 }
 
-fn cuCtxSetCacheConfig(_config: u32) {
+fn cuCtxSetCacheConfig(config: u32) {
+    CACHE_CONFIG.store(config, Ordering::Relaxed);
     Ok(())
 }
 

@@ -9,6 +9,27 @@ use crate::status::{Outcome, Status};
 /// `CUgraphInstantiate_flags`: all that there are.
 const FLAGS: u64 = 15;
 
+/// `CUDA_GRAPH_INSTANTIATE_PARAMS`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct InstantiateParams {
+    flags: u64,
+    upload_stream: u64,
+    /// What the driver writes: the node that is wrong, and what is wrong with it (0: nothing).
+    error_node: u64,
+    result: u32,
+}
+
+fn instantiate(out: Out<u64>, graph: u64, flags: u64) -> Outcome {
+    if flags > FLAGS || out.is_null() {
+        return Err(Status::InvalidValue.into());
+    }
+    with(|state| {
+        let nodes = state.graphs.get(graph)?.nodes.clone();
+        out.put(state.execs.add(Graph { context: state.current()?, nodes }))
+    })
+}
+
 fn known(exec: u64) -> Outcome {
     with(|state| state.execs.get(exec).map(|_| ()))
 }
@@ -36,13 +57,13 @@ fn cuGraphGetNodes(graph: u64, nodes: Out<u64>, n: Out<usize>) {
 }
 
 fn cuGraphInstantiateWithFlags(out: Out<u64>, graph: u64, flags: u64) {
-    if flags > FLAGS || out.is_null() {
-        return Err(Status::InvalidValue.into());
-    }
-    with(|state| {
-        let nodes = state.graphs.get(graph)?.nodes.clone();
-        out.put(state.execs.add(Graph { context: state.current()?, nodes }))
-    })
+    instantiate(out, graph, flags)
+}
+
+fn cuGraphInstantiateWithParams(out: Out<u64>, graph: u64, params: Out<InstantiateParams>) {
+    let given = params.get()?;
+    instantiate(out, graph, given.flags)?;
+    params.put(InstantiateParams { error_node: 0, result: 0, ..given })
 }
 
 fn cuGraphUpload(exec: u64, stream: u64) {

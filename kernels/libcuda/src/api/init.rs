@@ -8,6 +8,7 @@ use crate::status::Status;
 pub mod always {
     use super::*;
     use crate::api::{Found, find};
+    use crate::entry::missing;
     use crate::options::options;
     use crate::state::initialize;
     use std::ffi::{CStr, c_char};
@@ -51,7 +52,10 @@ pub mod always {
         let (address, found) = match find(&name, version) {
             Found::Function(address) => (address, SYMBOL_FOUND),
             Found::TooNew => (std::ptr::null(), VERSION_TOO_OLD),
-            Found::Nothing => (std::ptr::null(), SYMBOL_NOT_FOUND),
+            Found::Nothing => {
+                missing(&name);
+                (std::ptr::null(), SYMBOL_NOT_FOUND)
+            }
         };
         out.put(address)?;
         result.offer(found);

@@ -87,14 +87,12 @@ fn cuMemFreeHost(address: u64) {
     run_before_free()?;
     with(|state| {
         if state.memory.pinned.get(&address).is_some_and(|pinned| !pinned.is_registered()) {
-            state.memory.pinned.remove(&address);
-            return Ok(());
+            return state.unpin(address);
         }
         state.free(address, &[Kind::Mapped])
     })
 }
 
-// Memory of the caller is not mapped for the device: see `cuMemHostGetDevicePointer_v2`.
 fn cuMemHostRegister_v2(address: u64, bytes: usize, _flags: u32) {
     with(|state| state.register(address, bytes as u64))
 }
@@ -105,19 +103,13 @@ fn cuMemHostUnregister(address: u64) {
         if !state.memory.pinned.get(&address).is_some_and(|pinned| pinned.is_registered()) {
             return Err(Status::HostMemoryNotRegistered.into());
         }
-        state.memory.pinned.remove(&address);
-        Ok(())
+        state.unpin(address)
     })
 }
 
+// Pinned memory has an address of its own on the device, from this call on.
 fn cuMemHostGetDevicePointer_v2(out: Out<u64>, address: u64, _flags: u32) {
-    with(|state| match state.memory.allocation(address, 0) {
-        Some((_, allocation)) if allocation.kind == Kind::Mapped => out.put(address),
-        _ if state.memory.pinned(address, 0).is_some() => {
-            Err(Status::NotSupported.because("only memory of cuMemHostAlloc with DEVICEMAP is mapped for the device"))
-        }
-        _ => Err(Status::InvalidValue.into()),
-    })
+    with(|state| out.put(state.map(address)?))
 }
 
 fn cuMemHostGetFlags(out: Out<u32>, address: u64) {

@@ -39,7 +39,10 @@ fn value(memory: &Memory, which: u32, address: u64) -> Outcome<Vec<u8>> {
         attribute::CONTEXT => Ok(owner.to_le_bytes().to_vec()),
         attribute::MEMORY_TYPE => Ok(if of_host { HOST } else { DEVICE }.to_le_bytes().to_vec()),
         attribute::DEVICE_POINTER if on_device.is_some() => Ok(address.to_le_bytes().to_vec()),
-        attribute::HOST_POINTER if of_host || kind == Some(Kind::Managed) => Ok(address.to_le_bytes().to_vec()),
+        attribute::HOST_POINTER if of_host || kind == Some(Kind::Managed) => {
+            let host = on_device.and_then(|(start, a)| Some(a.host? + (address - start)));
+            Ok(host.unwrap_or(address).to_le_bytes().to_vec())
+        }
         attribute::BUFFER_ID | attribute::RANGE_START => Ok(start.to_le_bytes().to_vec()),
         attribute::IS_MANAGED => Ok(vec![(kind == Some(Kind::Managed)).into()]),
         attribute::DEVICE_ORDINAL => Ok(on_device.map_or(0, |(_, a)| a.device as i32).to_le_bytes().to_vec()),

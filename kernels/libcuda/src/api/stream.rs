@@ -36,12 +36,13 @@ fn end(stream: u64) -> Outcome<(usize, Point)> {
     })
 }
 
-/// Status and handle of a stream's capture.
-fn capture(stream: u64) -> Outcome<(u32, u64)> {
+/// Status, number and graph of a stream's capture.
+fn capture(stream: u64) -> Outcome<(u32, u64, u64)> {
     with(|state| {
         let key = state.stream(stream)?;
-        let Some(id) = state.capture_of(key) else { return Ok((NONE, 0)) };
-        Ok((if state.captures.get(id)?.is_invalid() { INVALIDATED } else { ACTIVE }, id))
+        let Some(id) = state.capture_of(key) else { return Ok((NONE, 0, 0)) };
+        let capture = state.captures.get(id)?;
+        Ok((if capture.is_invalid() { INVALIDATED } else { ACTIVE }, id, capture.graph))
     })
 }
 
@@ -153,11 +154,11 @@ fn cuStreamIsCapturing(stream: u64, out: Out<u32>) {
 }
 
 fn cuStreamGetCaptureInfo_v2(stream: u64, status: Out<u32>, id: Out<u64>, graph: Out<u64>, nodes: Out<u64>, n: Out<usize>) {
-    let (state, handle) = capture(stream)?;
+    let (state, number, of_capture) = capture(stream)?;
     status.put(state)?;
-    id.offer(handle);
-    // The graph of a capture is not to be changed by hand here.
-    graph.offer(0);
+    id.offer(number);
+    graph.offer(of_capture);
+    // Nodes have no handles.
     nodes.offer(0);
     n.offer(0);
     Ok(())
@@ -172,10 +173,10 @@ fn cuStreamGetCaptureInfo_v3(
     edges: Out<u64>,
     n: Out<usize>,
 ) {
-    let (state, handle) = capture(stream)?;
+    let (state, number, of_capture) = capture(stream)?;
     status.put(state)?;
-    id.offer(handle);
-    graph.offer(0);
+    id.offer(number);
+    graph.offer(of_capture);
     nodes.offer(0);
     edges.offer(0);
     n.offer(0);

@@ -7,8 +7,8 @@ use crate::api::graph::{
 };
 use crate::api::memory::cuMemAlloc_v2;
 use crate::api::stream::{
-    cuStreamBeginCapture_v2, cuStreamCreate, cuStreamEndCapture, cuStreamIsCapturing, cuStreamSynchronize,
-    cuStreamWaitEvent, cuThreadExchangeStreamCaptureMode,
+    cuStreamBeginCapture_v2, cuStreamCreate, cuStreamEndCapture, cuStreamGetCaptureInfo_v2, cuStreamIsCapturing,
+    cuStreamSynchronize, cuStreamWaitEvent, cuThreadExchangeStreamCaptureMode,
 };
 use crate::raw::Out;
 use crate::status::Status;
@@ -39,6 +39,10 @@ fn a_graph_runs_what_was_captured_as_often_as_it_is_launched() {
     let [fork, join] = [0; 2].map(|flags| get(|out| cuEventCreate(out, flags)));
     ok(cuStreamBeginCapture_v2(first, THREAD_LOCAL));
     fails(cuStreamBeginCapture_v2(first, THREAD_LOCAL), Status::IllegalState);
+    let (mut status, mut id, mut known) = (0, 0, 0);
+    let info = [Out::of(&mut id), Out::of(&mut known), Out::of(&mut 0)];
+    let [id_out, graph_out, nodes] = info;
+    ok(cuStreamGetCaptureInfo_v2(first, Out::of(&mut status), id_out, graph_out, nodes, Out::of(&mut 0)));
     ok(fill(kernel, first, out, 1, 4));
     ok(cuEventRecord(fork, first));
     ok(cuStreamWaitEvent(second, fork, 0));
@@ -47,6 +51,7 @@ fn a_graph_runs_what_was_captured_as_often_as_it_is_launched() {
     ok(cuEventRecord(join, second));
     ok(cuStreamWaitEvent(first, join, 0));
     let graph = get(|out| cuStreamEndCapture(first, out));
+    assert_eq!((status, known), (1, graph));
     assert_eq!(get(|out| cuStreamIsCapturing(second, out)), 0);
     assert_eq!(read(out, 4), [0; 4], "nothing has run");
     let mut nodes = [0; 4];

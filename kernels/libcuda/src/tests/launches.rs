@@ -19,7 +19,7 @@ fn a_launch_beyond_the_limits_is_refused_at_the_call() {
         let loaded = module();
         let out = words(8);
         fails(fill(function(loaded, c"fill"), 0, out, 1, 0), Status::InvalidValue);
-        fails(fill(function(loaded, c"fill"), 0, out, 1, 1025), Status::LaunchOutOfResources);
+        fails(fill(function(loaded, c"fill"), 0, out, 1, 1025), Status::InvalidValue);
         let shared = function(loaded, c"shared");
         let launch =
             |bytes| cuLaunchKernel(shared, 1, 1, 1, 32, 1, 1, bytes, 0, In::from_address(0), In::from_address(0));

@@ -28,15 +28,22 @@ fn host_and_device_share_managed_and_mapped_memory() {
     let managed = get(|out| cuMemAllocManaged(out, 16, ATTACH_GLOBAL));
     let mapped = get(|out| cuMemHostAlloc(out, 16, DEVICE_MAP));
     assert_eq!(get(|out| cuMemHostGetDevicePointer_v2(out, mapped, 0)), mapped);
-    for (value, address) in [(3u32, managed), (4, mapped)] {
+    let pinned = get(|out| cuMemHostAlloc(out, 16, 0));
+    let on_device = get(|out| cuMemHostGetDevicePointer_v2(out, pinned + 4, 0)) - 4;
+    assert_eq!(get(|out| cuMemHostGetDevicePointer_v2(out, pinned, 0)), on_device);
+    for (value, address, on_device) in [(3u32, managed, managed), (4, mapped, mapped), (5, pinned, on_device)] {
         raw::write(address, &[7; 16]).expect("pages of the host");
-        ok(fill(kernel, 0, address, value, 3));
+        ok(fill(kernel, 0, on_device, value, 3));
         ok(cuCtxSynchronize());
         let bytes = raw::bytes(address, 16).expect("pages of the host");
+        assert_eq!(read(on_device, 1), [value]);
         assert_eq!(bytes, [[value as u8, 0, 0, 0]; 3].concat().into_iter().chain([7; 4]).collect::<Vec<u8>>());
     }
     ok(cuMemFree_v2(managed));
     ok(cuMemFreeHost(mapped));
+    ok(cuMemFreeHost(pinned));
+    ok(fill(kernel, 0, on_device, 1, 1));
+    fails(cuCtxSynchronize(), Status::IllegalAddress);
 }
 
 #[test]

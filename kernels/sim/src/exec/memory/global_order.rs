@@ -75,7 +75,7 @@ impl Exec<'_> {
         }
         let other = ((w & CTA_BITS) >> CTA_SHIFT) as u32;
         if other != self.cta.id
-            && !(mem.strong && w & STRONG != 0)
+            && !((mem.strong || mem.guess) && w & STRONG != 0)
             && !self.cta.ordered(other, (w & EPOCH_BITS) >> EPOCH_SHIFT)
         {
             let block = self.launch.shape.cta(other);
