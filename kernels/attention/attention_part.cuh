@@ -13,8 +13,8 @@
 constexpr u32 SPLIT_WARPS = SPLIT_THREADS / WARP;
 constexpr u32 TILE_SLOTS = 16;  // slots of the smallest piece of a part: what a warp of attention_mma takes at a time
 
-// Slots of a part of a row of kv_len slots: whole tiles, so that rows of about the same length have the same parts. The
-// last part that has slots may have fewer; the parts after it are empty.
+// Slots of a part of a row of kv_len slots: whole tiles, so that no tile has slots of two parts and rows of about the same length have
+// the same parts. The last part that has slots may have fewer; the parts after it are empty.
 __device__ __forceinline__ u32 slots_per_part(const AttentionParams& p, u32 kv_len) {
     const u32 even = (kv_len + p.n_splits - 1) / p.n_splits;
     return max((even + TILE_SLOTS - 1) / TILE_SLOTS * TILE_SLOTS, SPLIT_SLOTS);
@@ -74,8 +74,8 @@ __device__ __forceinline__ bool find_part(const AttentionParams& p, u32 most_hea
 }
 
 // Waits for the kernels before. Calls load() ahead of that if no token of the step writes the slots of the cache up to `end` that it reads
-// from the part's start on: then an earlier step wrote them. Steps of many tokens count as writing them, as do all where four bytes may have
-// scales of two slots.
+// from the part's start on: then an earlier step wrote them. Steps of many tokens count as writing them, as do all where four bytes may
+// have scales of two slots.
 template <class Load>
 __device__ __forceinline__ void load_and_wait(const AttentionParams& p, const Part& part, u32 end, Load load) {
     const bool apart = p.kv.format != KV_Q8_0 || p.kv.head_dim % (2 * KV_BLOCK) == 0;
