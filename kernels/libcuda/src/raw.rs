@@ -20,7 +20,7 @@ impl<T> Out<T> {
         Ok(())
     }
 
-    /// Writes where the caller wants the value, which null says that he does not.
+    /// Writes unless the pointer is null: the caller does not want the value then.
     pub fn offer(self, value: T) {
         let _ = self.put(value);
     }
