@@ -166,3 +166,13 @@ impl Callback {
         }
     }
 }
+
+/// Calls an entry point with zeros: no handle, no pointer, no size.
+#[cfg(test)]
+pub fn call_with_zeros(function: *const ()) -> i32 {
+    type Entry = extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> i32;
+    // SAFETY: all entry points return an i32 and take at most 11 integers or pointers. In C's calling convention the caller removes what
+    // they do not take.
+    let function: Entry = unsafe { std::mem::transmute(function) };
+    function(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+}

@@ -20,7 +20,7 @@ pub mod transfer;
 use crate::entry::Entry;
 
 /// All exported functions.
-fn entries() -> Vec<Entry> {
+pub fn entries() -> Vec<Entry> {
     let of = [
         context::entries,
         device::entries,
