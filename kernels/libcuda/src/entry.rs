@@ -39,7 +39,7 @@ pub fn call(name: &'static str, when: When, body: impl FnOnce() -> Outcome) -> i
     if when == When::Initialized && !state::is_initialized() {
         return Status::NotInitialized as i32;
     }
-    // A panic must not reach the caller, who may be C. The message is on stderr then.
+    // A panic must not reach the caller, which may be C. The message is on stderr then.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => 0,
         Ok(Err(refusal)) => {

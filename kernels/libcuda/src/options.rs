@@ -119,9 +119,24 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn read(set: &[(&str, &str)]) -> Result<Options, String> {
         Options::read(|name| set.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string()))
+    }
+
+    /// The variables that a text names.
+    fn named(text: &str) -> BTreeSet<String> {
+        let letter = |c: char| c.is_ascii_uppercase() || c == '_';
+        let rest = text.split("PTX_SIM_").skip(1);
+        rest.map(|rest| rest.chars().take_while(|c| letter(*c)).collect())
+            .filter(|name: &String| !name.is_empty())
+            .collect()
+    }
+
+    #[test]
+    fn the_readme_has_every_variable() {
+        assert_eq!(named(include_str!("../README.md")), named(include_str!("options.rs")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl<T> Out<T> {
         Ok(())
     }
 
-    /// Writes where the caller wants the value, which null says that he does not.
+    /// Writes unless the pointer is null: the caller does not want the value then.
     pub fn offer(self, value: T) {
         let _ = self.put(value);
     }
@@ -165,4 +165,14 @@ impl Callback {
             Callback::Stream { function, stream, data } => function(stream, status, data),
         }
     }
+}
+
+/// Calls an entry point with zeros: no handle, no pointer, no size.
+#[cfg(test)]
+pub fn call_with_zeros(function: *const ()) -> i32 {
+    type Entry = extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> i32;
+    // SAFETY: all entry points return an i32 and take at most 11 integers or pointers. In C's calling convention the caller removes what
+    // they do not take.
+    let function: Entry = unsafe { std::mem::transmute(function) };
+    function(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 }

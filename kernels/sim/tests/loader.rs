@@ -26,6 +26,12 @@ fn refuses_with_the_line() {
         ("cvt.s32.f32 %r1, %f1;", "not known"),
         ("ld.global.v2.u32 %r1, [%rd1];", "2 expected"),
         ("call (%r1), %rd1, (%r2);", "indirect"),
+        ("tex.1d.v4.f32.s32 {%f1, %f2, %f3, %f4}, [%rd1, {%r1}];", "'tex.1d.v4.f32.s32' is not known"),
+        ("sust.b.2d.b32.trap [%rd1, {%r1, %r2}], {%r3};", "'sust.b.2d.b32.trap' is not known"),
+        (
+            "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r1], [%rd1, {%r2, %r3}], [%r4];",
+            "cp.async.bulk.tensor",
+        ),
         ("add.s32 %r1, %r2, %r3", "expected"),
     ] {
         let text = wrap("", &format!("mov.u32 %r2, 1;\n{inst} // here"));

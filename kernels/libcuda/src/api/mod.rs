@@ -20,7 +20,7 @@ pub mod transfer;
 use crate::entry::Entry;
 
 /// All exported functions.
-fn entries() -> Vec<Entry> {
+pub fn entries() -> Vec<Entry> {
     let of = [
         context::entries,
         device::entries,
@@ -84,7 +84,7 @@ pub enum Found {
     Nothing,
 }
 
-/// The form of a function that a caller who was built with this version of CUDA means.
+/// The form of a function that a caller that was built with this version of CUDA means.
 pub fn find(name: &str, version: i32) -> Found {
     let all = entries();
     let address = |name: &str| all.iter().find(|entry| entry.name == name).map(|entry| entry.address);

@@ -1,4 +1,4 @@
-//! What an address is, for those who ask.
+//! What an address is: `cuPointerGetAttribute`.
 
 use crate::entry::entries;
 use crate::memory::{Kind, Memory};

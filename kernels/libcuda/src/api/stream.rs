@@ -74,7 +74,7 @@ fn cuStreamSynchronize(stream: u64) {
     })
 }
 
-// In lazy mode each query of unfinished work finds it unfinished, and runs it: who asks often enough gets there.
+// In lazy mode a query of unfinished work says that it is unfinished, and runs it: a loop of queries ends.
 fn cuStreamQuery(stream: u64) {
     let (device, end) = end(stream)?;
     let had_run = with(|state| Ok(state.queues.has_run(end)))?;

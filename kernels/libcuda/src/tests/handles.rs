@@ -2,6 +2,7 @@
 
 use super::{device, fails, get, module, ok};
 use crate::api::context::{cuCtxDestroy_v2, cuCtxPushCurrent_v2, cuCtxSetCurrent};
+use crate::api::entries;
 use crate::api::event::{cuEventCreate, cuEventDestroy_v2, cuEventQuery, cuEventRecord, cuEventSynchronize};
 use crate::api::function::{cuFuncGetAttribute, cuFuncLoad};
 use crate::api::graph::{cuGraphDestroy, cuGraphExecDestroy, cuGraphInstantiateWithFlags, cuGraphLaunch};
@@ -10,8 +11,25 @@ use crate::api::link::{cuLinkComplete, cuLinkDestroy};
 use crate::api::memory::{cuMemFree_v2, cuMemFreeHost, cuMemHostUnregister};
 use crate::api::module::{cuModuleGetFunctionCount, cuModuleUnload};
 use crate::api::stream::{cuStreamCreate, cuStreamDestroy_v2, cuStreamSynchronize, cuStreamWaitEvent};
-use crate::raw::{In, Out};
+use crate::raw::{In, Out, call_with_zeros};
 use crate::status::Status;
+
+/// Without a handle, a pointer or a size every call ends, with an error or not, with a context and without one.
+#[test]
+fn null_is_no_crash() {
+    let mut refused = 0;
+    for with_context in [false, true] {
+        if with_context {
+            device();
+        }
+        for entry in entries() {
+            let code = call_with_zeros(entry.address);
+            assert!(code == 0 || Status::of(code).is_some_and(|s| s != Status::Unknown), "{}: {code}", entry.name);
+            refused += usize::from(code != 0);
+        }
+    }
+    assert!(refused > entries().len(), "{refused} calls were refused");
+}
 
 #[test]
 fn a_wrong_handle_is_an_error() {

@@ -73,7 +73,8 @@ fn get<T: Default>(f: impl FnOnce(Out<T>) -> i32) -> T {
 /// A device, with its primary context current on this thread; its ordinal.
 fn device() -> i32 {
     static FIRST: Once = Once::new();
-    static NEXT: AtomicI32 = AtomicI32::new(0);
+    // Device 0 is that of calls with zeros.
+    static NEXT: AtomicI32 = AtomicI32::new(1);
     FIRST.call_once(|| {
         let mut n = 0;
         fails(cuDeviceGetCount(Out::of(&mut n)), Status::NotInitialized);
