@@ -37,7 +37,7 @@ fn value(state: &State, which: i32, function: &Function) -> Outcome<i32> {
         attribute::PTX_VERSION | attribute::BINARY_VERSION => (major * 10 + minor) as i32,
         attribute::MAX_DYNAMIC_SHARED_SIZE_BYTES => function.dynamic_shared as i32,
         attribute::PREFERRED_SHARED_MEMORY_CARVEOUT => -1,
-        attribute::MAX_THREADS_PER_BLOCK..attribute::MAX => 0,
+        other if (0..attribute::MAX).contains(&other) => 0,
         _ => return Err(Status::InvalidValue.into()),
     })
 }
