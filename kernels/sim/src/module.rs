@@ -15,6 +15,7 @@ use crate::ty::Space;
 #[derive(Debug)]
 pub(crate) struct GlobalVar {
     pub name: String,
+    pub space: Space,
     pub bytes: Vec<u8>,
     /// Places where the address of another variable goes: offset, variable, addend.
     pub pointers: Vec<(usize, usize, i64)>,
@@ -89,6 +90,12 @@ impl Module {
         self.0.globals.iter().map(|g| g.name.as_str())
     }
 
+    /// Bytes of all variables in constant space.
+    pub fn constant_bytes(&self) -> u64 {
+        let constant = self.0.globals.iter().filter(|g| g.space == Space::Const);
+        constant.map(|g| g.bytes.len() as u64).sum()
+    }
+
     /// Bytes of the variable of this name, if the module has one.
     pub fn global_bytes(&self, name: &str) -> Option<u64> {
         self.0.globals.iter().find(|g| g.name == name).map(|g| g.bytes.len() as u64)
@@ -160,7 +167,7 @@ fn load(name: &str, ptx: &str) -> Result<Module, At> {
                 },
             }
         }
-        globals.push(GlobalVar { name: v.name.clone(), bytes, pointers, functions });
+        globals.push(GlobalVar { name: v.name.clone(), space: v.space, bytes, pointers, functions });
     }
     let (mut kernels, mut refused) = (Vec::new(), Vec::new());
     let mut first = None;

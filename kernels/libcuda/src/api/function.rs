@@ -31,12 +31,13 @@ fn value(state: &State, which: i32, function: &Function) -> Outcome<i32> {
     Ok(match which {
         attribute::MAX_THREADS_PER_BLOCK => kernel.max_threads().map_or(1024, |t| t.iter().product::<u32>() as i32),
         attribute::SHARED_SIZE_BYTES => kernel.static_shared() as i32,
+        attribute::CONST_SIZE_BYTES => state.modules.get(function.module)?.module.constant_bytes() as i32,
         attribute::LOCAL_SIZE_BYTES => kernel.local_bytes() as i32,
         attribute::NUM_REGS => REGISTERS as i32,
         attribute::PTX_VERSION | attribute::BINARY_VERSION => (major * 10 + minor) as i32,
         attribute::MAX_DYNAMIC_SHARED_SIZE_BYTES => function.dynamic_shared as i32,
         attribute::PREFERRED_SHARED_MEMORY_CARVEOUT => -1,
-        attribute::CONST_SIZE_BYTES..attribute::MAX => 0,
+        other if (0..attribute::MAX).contains(&other) => 0,
         _ => return Err(Status::InvalidValue.into()),
     })
 }

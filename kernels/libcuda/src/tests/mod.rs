@@ -26,6 +26,7 @@ const PTX: &CStr = c".version 8.4
 .target sm_80
 .address_size 64
 .visible .global .align 4 .u32 total = 7;
+.visible .const .align 4 .b8 table[12] = {1, 2, 3};
 .visible .entry fill(.param .u64 out, .param .u32 value)
 {
     .reg .b32 %r<5>; .reg .b64 %rd<4>;

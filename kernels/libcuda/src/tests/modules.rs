@@ -1,6 +1,7 @@
 //! Modules: what can be loaded, and what they hold.
 
 use super::{PTX, device, fails, fill, function, get, host, module, ok, read, words};
+use crate::api::function::cuFuncGetAttribute;
 use crate::api::link::{cuLinkAddData_v2, cuLinkComplete, cuLinkCreate_v2, cuLinkDestroy};
 use crate::api::memory::cuMemGetInfo_v2;
 use crate::api::module::{
@@ -27,8 +28,11 @@ fn variables_have_addresses_until_the_module_is_unloaded() {
     let name = Text::of(c"total");
     ok(cuModuleGetGlobal_v2(Out::of(&mut address), Out::of(&mut bytes), loaded, name));
     assert_eq!((read(address, 1), bytes), (vec![7], 4));
+    let kernel = function(loaded, c"fill");
+    const CONST_SIZE_BYTES: i32 = 2;
+    assert_eq!(get(|out| cuFuncGetAttribute(out, CONST_SIZE_BYTES, kernel)), 12);
     let out = words(8);
-    ok(fill(function(loaded, c"fill"), 0, out, 1, 8));
+    ok(fill(kernel, 0, out, 1, 8));
     assert_eq!(read(address, 1), [15]);
     fails(cuModuleGetGlobal_v2(Out::of(&mut 0), Out::of(&mut 0), loaded, Text::of(c"none")), Status::NotFound);
     fails(cuModuleGetFunction(Out::of(&mut 0), loaded, Text::of(c"none")), Status::NotFound);
