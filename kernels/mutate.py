@@ -11,7 +11,7 @@ given through PRONK_PTX to `pronk ops test --device sim` (to tests/it/top_k.rs f
   limit     min(a, b) or max(a, b) taken as a, and as b
   loop      a loop that counts up runs one round more; any other, none. Loops that `#pragma unroll` writes out are left alone:
             their counters are indices of registers
-  shuffle   __shfl_xor_sync gives each lane its own value
+  shuffle   __shfl_xor_sync or lane_xor gives each lane its own value
 
 A mutant of a header counts as noticed when one kernel made of it fails. Matrix products are compiled for TYPES only.
 Where nothing fails, the same place is made to trap when the change matters: then the record says whether any case gets there.
@@ -42,6 +42,8 @@ TYPES = ["f32", "bf16", "f16", "q4_0", "q8_0"]
 # Those of them whose elements are integers.
 QUANTIZED = ["q4_0", "q8_0"]
 PRODUCTS = sorted(path.stem for path in (KERNELS / "products").glob("*.cu") if path.stem != "stage")
+# Operations that run on the kernels of another.
+ON_MAT_MUL = ["mat_mul_add", "gather_norm_mat_mul_argmax"]
 # Seconds that a command may take: an endless loop counts as a wrong result.
 PATIENCE = 120
 # Added to the scratch copy: traps where the change makes a difference.
@@ -129,6 +131,9 @@ def mutants_of_line(code, unrolled):
     for found in re.finditer(r"__shfl_xor_sync\(", code):
         (_, value, _), end = arguments(code, found.end() - 1)
         yield found.start(), end, value, None
+    for found in re.finditer(r"(?<!float )(?<!u32 )lane_xor<\d+>\(", code):
+        (value,), end = arguments(code, found.end() - 1)
+        yield found.start(), end, f"({value})", None
 
 
 def mutants(file):
@@ -149,7 +154,8 @@ def selections(stem):
     if stem == "top_k":
         return [["cargo", "test", "-q", "--test", "it", "top_k::"]]
     if stem in PRODUCTS:
-        return [[*test, stem, "--type", ty] for ty in TYPES]
+        ops = [stem, *ON_MAT_MUL] if stem == "mat_mul" else [stem]
+        return [[*test, op, "--type", ty] for ty in TYPES for op in ops]
     if stem == "stage":
         return [[*test, op, "--type", ty] for ty in TYPES for op in ("mat_mul", "norm_gate_up_swi_glu")]
     return [[*test, "mat_mul" if stem == "repack" else stem]]

@@ -29,11 +29,13 @@ __device__ __forceinline__ const u8* repack_entries(const RepackParams& p, u64 u
 // Below, g counts the groups of four elements of a unit, and g / 2 its octets.
 
 struct IQ2_XXS : Quantized<IQ2_XXS> {
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr bool SIGNED = true;
     struct Raw { uint2 q; u16 d; };  // q: four entries; four times seven signs, 4 bits of scale
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
-        return {load_once((const uint2*)w.quants + at.unit()), load_weight(w.supers + at.block())};
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
+        return {load_once((const uint2*)w.quants + at.unit()), at.of_block(w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return iq2_values(grid_iq2_xxs(byte_of(r.q.x, g / 2)), g, eight_signs(r.q.y >> (7 * (g / 2)))); }
     static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.d) * (0.5f + float(r.q.y >> 28)) * 0.25f; }
@@ -41,13 +43,15 @@ struct IQ2_XXS : Quantized<IQ2_XXS> {
 };
 
 struct IQ2_XS : Quantized<IQ2_XS> {
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr bool SIGNED = true;
     static constexpr u32 HALVES = 2;
     struct Raw { uint2 q; u16 scales; u16 d; };  // q: four times 9 bits of entry, seven signs
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {load_once((const uint2*)w.quants + at.unit()), load_weight((const u8*)w.scales + at.unit()),
-                load_weight(w.supers + at.block())};
+                at.of_block(w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) {
         const u32 q = (g < 4 ? r.q.x : r.q.y) >> (16 * (g / 2 % 2));
@@ -62,13 +66,15 @@ struct IQ2_XS : Quantized<IQ2_XS> {
 };
 
 struct IQ2_S : Quantized<IQ2_S> {
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr bool SIGNED = true;
     static constexpr u32 HALVES = 2;
     struct Raw { uint2 q; u16 scales; u16 d; };  // q: low 8 bits of four entries; signs. scales: their bits 8 and 9; two scales
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {load_once((const uint2*)w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit()),
-                load_weight(w.supers + at.block())};
+                at.of_block(w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) {
         const u32 i = byte_of(r.q.x, g / 2) | (r.scales >> (g / 2 * 2) & 3) << 8;
@@ -86,12 +92,14 @@ struct IQ2_S : Quantized<IQ2_S> {
 };
 
 struct IQ3_XXS : Quantized<IQ3_XXS> {
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr bool SIGNED = true;
     struct Raw { uint2 q; u32 signs; u16 d; };  // q: eight entries. signs: four times seven, 4 bits of scale
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {load_once((const uint2*)w.quants + at.unit()), load_weight((const u32*)w.scales + at.unit()),
-                load_weight(w.supers + at.block())};
+                at.of_block(w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) {
         const u32 entry = grid_iq3_xxs(byte_of(g < 4 ? r.q.x : r.q.y, g % 4));
@@ -107,17 +115,18 @@ struct IQ3_XXS : Quantized<IQ3_XXS> {
 };
 
 struct IQ3_S : Quantized<IQ3_S> {
-    static constexpr bool ROWS_AHEAD = false;
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr bool SIGNED = true;
     static constexpr u32 BUFFERS = 2;
     struct Raw { uint2 q; u32 signs; u16 high; u16 scales; u16 d; u32 unit; };  // q, high: low 8 bits and bit 8 of eight entries
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
     static __device__ __forceinline__ void set_place(Raw& r, u32 place) { r.unit = place % 8; }
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         const u32 unit = at.in_block();
-        const u32* high = w.high + at.block() * 10;  // eight words of signs, eight bytes
+        const u32* high = w.high + at.block().value() * 10;  // eight words of signs, eight bytes
         return {load_once((const uint2*)w.quants + at.unit()), load_weight(high + unit), load_weight((const u8*)(high + 8) + unit),
-                load_weight((const u8*)w.scales + at.unit() / 2), load_weight(w.supers + at.block()), unit};
+                load_weight((const u8*)w.scales + at.unit().value() / 2), at.of_block(w.supers), unit};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) {
         const u32 i = byte_of(g < 4 ? r.q.x : r.q.y, g % 4) | (r.high >> g & 1) << 8;
@@ -144,12 +153,14 @@ __device__ __forceinline__ u32 iq1_values(u32 i, u32 g, u32 down) {
 }
 
 struct IQ1_S : Quantized<IQ1_S> {
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr bool SIGNED = true;
     struct Raw { u32 q; u16 high; u16 d; };  // high: bits 8 to 10 of four entries, 3 bits of scale, down
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {load_once((const u32*)w.quants + at.unit()), load_weight((const u16*)w.high + at.unit()),
-                load_weight(w.supers + at.block())};
+                at.of_block(w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return iq1_values(byte_of(r.q, g / 2) | (r.high >> (g / 2 * 3) & 7) << 8, g, r.high >> 15); }
     static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.d) * float(2 * (r.high >> 12 & 7) + 1) * 0.125f; }
@@ -164,16 +175,17 @@ struct IQ1_S : Quantized<IQ1_S> {
 };
 
 struct IQ1_M : Quantized<IQ1_M> {
-    static constexpr bool ROWS_AHEAD = false;
+    static constexpr u32 ROWS_BUFFERS = 1, ROWS_BLOCKS = 1;
     static constexpr bool SIGNED = true;
     static constexpr u32 HALVES = 2;
     // high: four times bits 8 to 10 of an entry, down. head: f16 d, 16 times 3 bits of scale
     struct Raw { u32 q; u16 high; uint2 head; u32 unit; };
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.head = first.head; }
     static __device__ __forceinline__ void set_place(Raw& r, u32 place) { r.unit = place % 8; }
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {load_once((const u32*)w.quants + at.unit()), load_weight((const u16*)w.high + at.unit()),
-                load_weight((const uint2*)w.scales + at.block()), at.in_block()};
+                at.of_block((const uint2*)w.scales), at.in_block()};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) {
         const u32 high = r.high >> (g / 2 * 4);

@@ -3,28 +3,37 @@
 #include <cuda_fp16.h>
 #include "shared/common.cuh"
 
-// Which chunk is loaded: `chunk`, counted from the start of the planes, and `ahead` further ones, a constant multiple of 32. So
+// Which chunk is loaded: `chunk`, counted from the start of the planes, and AHEAD further ones, so few that chunk % 8 + AHEAD % 8 < 8. So
 // the addresses of chunks that follow each other differ by constants. `place` is a number with the same remainder by 8 as the chunk's:
-// where the caller has one that does not change, it takes no further registers.
+// where the caller has one that does not change, it takes no further registers. SHARED: what the block has for all of its chunks is left
+// out; the caller has it of a chunk before (T::share).
+template <u32 AHEAD = 0, bool SHARED = false>
 struct At {
     u64 chunk;
-    u32 ahead, place;
-    __device__ __forceinline__ At(u64 chunk, u32 ahead = 0) : chunk(chunk), ahead(ahead), place(u32(chunk)) {}
-    __device__ __forceinline__ At(u64 chunk, u32 ahead, u32 place) : chunk(chunk), ahead(ahead), place(place) {}
-    __device__ __forceinline__ u64 unit() const { return chunk + ahead; }  // of types with chunks of 32 elements
-    __device__ __forceinline__ u64 half_of() const { return chunk / 2 + ahead / 2; }
-    __device__ __forceinline__ u64 block() const { return chunk / 8 + ahead / 8; }
+    u32 place;
+    __device__ __forceinline__ At(u64 chunk) : chunk(chunk), place(u32(chunk) + AHEAD) {}
+    __device__ __forceinline__ At(u64 chunk, u32 place) : chunk(chunk), place(place) {}
+    __device__ __forceinline__ Index<AHEAD> unit() const { return {chunk}; }  // of types with chunks of 32 elements
+    __device__ __forceinline__ Index<AHEAD / 2> half_of() const { return {chunk / 2}; }
+    __device__ __forceinline__ Index<AHEAD / 8> block() const { return {chunk / 8}; }
     __device__ __forceinline__ u32 in_block() const { return place % 8; }
+    template <class P>
+    __device__ __forceinline__ auto of_block(const P* plane) const {
+        if constexpr (SHARED) return decltype(load_weight(plane))();
+        else return load_weight(plane + block());
+    }
 };
 
 // What a lane loads of the 16 bytes of quants of a chunk: all of them, or word j, which then stands for each of the four.
 struct WholeChunk {
-    __device__ __forceinline__ uint4 quants(const uint4* at) const { return load_once(at); }
+    template <u32 FURTHER>
+    __device__ __forceinline__ uint4 quants(Address<uint4, FURTHER> at) const { return load_once(at); }
 };
 struct ChunkWord {
     u32 j;
-    __device__ __forceinline__ uint4 quants(const uint4* at) const {
-        const u32 v = load_weight((const u32*)at + j);
+    template <u32 FURTHER>
+    __device__ __forceinline__ uint4 quants(Address<uint4, FURTHER> at) const {
+        const u32 v = load_weight<4 * FURTHER>((const u32*)at.base + j);
         return make_uint4(v, v, v, v);
     }
 };
@@ -102,7 +111,8 @@ __device__ __forceinline__ u32 negated(u32 v, u32 signs) {
 // What all quantized types share. T has
 //   LOADED   chunks of a row that a lane of mat_stream loads at a time; fewer where a chunk takes more registers
 //   BUFFERS  such loads that are under way; at least 64 KiB per SM in all (products/mat_stream.cuh). Both are unmeasured
-//   ROWS_AHEAD  whether mat_rows loads a step's chunks before it multiplies those of the step before: where registers allow
+//   ROWS_BUFFERS  steps that a lane of mat_rows holds: 2 where registers allow
+//   ROWS_BLOCKS   blocks of mat_rows per SM: 1 where half of the registers would not do
 //   HALVES   1, or 2: elements 0 .. 15 and 16 .. 31 of a chunk have scales of their own
 //   SIGNED   whether word() gives signed bytes
 //   OFFSET   what is subtracted from each element of word(); 0 if signed
@@ -116,10 +126,14 @@ struct Quantized {
     static constexpr u32 CHUNK = 32, STEPS = 1;
     static constexpr u32 LOADED = 2, BUFFERS = 3;
     static constexpr u32 HALVES = 1, OFFSET = 0;
-    static constexpr bool SIGNED = false, MIN = false, ROWS_AHEAD = true;
+    static constexpr u32 ROWS_BUFFERS = 2, ROWS_BLOCKS = STREAM_BLOCKS;
+    static constexpr bool SIGNED = false, MIN = false;
     // Types whose Raw has the chunk's place in its block write it here too, for chunks that are not loaded yet: it never changes.
     template <class R>
     static __device__ __forceinline__ void set_place(R&, u32) {}
+    // Types whose Raw has something of the whole block take it here from another chunk of the block.
+    template <class R>
+    static __device__ __forceinline__ void share(R&, const R&) {}
     // What the exact products and the tensor cores' tiles take: four elements as floats.
     template <class R>
     static __device__ __forceinline__ float4 decode(const R& r, u32 g) {

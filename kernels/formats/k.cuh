@@ -39,13 +39,15 @@ __device__ __forceinline__ void repack_k(const RepackParams& p, u64 unit) {
 }
 
 struct Q2_K : Quantized<Q2_K> {
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr u32 HALVES = 2;
     static constexpr bool MIN = true;
     struct Raw { uint2 q; u16 scales; u32 dm; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.dm = first.dm; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {load_once((const uint2*)w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit()),
-                load_weight((const u32*)w.supers + at.block())};
+                at.of_block((const u32*)w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return pairs(r.q, g); }
     static __device__ __forceinline__ float2 scales(const Raw& r, u32 half) {
@@ -64,17 +66,18 @@ struct Q2_K : Quantized<Q2_K> {
 };
 
 struct Q3_K : Quantized<Q3_K> {
-    static constexpr bool ROWS_AHEAD = false;
+    static constexpr u32 ROWS_BUFFERS = 1, ROWS_BLOCKS = 1;
     static constexpr u32 HALVES = 2, OFFSET = 4;
     static constexpr u32 BUFFERS = 2;
     struct Raw { uint2 q; u32 high; u16 low4; u16 high2; u16 d; u32 unit; };
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
     static __device__ __forceinline__ void set_place(Raw& r, u32 place) { r.unit = place % 8; }
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
-        const u8* scales = (const u8*)w.scales + at.block() * 12;
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
+        const u8* scales = (const u8*)w.scales + at.block().value() * 12;
         const u32 unit = at.in_block();
         return {load_once((const uint2*)w.quants + at.unit()), load_weight(w.high + at.unit()), load_weight(scales + unit),
-                load_weight(scales + 8 + unit / 2), load_weight(w.supers + at.block()), unit};
+                load_weight(scales + 8 + unit / 2), at.of_block(w.supers), unit};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return pairs(r.q, g) | bits_to(r.high, g, 2); }
     static __device__ __forceinline__ float scale(const Raw& r, u32 half) {
@@ -102,9 +105,10 @@ struct Q3_K : Quantized<Q3_K> {
 struct Q4_K : Quantized<Q4_K> {
     static constexpr bool MIN = true;
     struct Raw { uint4 q; u16 scales; u32 dm; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
-        return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit()), load_weight((const u32*)w.supers + at.block())};
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.dm = first.dm; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit()), at.of_block((const u32*)w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g); }
     static __device__ __forceinline__ float2 scales(const Raw& r, u32) {
@@ -116,13 +120,14 @@ struct Q4_K : Quantized<Q4_K> {
 
 struct Q5_K : Quantized<Q5_K> {
     static constexpr u32 BUFFERS = 2;
-    static constexpr bool ROWS_AHEAD = false;
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr bool MIN = true;
     struct Raw { uint4 q; u32 high; u16 scales; u32 dm; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.dm = first.dm; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight(w.high + at.unit()),
-                load_weight((const u16*)w.scales + at.unit()), load_weight((const u32*)w.supers + at.block())};
+                load_weight((const u16*)w.scales + at.unit()), at.of_block((const u32*)w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g) | bits_to(r.high, g, 4); }
     static __device__ __forceinline__ float2 scales(const Raw& r, u32) {
@@ -133,13 +138,14 @@ struct Q5_K : Quantized<Q5_K> {
 };
 
 struct Q6_K : Quantized<Q6_K> {
-    static constexpr bool ROWS_AHEAD = false;
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr u32 HALVES = 2, OFFSET = 32, BUFFERS = 2;
     struct Raw { uint4 q; uint2 high; u16 scales; u16 d; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight((const uint2*)w.high + at.unit()),
-                load_weight((const u16*)w.scales + at.unit()), load_weight(w.supers + at.block())};
+                load_weight((const u16*)w.scales + at.unit()), at.of_block(w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) {
         const u32 high = g < 4 ? r.high.x : r.high.y;

@@ -40,8 +40,8 @@ __device__ __forceinline__ void repack_four_bits(const RepackParams& p, u64 unit
 struct F32 {
     static constexpr u32 CHUNK = 4, STEPS = 4;
     struct Raw { uint4 q; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) { return {lane.quants(w.quants + at.unit())}; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) { return {lane.quants(w.quants + at.unit())}; }
     static __device__ __forceinline__ float4 decode(const Raw& r, u32) {
         return make_float4(__uint_as_float(r.q.x), __uint_as_float(r.q.y), __uint_as_float(r.q.z), __uint_as_float(r.q.w));
     }
@@ -51,8 +51,8 @@ struct F32 {
 struct F16 {
     static constexpr u32 CHUNK = 8, STEPS = 4;
     struct Raw { uint4 q; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) { return {lane.quants(w.quants + at.unit())}; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) { return {lane.quants(w.quants + at.unit())}; }
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const u32 a = word(r.q, 2 * g), b = word(r.q, 2 * g + 1);
         return make_float4(half_bits(a), half_bits(a >> 16), half_bits(b), half_bits(b >> 16));
@@ -63,8 +63,8 @@ struct F16 {
 struct BF16 {
     static constexpr u32 CHUNK = 8, STEPS = 4;
     struct Raw { uint4 q; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) { return {lane.quants(w.quants + at.unit())}; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) { return {lane.quants(w.quants + at.unit())}; }
     static __device__ __forceinline__ float4 decode(const Raw& r, u32 g) {
         const u32 a = word(r.q, 2 * g), b = word(r.q, 2 * g + 1);
         return make_float4(__uint_as_float(a << 16), __uint_as_float(a & 0xffff0000),
@@ -77,8 +77,8 @@ struct Q8_0 : Quantized<Q8_0> {
     static constexpr u32 CHUNK = 16, STEPS = 2, LOADED = 4, BUFFERS = 2;
     static constexpr bool SIGNED = true;
     struct Raw { uint4 q; u16 d; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.half_of())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return ::word(r.q, g); }
@@ -95,8 +95,8 @@ struct Q8_0 : Quantized<Q8_0> {
 struct Q4_0 : Quantized<Q4_0> {
     static constexpr u32 OFFSET = 8, LOADED = 4, BUFFERS = 2;
     struct Raw { uint4 q; u16 d; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g); }
@@ -107,8 +107,8 @@ struct Q4_0 : Quantized<Q4_0> {
 struct Q4_1 : Quantized<Q4_1> {
     static constexpr bool MIN = true;
     struct Raw { uint4 q; u32 dm; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight((const u32*)w.scales + at.unit())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g); }
@@ -117,11 +117,12 @@ struct Q4_1 : Quantized<Q4_1> {
 };
 
 struct Q5_0 : Quantized<Q5_0> {
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr u32 BUFFERS = 2;
     static constexpr u32 OFFSET = 16;
     struct Raw { uint4 q; u32 high; u16 d; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight(w.high + at.unit()), load_weight((const u16*)w.scales + at.unit())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g) | bits_to(r.high, g, 4); }
@@ -130,11 +131,12 @@ struct Q5_0 : Quantized<Q5_0> {
 };
 
 struct Q5_1 : Quantized<Q5_1> {
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr u32 BUFFERS = 2;
     static constexpr bool MIN = true;
     struct Raw { uint4 q; u32 high; u32 dm; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight(w.high + at.unit()), load_weight((const u32*)w.scales + at.unit())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return nibbles(r.q, g) | bits_to(r.high, g, 4); }

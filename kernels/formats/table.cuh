@@ -23,8 +23,8 @@ __device__ __forceinline__ uint4 codes_of(const u8* bytes) {
 struct IQ4_NL : Quantized<IQ4_NL> {
     static constexpr bool SIGNED = true;
     struct Raw { uint4 q; u16 d; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit())};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return iq4_values(r.q, g); }
@@ -38,14 +38,15 @@ struct IQ4_NL : Quantized<IQ4_NL> {
 };
 
 struct IQ4_XS : Quantized<IQ4_XS> {
-    static constexpr bool ROWS_AHEAD = false;
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr u32 BUFFERS = 2;
     static constexpr bool SIGNED = true;
     struct Raw { uint4 q; uint2 head; u32 unit; };
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.head = first.head; }
     static __device__ __forceinline__ void set_place(Raw& r, u32 place) { r.unit = place % 8; }
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
-        return {lane.quants(w.quants + at.unit()), load_weight((const uint2*)w.scales + at.block()), at.in_block()};
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
+        return {lane.quants(w.quants + at.unit()), at.of_block((const uint2*)w.scales), at.in_block()};
     }
     // head: f16 d and eight pairs of bits, eight nibbles
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return iq4_values(r.q, g); }
@@ -64,8 +65,8 @@ struct IQ4_XS : Quantized<IQ4_XS> {
 struct MXFP4 : Quantized<MXFP4> {
     static constexpr bool SIGNED = true;
     struct Raw { uint4 q; u16 e; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight((const u8*)w.scales + at.unit())};
     }
     // 2^(e - 127) / 2. The two smallest are subnormal.
@@ -83,8 +84,8 @@ struct NVFP4 : Quantized<NVFP4> {
     static constexpr bool SIGNED = true;
     static constexpr u32 HALVES = 2;
     struct Raw { uint4 q; u16 d; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         return {lane.quants(w.quants + at.unit()), load_weight((const u16*)w.scales + at.unit())};
     }
     // Scales are unsigned E4M3. Their bits in the place of an f16's give 2^-8 of the scale: half of it is 2^7 times that. NaN is taken as 0.
@@ -106,9 +107,10 @@ struct NVFP4 : Quantized<NVFP4> {
 struct TQ2_0 : Quantized<TQ2_0> {
     static constexpr u32 OFFSET = 1;
     struct Raw { uint2 q; u16 d; };
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
-        return {load_once((const uint2*)w.quants + at.unit()), load_weight(w.supers + at.block())};
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
+        return {load_once((const uint2*)w.quants + at.unit()), at.of_block(w.supers)};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) { return pairs(r.q, g); }
     static __device__ __forceinline__ float scale(const Raw& r, u32) { return half_bits(r.d); }
@@ -123,16 +125,17 @@ struct TQ2_0 : Quantized<TQ2_0> {
 // 256 elements take 13 words: 12 in quants, one in high. Of the 64 groups of four elements, group G is digit G % 5 of the four
 // bytes of word G / 5. A byte is the fraction 0.(its five digits) in base 3, times 256, rounded up.
 struct TQ1_0 : Quantized<TQ1_0> {
-    static constexpr bool ROWS_AHEAD = false;
+    static constexpr u32 ROWS_BUFFERS = 1;
     static constexpr u32 OFFSET = 1;
     struct Raw { u32 a, b, c; u16 d; u32 unit; };
+    static __device__ __forceinline__ void share(Raw& r, const Raw& first) { r.d = first.d; }
     static __device__ __forceinline__ void set_place(Raw& r, u32 place) { r.unit = place % 8; }
-    template <class L = WholeChunk>
-    static __device__ __forceinline__ Raw load(const Planes& w, At at, L lane = {}) {
+    template <class A, class L = WholeChunk>
+    static __device__ __forceinline__ Raw load(const Planes& w, A at, L lane = {}) {
         const u32 unit = at.in_block(), first = unit * 8 / 5;
-        const u32* q = (const u32*)w.quants + at.block() * 12;
-        return {load_weight(q + first), load_weight(first < 11 ? q + first + 1 : w.high + at.block()),
-                load_weight(q + min(first + 2, 11u)), load_weight(w.supers + at.block()), unit};
+        const u32* q = (const u32*)w.quants + at.block().value() * 12;
+        return {load_weight(q + first), load_weight(first < 11 ? q + first + 1 : w.high + at.block().value()),
+                load_weight(q + min(first + 2, 11u)), at.of_block(w.supers), unit};
     }
     static __device__ __forceinline__ u32 word(const Raw& r, u32 g) {
         const u32 i = r.unit * 8 % 5 + g, digit = i % 5;

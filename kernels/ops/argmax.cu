@@ -15,13 +15,6 @@ struct ArgmaxParams {
     u32 n_parts;         // parts of a row
 };
 
-// key_of, but NaN and infinity win, with NOT_FINITE as their index.
-__device__ __forceinline__ u64 choice_key(float v, u32 index) {
-    return v < __int_as_float(0x7f800000) ? key_of(v, index) : ~u64(0) << 32 | ~NOT_FINITE;
-}
-
-constexpr u32 MINUS_INFINITY = 0x007fffff;  // upper half of the key of -infinity
-
 extern "C" __global__ void __launch_bounds__(ARGMAX_THREADS)
 argmax_parts(const __grid_constant__ ArgmaxParams p) {
     __shared__ u64 scratch[ARGMAX_THREADS / WARP];
@@ -46,6 +39,6 @@ argmax(const __grid_constant__ ArgmaxParams p) {
 
     u64 best = 0;
     for (u32 i = threadIdx.x; i < p.n_parts; i += WARP) best = max(best, p.parts[u64(row) * p.n_parts + i]);
-    for (u32 lane = WARP / 2; lane > 0; lane /= 2) best = max(best, __shfl_xor_sync(ALL_LANES, best, lane));
-    if (threadIdx.x == 0) p.out[row] = u32(best >> 32) > MINUS_INFINITY ? key_index(best) : NOT_FINITE;
+    best = largest<1>(best);
+    if (threadIdx.x == 0) p.out[row] = choice_of(best);
 }

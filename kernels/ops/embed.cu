@@ -28,7 +28,7 @@ __device__ __forceinline__ void embed(const EmbedParams& p) {
     u32 token = step_row(p.step, row).token;
     if (token == NEXT_TOKEN) token = p.next[row];
     typename T::Raw raw = {};
-    if (token < p.n_vocab) raw = T::load(p.table, u64(token) * chunks + chunk);
+    if (token < p.n_vocab) raw = T::load(p.table, At(u64(token) * chunks + chunk));
 
     float4* out = (float4*)(p.out + u64(row) * p.n_embd);
 #pragma unroll 1

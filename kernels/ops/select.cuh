@@ -18,10 +18,29 @@ __device__ __forceinline__ float key_value(u64 key) {
     return __uint_as_float(rising & 0x80000000 ? rising & 0x7fffffff : ~rising);
 }
 
+// key_of, but NaN and infinity win, with NOT_FINITE as their index.
+__device__ __forceinline__ u64 choice_key(float v, u32 index) {
+    return v < __int_as_float(0x7f800000) ? key_of(v, index) : ~u64(0) << 32 | ~NOT_FINITE;
+}
+
+// What argmax gives for a row whose largest choice_key is `key`.
+__device__ __forceinline__ u32 choice_of(u64 key) {
+    constexpr u32 MINUS_INFINITY = 0x007fffff;  // upper half of the key of -infinity
+    return u32(key >> 32) > MINUS_INFINITY ? key_index(key) : NOT_FINITE;
+}
+
+// The largest of the keys of lanes with the same remainder by LANES, in each of them.
+template <u32 LANES>
+__device__ __forceinline__ u64 largest(u64 key) {
+#pragma unroll
+    for (u32 lane = WARP / 2; lane >= LANES; lane /= 2) key = max(key, __shfl_xor_sync(ALL_LANES, key, lane));
+    return key;
+}
+
 // The largest key of the block, in every thread. scratch: one u64 per warp.
 template <u32 THREADS>
 __device__ __forceinline__ u64 block_max(u64 v, u64* scratch) {
-    for (u32 lane = WARP / 2; lane > 0; lane /= 2) v = max(v, __shfl_xor_sync(ALL_LANES, v, lane));
+    v = largest<1>(v);
     if (threadIdx.x % WARP == 0) scratch[threadIdx.x / WARP] = v;
     __syncthreads();  // scratch: written by each warp's lane 0, read by all
     v = 0;

@@ -63,16 +63,17 @@ __device__ __forceinline__ void mat_tiled_entry(const typename J::Params& p) {
     extern "C" __global__ void __launch_bounds__(VEC_THREADS, 2)                                                            \
     entry##_t4(const __grid_constant__ J::Params p) { mat_vec_entry<T, T2, J, VEC_TOKENS>(p); }
 
-// Blocks per SM that registers must allow. Two types in one kernel would spill for sm_80.
-template <class T, class T2>
+// Blocks per SM that registers must allow. In a job of several segments, two types or one of many registers would spill.
+template <class T, class T2, class J>
 struct RowsBlocks {
-    static constexpr u32 AT_LEAST = SameType<T, T2>::YES ? STREAM_BLOCKS : 1;
+    static constexpr bool FEW_REGISTERS = J::SECOND == NO_SEGMENT || SameType<T, T2>::YES && T::ROWS_BUFFERS > 1;
+    static constexpr u32 AT_LEAST = FEW_REGISTERS ? T::ROWS_BLOCKS : 1;
 };
 
 #define MAT_DECODE_ENTRIES(entry, T, T2, J)                                                                                \
     extern "C" __global__ void __launch_bounds__(STREAM_THREADS, STREAM_BLOCKS)                                             \
     entry##_stream(const __grid_constant__ J::Params p) { mat_stream_entry<T, T2, J>(p); }                                 \
-    extern "C" __global__ void __launch_bounds__(STREAM_THREADS, RowsBlocks<T, T2>::AT_LEAST)                               \
+    extern "C" __global__ void __launch_bounds__(STREAM_THREADS, RowsBlocks<T, T2, J>::AT_LEAST)                            \
     entry##_rows(const __grid_constant__ J::Params p) { mat_rows_entry<T, T2, J>(p); }
 
 #define MAT_ENTRIES(entry, T, J)                                                                                           \

@@ -39,41 +39,43 @@ __device__ __forceinline__ u32 x_place(u32 unit, u32 half) {
                        : unit / 16 * (2 * X_PLANE) + unit % 16 * 2 + half;
 }
 
-// Brings units first .. first + units of x to shared memory, zeros from n_cols on. Adds the squares of the thread's elements to
-// `squares` if the job begins with a norm.
-template <u32 CHUNK, bool NORM>
-__device__ __forceinline__ void stage_x(const Input& in, u32 first, u32 units, float& squares, StreamShared& shared) {
+// Brings units first .. first + units of a row of x to shared memory, with scales of zero from n_cols on. Adds the squares of the thread's elements to
+// `squares` if the row is to be normalized.
+template <class T>
+__device__ __forceinline__ void stage_x(const Input& in, u32 row, bool norm, u32 first, u32 units, float& squares, StreamShared& shared) {
+    constexpr u32 CHUNK = T::CHUNK;
     constexpr u32 AT_ONCE = STREAM_THREADS / 4;  // units
     constexpr u32 FURTHER = AT_ONCE / CHUNK * (CHUNK / 8 * X_PLANE) * 4;  // words from one unit of a thread to the next
-    const u32 in_use = in.n_cols / 32, part = threadIdx.x % 4, unit = threadIdx.x / 4;
+    const u32 part = threadIdx.x % 4, unit = threadIdx.x / 4;
     // Lanes whose words lie in the same banks as those of others store them in another order.
     const bool swapped = CHUNK == 32 ? part / 2 : threadIdx.x / 16 % 2;
+    XLane lane(in, row, first + unit, swapped);
     u32* words = (u32*)(shared.x + x_place<CHUNK>(unit, part / 2)) + part % 2 + 2 * swapped;
-    const int other = swapped ? -2 : 2;
     float* scale = &shared.scales[part][unit];
 #pragma unroll 1
     for (u32 at = first + unit; at < first + units; at += AT_ONCE) {
-        const bool used = at < in_use;
         float v[8];
-        x_elements(v, in, 0, used ? at : 0, NORM, used, squares);
+        lane.load(v, norm, squares);
         XPiece piece;
-        piece.make(v, used);
-        words[0] = swapped ? piece.high[1] : piece.high[0];
-        words[4 * X_PLANE] = swapped ? piece.low[1] : piece.low[0];
-        words[other] = swapped ? piece.high[0] : piece.high[1];
-        words[other + int(4 * X_PLANE)] = swapped ? piece.low[0] : piece.low[1];
-        *scale = piece.kept;
-        words += FURTHER;
-        scale += AT_ONCE;
+        piece.template make<T::OFFSET || T::MIN>(v);
+        words[0] = piece.high[0];
+        words[4 * X_PLANE] = piece.low[0];
+        words[int(lane.other)] = piece.high[1];
+        words[int(lane.other) + int(4 * X_PLANE)] = piece.low[1];
+        *scale = lane.live() ? piece.kept : 0.0f;
+        lane.advance(AT_ONCE);
+        words += FURTHER, scale += AT_ONCE;
     }
 }
 
 // Adds the squares of the thread's elements of the whole row, in the order of stage_x.
-__device__ __forceinline__ void add_squares(const Input& in, float& squares) {
+__device__ __forceinline__ void add_squares(const Input& in, u32 row, float& squares) {
+    constexpr u32 AT_ONCE = STREAM_THREADS / 4;
+    XLane lane(in, row, threadIdx.x / 4, false);
 #pragma unroll 1
-    for (u32 i = threadIdx.x; i < in.n_cols / 8; i += STREAM_THREADS) {
+    for (; lane.live(); lane.advance(AT_ONCE)) {
         float v[8];
-        x_elements(v, in, 0, i / 4, true, true, squares);
+        lane.load(v, true, squares);
     }
 }
 
@@ -91,9 +93,8 @@ struct XChunk {
     XScale scale;
 
     // Of step `step` + `further` in shared memory.
-    __device__ __forceinline__ XChunk(const StreamShared& shared, u32 step, u32 further) {
+    __device__ __forceinline__ XChunk(const StreamShared& shared, u32 lane, u32 step, u32 further) {
         constexpr u32 UNITS = T::CHUNK;  // of a step
-        const u32 lane = threadIdx.x % WARP;
         const uint4* at = shared.x + step * (T::CHUNK / 8 * X_PLANE) + lane + further * (T::CHUNK / 8 * X_PLANE);
 #pragma unroll
         for (u32 half = 0; half < T::CHUNK / 16; half++) {
@@ -113,7 +114,6 @@ struct XChunk {
 template <class T>
 __device__ __forceinline__ float add_product(const typename T::Raw& raw, const XChunk<T>& x, float acc) {
     constexpr u32 EACH = XChunk<T>::WORDS / T::HALVES;
-    int total[T::HALVES];
 #pragma unroll
     for (u32 half = 0; half < T::HALVES; half++) {
         int sum = 0, w[EACH];
@@ -125,16 +125,16 @@ __device__ __forceinline__ float add_product(const typename T::Raw& raw, const X
         sum *= 256;
 #pragma unroll
         for (u32 i = 0; i < EACH; i++) sum = __dp4a(w[i], int(x.low[half * EACH + i]), sum);
-        total[half] = sum;
+        acc = add_half<T>(raw, sum, x.scale, half, acc);
     }
-    return add_chunk<T>(raw, total, x.scale, acc);
+    return acc;
 }
 
 // What a lane loads at a time, and how many such loads are under way: as the type says, but less where a job of several segments, or
 // of two types, needs registers too. The items of such a job have few steps.
 template <class T, class J, bool TWO_TYPES>
 struct Loads {
-    static constexpr u32 STEPS = J::SECOND == NO_SEGMENT || T::CHUNK == 16 ? T::LOADED : 2;
+    static constexpr u32 STEPS = J::SECOND == NO_SEGMENT ? T::LOADED : 2;
     static constexpr u32 BUFFERS = TWO_TYPES ? 2 : STEPS < T::LOADED ? 3 : T::BUFFERS;
 };
 
@@ -165,10 +165,11 @@ struct Items {
 // Sums of a and b over the warp, neighbours first: that of a in even lanes, that of b in odd ones.
 __device__ __forceinline__ float sum_of_two(float a, float b) {
     const bool odd = threadIdx.x % 2;
-    float v = (odd ? b : a) + __shfl_xor_sync(ALL_LANES, odd ? a : b, 1);
-#pragma unroll
-    for (u32 lane = 2; lane < WARP; lane *= 2) v += __shfl_xor_sync(ALL_LANES, v, lane);
-    return v;
+    float v = (odd ? b : a) + lane_xor<1>(odd ? a : b);
+    v += lane_xor<2>(v);
+    v += lane_xor<4>(v);
+    v += lane_xor<8>(v);
+    return v + lane_xor<16>(v);
 }
 
 // The pairs first_pair .. last_pair of the job, divided among `blocks` blocks, of which this is number `block`.
@@ -207,25 +208,22 @@ __device__ __forceinline__ void mat_stream(const typename J::Params& p, u32 firs
         if (load.live()) {
             const u32 chunk = load.step * WARP + lane;
             if (load.step + STEPS <= full) {
-#pragma unroll
-                for (u32 i = 0; i < STEPS; i++) {
-                    to.raw[i][0] = T::load(s.a, At(row[0] + chunk, i * WARP, lane));
-                    to.raw[i][1] = T::load(s.b, At(row[1] + chunk, i * WARP, lane));
-                }
+                load_chunks<T, WARP>(to.raw, s, row[0] + chunk, row[1] + chunk, lane, WholeChunk());
             } else {
-                // Lanes past the row's end take another chunk of it, which meets zeros of x.
+                // Lanes past the row's end take another chunk of it, which meets scales of zero.
 #pragma unroll
                 for (u32 i = 0; i < STEPS; i++) {
                     if (load.step + i < load.last) {
                         const u32 at = within(chunk + i * WARP, chunks, lane);
-                        to.raw[i][0] = T::load(s.a, At(row[0] + at, 0, lane));
-                        to.raw[i][1] = T::load(s.b, At(row[1] + at, 0, lane));
+                        to.raw[i][0] = T::load(s.a, At(row[0] + at, lane));
+                        to.raw[i][1] = T::load(s.b, At(row[1] + at, lane));
                     }
                 }
             }
         }
         if (!load.advance(STEPS)) return;
         if constexpr (J::SECOND == NO_SEGMENT) {
+            asm volatile("");  // so that it stays a branch: the compiler would compute these sums for every buffer, and select
             row[0] += next_rows;
             row[1] = min(row[1] + next_rows, last_row);
         } else if (load.live()) {
@@ -242,21 +240,25 @@ __device__ __forceinline__ void mat_stream(const typename J::Params& p, u32 firs
     wait_for_inputs();
     if (rows_in_use(p.step, p.input.of_outputs) == 0) return;
 
+    const bool norm = J::norm(p);
+    const u32 row_of_x = x_row<J>(p, 0);
     float squares = 0;
-    if (whole) stage_x<T::CHUNK, J::NORM>(p.input, 0, units, squares, shared);
-    else if (J::NORM) add_squares(p.input, squares);
-    if (J::NORM) store_squares(squares, shared.squares);
+    if (whole) stage_x<T>(p.input, row_of_x, norm, 0, units, squares, shared);
+    else if (norm) add_squares(p.input, row_of_x, squares);
+    if (norm) store_squares(squares, shared.squares);
     if (whole) __syncthreads();  // x, squares: written by all, read by all; squares without x before the first piece's barrier
 
+    u64 best = 0;
     float a = 0, b = 0;
     u32 rounds = 0, base = begin;  // rounds of results in shared memory, and the pair of the first
     const auto multiply = [&](const Buffer<T, STEPS>& w) {
         if (now.live()) {
             const u32 step = whole ? now.step : now.step % PIECE;
+            const int left = int(now.last - now.step);  // negative in a buffer past the item's last step
 #pragma unroll
             for (u32 i = 0; i < STEPS; i++) {
-                if (now.step + i < now.last) {
-                    const XChunk<T> x(shared, step, i);
+                if (int(i) < left) {
+                    const XChunk<T> x(shared, lane, step, i);
                     a = add_product<T>(w.raw[i][0], x, a);
                     b = add_product<T>(w.raw[i][1], x, b);
                 }
@@ -273,7 +275,7 @@ __device__ __forceinline__ void mat_stream(const typename J::Params& p, u32 firs
     while (base < end) {
         if (!whole) {
             __syncthreads();  // x: read by all, before the next piece overwrites it
-            stage_x<T::CHUNK, J::NORM>(p.input, now.step * T::CHUNK, PIECE * T::CHUNK, squares, shared);
+            stage_x<T>(p.input, row_of_x, norm, now.step * T::CHUNK, PIECE * T::CHUNK, squares, shared);
             __syncthreads();  // x: written by all, read by all
         }
 #pragma unroll
@@ -284,16 +286,21 @@ __device__ __forceinline__ void mat_stream(const typename J::Params& p, u32 firs
         const u32 done = rounds * (STREAM_WARPS / parts);  // pairs
         if (base + done < end && rounds + BUFFERS <= ROUNDS) continue;
         __syncthreads();  // results: written by lanes 0 and 1 of each warp, read by all
-        const float scale = J::NORM ? norm_factor<STREAM_WARPS>(shared.squares, p.input) : 1.0f;
+        const float scale = norm ? norm_factor<STREAM_WARPS>(shared.squares, p.input) : 1.0f;
         for (u32 i = threadIdx.x; i < min(done, end - base); i += STREAM_THREADS) {
             const float2* result = &shared.results[0][0] + i * parts;
             float2 sum = result[0];
             for (u32 part = 1; part < parts; part++) sum.x += result[part].x, sum.y += result[part].y;
             const Segment of = J::segment(p, base + i, 1);
-            J::finish(p, of.id, 0, of.first, sum.x * scale, sum.y * scale);
+            J::finish(p, best, of.id, 0, of.first, sum.x * scale, sum.y * scale);
         }
         base += done;
         rounds = 0;
         if (base < end) __syncthreads();  // results: read by all, before the next rounds' overwrite them
+    }
+    if constexpr (J::HEAD) {
+        if (!p.chosen) return;
+        best = largest<1>(best);
+        if (lane == 0) J::choose(p, best, 0, gridDim.x * STREAM_WARPS);
     }
 }

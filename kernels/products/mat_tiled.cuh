@@ -91,7 +91,7 @@ struct TiledChunks {
             const u32 i = j * TILED_THREADS + threadIdx.x, row = i / ROW, chunk = step * ROW + i % ROW;
             raw[j] = {};
             if (chunk < chunks) {
-                raw[j] = T::load(s.matrix(row % 2), s.chunk<T>(s.first + row / 2, row % 2) + chunk);
+                raw[j] = T::load(s.matrix(row % 2), At(s.chunk<T>(s.first + row / 2, row % 2) + chunk));
             }
         }
     }
@@ -187,6 +187,7 @@ __device__ __forceinline__ void mat_tiled(const typename J::Params& p, const Seg
         if (token >= n_tokens || s.first + pair >= s.n_pairs) continue;
         const float2 v = *(const float2*)&shared.results[t][2 * pair];
         const float scale = p.input.row_scale[token];
-        J::finish(p, s.id, token, s.first + pair, v.x * scale, v.y * scale);
+        u64 best = 0;
+        J::finish(p, best, s.id, token, s.first + pair, v.x * scale, v.y * scale);
     }
 }

@@ -30,8 +30,8 @@ struct VecTile {
             const u32 chunk = (tile * T::STEPS + step) * WARP + threadIdx.x % WARP;
             raw[0][step] = raw[1][step] = {};
             if (chunk < chunks) {
-                raw[0][step] = T::load(s.a, row[0] + chunk);
-                raw[1][step] = T::load(s.b, row[1] + chunk);
+                raw[0][step] = T::load(s.a, At(row[0] + chunk));
+                raw[1][step] = T::load(s.b, At(row[1] + chunk));
             }
         }
     }
@@ -46,6 +46,7 @@ struct VecShared {
     float4 x[TOKENS * padded(1024) / 4];  // (TOKENS, padded(COLS)); no type's tile is wider
     float scratch[VEC_WARPS];
     float scale[TOKENS];  // of the norm
+    u64 best[VEC_WARPS][TOKENS];
 };
 
 template <class T, class J, u32 TOKENS>
@@ -66,13 +67,15 @@ __device__ __forceinline__ void mat_vec(const typename J::Params& p, const Segme
     if (first_token >= n_tokens) return;
     const u32 tokens = min(n_tokens - first_token, TOKENS);
     const u32 n = p.input.n_cols / 4;
-    const float4* x = (const float4*)p.input.x + u64(first_token) * n;
+    const auto x_of = [&](u32 t) { return (const float4*)p.input.x + u64(x_row<J>(p, first_token + t)) * n; };
+    const float4* first = x_of(0);
+    const bool normed = J::norm(p);
     const float4* norm = (const float4*)p.input.norm;
 
-    if (J::NORM) {
+    if (normed) {
 #pragma unroll 1
         for (u32 t = 0; t < tokens; t++) {
-            const float scale = rms_scale<VEC_THREADS>(x + u64(t) * n, p.input.n_cols, p.input.eps, shared.scratch);
+            const float scale = rms_scale<VEC_THREADS>(TOKENS == 1 ? first : x_of(t), p.input.n_cols, p.input.eps, shared.scratch);
             if (threadIdx.x == 0) shared.scale[t] = scale;
         }
         __syncthreads();  // scale: written by thread 0, read by all
@@ -87,8 +90,8 @@ __device__ __forceinline__ void mat_vec(const typename J::Params& p, const Segme
             const u32 t = i / (COLS / 4), c = i % (COLS / 4), col = tile * (COLS / 4) + c;
             float4 v = make_float4(0, 0, 0, 0);
             if (t < tokens && col < n) {
-                v = x[u64(t) * n + col];
-                if (J::NORM) v = normalized(v, shared.scale[t], norm[col]);
+                v = (TOKENS == 1 ? first : x_of(t))[col];
+                if (normed) v = normalized(v, shared.scale[t], norm[col]);
             }
             shared.x[t * STRIDE + padded(4 * c) / 4] = v;
         }
@@ -121,5 +124,14 @@ __device__ __forceinline__ void mat_vec(const typename J::Params& p, const Segme
         const float sum_a = warp_sum(sum[0][t]), sum_b = warp_sum(sum[1][t]);
         if (lane == t) a = sum_a, b = sum_b;
     }
-    if (lane < tokens && pair < s.n_pairs) J::finish(p, s.id, first_token + lane, pair, a, b);
+    u64 best = 0;
+    if (lane < tokens && pair < s.n_pairs) J::finish(p, best, s.id, first_token + lane, pair, a, b);
+    if constexpr (J::HEAD) {
+        if (!p.chosen) return;
+        if (lane < TOKENS) shared.best[threadIdx.x / WARP][lane] = best;
+        __syncthreads();  // best: written by a lane per row of each warp, read by a thread per row
+        if (threadIdx.x >= tokens) return;
+        for (u32 warp = 0; warp < VEC_WARPS; warp++) best = max(best, shared.best[warp][threadIdx.x]);
+        J::choose(p, best, first_token + threadIdx.x, gridDim.y);
+    }
 }

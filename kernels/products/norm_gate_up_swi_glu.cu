@@ -19,9 +19,8 @@ struct NormGateUpSwiGluParams {
     u32 reserved;
 };
 
-struct NormGateUpSwiGlu {
+struct NormGateUpSwiGlu : NormedJob {
     using Params = NormGateUpSwiGluParams;
-    static constexpr bool NORM = true;
     static constexpr u32 SECOND = NO_SEGMENT;
 
     static __device__ __forceinline__ u32 n_pairs(const Params& p) { return p.n_rows; }
@@ -31,7 +30,7 @@ struct NormGateUpSwiGlu {
         return {p.gate, p.up, p.gate_row, p.up_row, u64(p.up_row) + p.n_rows - 1, 1, p.n_rows, block * pairs, 0};
     }
 
-    static __device__ __forceinline__ void finish(const Params& p, u32, u32 token, u32 pair, float a, float b) {
+    static __device__ __forceinline__ void finish(const Params& p, u64&, u32, u32 token, u32 pair, float a, float b) {
         p.out[u64(token) * p.n_rows + pair] = swi_glu_of(a, b);
     }
 };

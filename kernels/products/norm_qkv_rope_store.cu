@@ -29,9 +29,8 @@ struct NormQkvRopeStoreParams {
     float* values;       // (n_tokens, n_kv_rows): the same of values
 };
 
-struct NormQkvRopeStore {
+struct NormQkvRopeStore : NormedJob {
     using Params = NormQkvRopeStoreParams;
-    static constexpr bool NORM = true;
     static constexpr u32 Q = 0, K = 1, V = 2, SECOND = V;
 
     static __device__ __forceinline__ u32 n_pairs(const Params& p) { return p.n_q_rows / 2 + p.n_kv_rows; }
@@ -48,7 +47,7 @@ struct NormQkvRopeStore {
         return neighbours(p.v, p.v_row, p.n_kv_rows, (block - kv_blocks) * pairs, V);
     }
 
-    static __device__ __forceinline__ void finish(const Params& p, u32 segment, u32 token, u32 pair, float a, float b) {
+    static __device__ __forceinline__ void finish(const Params& p, u64&, u32 segment, u32 token, u32 pair, float a, float b) {
         const StepRow& row = step_row(p.step, token);
         const u32 i = 2 * pair, in_head = i % p.kv.head_dim;
         float2 v = make_float2(a, b);

@@ -7,8 +7,9 @@
 //                 i < 32; row_scale[t] = 1. For weights with the range of floats.
 //   stage_i8x2    for mat_rows: as two planes of bytes (activations.cuh). row_scale[t] is the norm's factor, or 1
 //
-// Grid     one block per row; stage_i8x2: ROWS_TOKENS blocks, those without a row write zeros
-// Layout   steps of 64 halves, columns past n_cols zero; n_cols % 4 == 0. stage_i8x2: struct StagedUnit of each unit, n_cols % 32 == 0
+// Grid     one block per row; stage_i8x2: ROWS_TOKENS blocks, those without a row write scales of zero
+// Layout   steps of 64 halves, columns past n_cols zero; n_cols % 4 == 0. stage_i8x2: struct StagedUnit of each unit, up to a multiple of 8 units;
+//          n_cols % 32 == 0
 // Traffic  reads x once from DRAM, writes half of its bytes (stage_f16) or the same number (stage_bf16x2, stage_i8x2)
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -22,7 +23,7 @@ struct StageParams {
     const Step*  step;       // 1
     u32   n_cols;            // a multiple of 4
     float eps;               // added to the mean square
-    u32   of_outputs;        // 0: rows are the step's tokens; 1: its outputs
+    u32   of_outputs;        // of struct Input
     u32   reserved;
 };
 
@@ -126,14 +127,14 @@ stage_i8x2(const __grid_constant__ StageParams p) {
     const Input in = {p.x, p.norm, nullptr, nullptr, p.n_cols, p.eps, 0, 0, 0, 0};
 
     float sum = 0;
+    XLane lane(in, used ? row_of_input(p.step, p.of_outputs, row) : 0, threadIdx.x / 4, false);
+    // Up to a multiple of 8 units, past the row's with scales of zero.
     for (u32 i = threadIdx.x; i < (units * 4 + WARP - 1) / WARP * WARP; i += ROW_THREADS) {
         float v[8];
         const u32 unit = i / 4, part = i % 4;
-        const bool has = used && unit < units;
-        x_elements(v, in, used ? row : 0, min(unit, units - 1), p.norm != nullptr, has, sum);
+        lane.load(v, p.norm != nullptr, sum);
         XPiece piece;
-        piece.make(v, has);
-        if (unit >= units) continue;
+        piece.make<true>(v);
         StagedUnit& to = ((StagedUnit*)p.staged)[unit];
 #pragma unroll
         for (u32 j = 0; j < 2; j++) {
@@ -141,7 +142,8 @@ stage_i8x2(const __grid_constant__ StageParams p) {
             to.words[row][word % 4][0][word / 4] = piece.high[j];
             to.words[row][word % 4][1][word / 4] = piece.low[j];
         }
-        (part < 2 ? (float*)&to.scales[row] : (float*)&to.halves[row])[part % 2] = piece.kept;
+        (part < 2 ? (float*)&to.scales[row] : (float*)&to.halves[row])[part % 2] = used && lane.live() ? piece.kept : 0.0f;
+        lane.advance(ROW_THREADS / 4);
     }
     sum = warp_sum(sum);
     if (threadIdx.x % WARP == 0) squares[threadIdx.x / WARP] = sum;

@@ -49,7 +49,7 @@ struct Input {
     const float* row_scale;  // (rows): factors of the results of the staged rows
     u32   n_cols;            // a multiple of 4
     float eps;               // added to the mean square
-    u32   of_outputs;        // 0: rows are the step's tokens; 1: its outputs
+    u32   of_outputs;        // 0: rows are the step's tokens; 1: its outputs; OUTPUTS_OF_TOKENS: those of its tokens that have outputs
     u32   parts;             // mat_stream, mat_rows: parts of the columns that are summed apart: 1, 2, 4 or 8
     u32   first_blocks;      // mat_stream, of two types: blocks of the grid that have the rows of the first
     u32   reserved;

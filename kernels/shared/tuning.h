@@ -29,6 +29,8 @@ constexpr u32 FLASH_ROWS = 64;        // attention_flash: (token, head of a grou
 constexpr u32 FLASH_SLOTS = 64;       // attention_flash: slots per tile, K and V 17 KiB each at head_dim 128
 constexpr u32 FLASH_THREADS = 128;
 
+constexpr u32 OUTPUTS_OF_TOKENS = 2;  // of_outputs of struct Input: the rows of tokens whose outputs are wanted
+
 constexpr u32 KV_F32 = 0;             // formats of struct KvCache: kv.cuh
 constexpr u32 KV_F16 = 1;
 constexpr u32 KV_Q8_0 = 2;

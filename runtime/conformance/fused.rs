@@ -65,6 +65,7 @@ pub(super) fn cases() -> Vec<Case> {
             cases.extend([3, 20].map(|tokens| build(Size::new(ty, 256, tokens))));
         }
     }
+    cases.extend(heads());
     for build in builds {
         let ragged = RAGGED.map(|(ty, cols)| (ty, cols as u32));
         for (ty, cols) in [(Q4_0, 96), (Q4_K, 256)].into_iter().chain(ragged) {
@@ -103,6 +104,41 @@ fn mat_mul_add(size: Size) -> Case {
         s.push(Add { out: x, x, y });
         s.plain_step(size.tokens);
     })
+}
+
+/// The head of a model, with these rows of a step's tokens as its outputs.
+fn head(size: Size, rows: u32, outputs: &'static [u32]) -> Case {
+    let n = outputs.len() as u32;
+    let name = size.name(&format!("{rows} rows outputs={outputs:?}"));
+    case(FusedKind::GatherNormMatMulArgmax, name, Some(size.ty), DOT, move |s| {
+        s.size(size.no_kv(), size.tokens, n.max(1));
+        let x = s.input("x", Rows::Tokens, size.cols, 1.0);
+        let norm = s.weight(GgmlType::F32, 1, size.cols as u64);
+        let (w, first_row) = size.matrix(s, size.ty, rows);
+        let (last, h) = (s.output("last", Rows::Outputs, size.cols), s.output("h", Rows::Outputs, size.cols));
+        let (logits, next) = (s.output("logits", Rows::Outputs, rows), s.plan.token_buf("next"));
+        s.push(Gather { out: last, x });
+        s.push(RmsNorm { out: h, x: last, w: norm, eps: 1e-5 });
+        s.push(MatMul { out: logits, x: h, w, first_row });
+        s.push(Argmax { out: next, x: logits });
+        s.step(Step::sequence(&vec![0; size.tokens as usize], 0, outputs));
+    })
+}
+
+/// One and several outputs of one and several tokens, in any order; more rows of w than one block or warp has; widths that do and do not
+/// fit shared memory; then a second step, which finds what the first has left.
+fn heads() -> Vec<Case> {
+    use GgmlType::*;
+    let mut cases = vec![];
+    for ty in [Q4_0, Q6_K, Q8_0, F16, BF16] {
+        let new = |tokens| Size::new(ty, 256, tokens);
+        cases.extend([twice(head(new(1), 68, &[0])), head(new(1), 1501, &[0]), head(new(5), 67, &[3])]);
+        cases.extend([twice(head(new(8), 331, &[7, 2, 5])), head(new(8), 260, &[1, 7, 6, 5, 0, 3, 2, 4])]);
+        cases.push(head(new(3), 68, &[]));
+    }
+    cases.extend([1, 6].map(|tokens| head(Size { kv: KvType::F32, ..Size::new(Q4_0, 256, tokens) }, 68, &[0])));
+    cases.push(head(Size::new(Q8_0, 16928, 1), 36, &[0])); // x in pieces
+    cases
 }
 
 fn gate_up(size: Size) -> Case {

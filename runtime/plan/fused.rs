@@ -59,7 +59,8 @@ operations! {
     Fused,
     /// Which fused operation.
     FusedKind:
-    norm_qkv_rope_store NormQkvRopeStore, norm_gate_up_swi_glu NormGateUpSwiGlu, mat_mul_add MatMulAdd
+    norm_qkv_rope_store NormQkvRopeStore, norm_gate_up_swi_glu NormGateUpSwiGlu, mat_mul_add MatMulAdd,
+    gather_norm_mat_mul_argmax GatherNormMatMulArgmax
 }
 
 /// Finds a fused operation: [`FusedOp::matched`].
@@ -67,7 +68,7 @@ type Matched = fn(&[Op]) -> Option<(Op, usize)>;
 
 /// How each fused operation is found, longest first: the first that fits is taken.
 const MATCHED: [Matched; FusedKind::ALL.len()] =
-    [NormQkvRopeStore::matched, NormGateUpSwiGlu::matched, MatMulAdd::matched];
+    [NormQkvRopeStore::matched, NormGateUpSwiGlu::matched, GatherNormMatMulArgmax::matched, MatMulAdd::matched];
 
 /// The first half of a layer: everything that one normalized row feeds, up to the KV cache.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -227,6 +228,49 @@ impl FusedOp for MatMulAdd {
     }
 }
 
+/// The head of a model, from the rows whose logits are wanted to the most likely token of each.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct GatherNormMatMulArgmax {
+    /// Picks the rows.
+    pub gather: Gather,
+    /// Of these rows.
+    pub norm: RmsNorm,
+    /// The logits.
+    pub product: MatMul,
+    /// The choice among them.
+    pub argmax: Argmax,
+}
+
+impl FusedOp for GatherNormMatMulArgmax {
+    fn matched(ops: &[Op]) -> Option<(Op, usize)> {
+        let [Op::Gather(gather), Op::RmsNorm(norm), Op::MatMul(product), Op::Argmax(argmax), ..] = *ops else {
+            return None;
+        };
+        let fed = (norm.x, product.x, argmax.x) == (gather.out, norm.out, product.out);
+        fed.then(|| (GatherNormMatMulArgmax { gather, norm, product, argmax }.into(), 4))
+    }
+
+    fn parts(&self) -> Vec<Op> {
+        vec![self.gather.into(), self.norm.into(), self.product.into(), self.argmax.into()]
+    }
+
+    fn kept(&self) -> Vec<Buf> {
+        vec![self.product.out, self.argmax.out]
+    }
+
+    fn joined(&self, plan: &Plan) -> Result<(), String> {
+        match self.norm.is_whole_row(plan) {
+            true => Ok(()),
+            false => Err("takes whole rows".to_string()),
+        }
+    }
+
+    fn all_bufs_mut(&mut self) -> Vec<&mut Buf> {
+        let parts: [&mut dyn Operation; 4] = [&mut self.gather, &mut self.norm, &mut self.product, &mut self.argmax];
+        parts.into_iter().flat_map(|part| part.bufs_mut()).collect()
+    }
+}
+
 impl Fused {
     /// The core operations that define it, in order.
     pub fn parts(&self) -> Vec<Op> {
@@ -234,6 +278,7 @@ impl Fused {
             Fused::NormQkvRopeStore(op) => op.parts(),
             Fused::NormGateUpSwiGlu(op) => op.parts(),
             Fused::MatMulAdd(op) => op.parts(),
+            Fused::GatherNormMatMulArgmax(op) => op.parts(),
         }
     }
 }

@@ -205,7 +205,7 @@ fn parameters_lie_where_the_shader_expects_them() {
         };
         let shader: Vec<(String, usize)> =
             members.iter().map(|m| (m.name.clone().unwrap_or_default(), m.offset as usize)).collect();
-        let rust = mirror(row.kernel);
+        let rust = mirror(row.kernel).expect("permutations are of kernels");
         let fields: Vec<(String, usize)> = rust.fields.iter().map(|(name, at)| (name.to_string(), *at)).collect();
         assert_eq!(fields, shader, "{}", row.kernel);
         assert_eq!(rust.size, *span as usize, "{}", row.kernel);

@@ -85,7 +85,7 @@ impl Form {
 /// A matrix product, alone or fused, and the types of its matrices.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Product {
-    /// `MatMul` or a fused operation.
+    /// `MatMul`, which stands for the fused operations that its kernel computes too, or another fused operation.
     pub kind: OpKind,
     /// The type of all matrices but the last.
     pub first: GgmlType,
@@ -102,6 +102,7 @@ impl Product {
         }
         match kind {
             OpKind::Core(kind) => kind == CoreKind::MatMul && first == last && reads(first),
+            OpKind::Fused(FusedKind::MatMulAdd | FusedKind::GatherNormMatMulArgmax) => false,
             OpKind::Fused(_) if first == last => FUSED_TYPES.contains(&first) || form.is_16_bit() && reads(first),
             OpKind::Fused(kind) => {
                 kind == FusedKind::NormQkvRopeStore && form != Form::Tiled && MIXED_TYPES.contains(&(first, last))

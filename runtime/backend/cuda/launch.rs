@@ -22,16 +22,30 @@ pub enum Scratch {
     Partial,
     /// Weights of these sums.
     Weights,
-    /// Number of parts of attention that are written, zero between two launches.
+    /// Number of parts of a row that are written, of attention or of the logits; zero between two launches.
     Arrived,
+    /// The largest logit of each row and its index, as a key; zero between two launches.
+    Best,
     /// The largest elements of parts of a row.
     Parts,
 }
 
 impl Scratch {
     /// All of it.
-    pub const ALL: [Scratch; 6] =
-        [Scratch::Staged, Scratch::RowScale, Scratch::Partial, Scratch::Weights, Scratch::Arrived, Scratch::Parts];
+    pub const ALL: [Scratch; 7] = [
+        Scratch::Staged,
+        Scratch::RowScale,
+        Scratch::Partial,
+        Scratch::Weights,
+        Scratch::Arrived,
+        Scratch::Best,
+        Scratch::Parts,
+    ];
+
+    /// Whether kernels find zeros in it, and leave zeros.
+    pub fn is_zero_between_launches(self) -> bool {
+        matches!(self, Scratch::Arrived | Scratch::Best)
+    }
 
     /// What errors call it.
     pub fn name(self) -> &'static str {
@@ -40,7 +54,8 @@ impl Scratch {
             Scratch::RowScale => "scales of staged rows",
             Scratch::Partial => "partial sums of attention",
             Scratch::Weights => "weights of attention",
-            Scratch::Arrived => "counts of parts of attention",
+            Scratch::Arrived => "counts of parts",
+            Scratch::Best => "the largest logits",
             Scratch::Parts => "parts of argmax",
         }
     }

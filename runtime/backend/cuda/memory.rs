@@ -13,7 +13,8 @@ const KV_PIECE: u32 = 8;
 /// Bytes of each scratch memory, in the order of [`Scratch::ALL`]: the most that an operation of the plan takes.
 fn scratch_bytes(plan: &Plan, n_sms: u32) -> [u64; Scratch::ALL.len()] {
     let mut most = [0; Scratch::ALL.len()];
-    for op in plan.decode.iter().chain(&plan.prefill).flat_map(Op::parts) {
+    let of_op = |op: &Op| [op.parts(), vec![*op]].concat();
+    for op in plan.decode.iter().chain(&plan.prefill).flat_map(of_op) {
         for (scratch, bytes) in ops::of(&op).scratch(plan, n_sms) {
             let most = &mut most[scratch as usize];
             *most = bytes.max(*most);
@@ -58,7 +59,7 @@ pub fn allocate(
     for (at, scratch) in scratch.iter_mut().zip(Scratch::ALL) {
         let bytes = *at;
         *at = allocations.alloc(driver, bytes, scratch.name())?;
-        if scratch == Scratch::Arrived {
+        if scratch.is_zero_between_launches() {
             driver.zero(*at, bytes)?;
         }
     }

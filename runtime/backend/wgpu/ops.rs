@@ -14,9 +14,9 @@ use super::weights::{WeightForm, WeightRead, WeightStacks};
 use crate::plan::*;
 use crate::quant::pack::padded;
 
-/// An operation as its kernels.
-fn shader_op(op: &Op) -> &dyn ShaderOp {
-    match op {
+/// An operation as its kernels; None if it has none.
+fn shader_op(op: &Op) -> Option<&dyn ShaderOp> {
+    Some(match op {
         Op::Embed(op) => op,
         Op::Gather(op) => op,
         Op::RmsNorm(op) => op,
@@ -28,15 +28,15 @@ fn shader_op(op: &Op) -> &dyn ShaderOp {
         Op::Add(op) => op,
         Op::AddBias(op) => op,
         Op::Argmax(op) => op,
-        Op::Fused(op) => products::shader_op(op),
-    }
+        Op::Fused(op) => return products::shader_op(op),
+    })
 }
 
-/// The parameters of a kernel, for comparing them with its shader's.
-pub fn mirror(kernel: Kernel) -> Mirror {
-    match kernel {
+/// The parameters of a kernel, for comparing them with its shader's; None if there is no such kernel.
+pub fn mirror(kernel: Kernel) -> Option<Mirror> {
+    Some(match kernel {
         Kernel::KvStoreQ8_0 => KvStoreQ8_0Params::MIRROR,
-        Kernel::Op(OpKind::Fused(kind)) => products::mirror(kind),
+        Kernel::Op(OpKind::Fused(kind)) => return products::mirror(kind),
         Kernel::Op(OpKind::Core(kind)) => match kind {
             CoreKind::Embed => EmbedParams::MIRROR,
             CoreKind::Gather => GatherParams::MIRROR,
@@ -50,24 +50,26 @@ pub fn mirror(kernel: Kernel) -> Mirror {
             CoreKind::AddBias => AddBiasParams::MIRROR,
             CoreKind::Argmax => ArgmaxParams::MIRROR,
         },
-    }
+    })
 }
 
 /// Whether the kernels can do `op`.
 pub fn supports(plan: &Plan, op: &Op, limits: BindingLimits) -> Result<(), Unsupported> {
-    shader_op(op).supports(plan, limits)
+    let found = shader_op(op).ok_or_else(|| Unsupported(format!("({}) has no shader", op.kind())))?;
+    found.supports(plan, limits)
 }
 
 /// The weights that operations read.
 pub fn weight_reads<'a>(ops: impl Iterator<Item = &'a Op>) -> Vec<WeightRead> {
-    ops.flat_map(|op| shader_op(op).weight_reads()).collect()
+    ops.filter_map(shader_op).flat_map(|op| op.weight_reads()).collect()
 }
 
 /// The launches of a list of operations that [`supports`] accepted.
 pub fn lower(plan: &Plan, stacks: &WeightStacks, ops: &[Op]) -> Vec<Launch> {
-    let lower = |(index, op)| shader_op(op).lower(&Lowering { plan, stacks, op: index });
-    let launches: Vec<Launch> = ops.iter().enumerate().flat_map(lower).collect();
-    debug_assert!(launches.iter().all(|launch| launch.params.len() == mirror(launch.kernel).size));
+    let lower = |(index, op)| Some(shader_op(op)?.lower(&Lowering { plan, stacks, op: index }));
+    let launches: Vec<Launch> = ops.iter().enumerate().filter_map(lower).flatten().collect();
+    let has_size = |launch: &Launch| mirror(launch.kernel).is_some_and(|mirror| launch.params.len() == mirror.size);
+    debug_assert!(launches.iter().all(has_size));
     launches
 }
 

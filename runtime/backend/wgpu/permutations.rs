@@ -4,6 +4,7 @@
 //! file of `shaders/products/` with a kernel's name takes the results of every loop in [`PRODUCTS`]. None of the numbers is measured on
 //! a GPU.
 
+use super::ops;
 use super::shaders::{self, Composed, Constant, PIECES};
 use crate::plan::{CoreKind, FusedKind, OpKind};
 use crate::quant::GgmlType;
@@ -20,9 +21,10 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// All kernels.
+    /// All kernels. Some fused operations have none.
     pub fn all() -> impl Iterator<Item = Kernel> {
-        OpKind::all().map(Kernel::Op).chain([Kernel::KvStoreQ8_0])
+        let all = OpKind::all().map(Kernel::Op).chain([Kernel::KvStoreQ8_0]);
+        all.filter(|kernel| ops::mirror(*kernel).is_some())
     }
 
     /// The name of its shader.

@@ -15,21 +15,23 @@ use crate::plan::*;
 use crate::quant::GgmlType;
 use crate::quant::pack::{self, padded};
 
-/// A fused operation as its kernels.
-pub fn shader_op(op: &Fused) -> &dyn ShaderOp {
+/// A fused operation as its kernels; None if there are none: then its parts are launched.
+pub fn shader_op(op: &Fused) -> Option<&dyn ShaderOp> {
     match op {
-        Fused::NormQkvRopeStore(op) => op,
-        Fused::NormGateUpSwiGlu(op) => op,
-        Fused::MatMulAdd(op) => op,
+        Fused::NormQkvRopeStore(op) => Some(op),
+        Fused::NormGateUpSwiGlu(op) => Some(op),
+        Fused::MatMulAdd(op) => Some(op),
+        Fused::GatherNormMatMulArgmax(_) => None,
     }
 }
 
-/// The parameters of the kernel of a fused operation, for comparing them with its shader's.
-pub fn mirror(kind: FusedKind) -> Mirror {
+/// The parameters of the kernel of a fused operation, for comparing them with its shader's; None if it has no kernel.
+pub fn mirror(kind: FusedKind) -> Option<Mirror> {
     match kind {
-        FusedKind::NormQkvRopeStore => QkvRopeStoreParams::MIRROR,
-        FusedKind::NormGateUpSwiGlu => GateUpSwiGluParams::MIRROR,
-        FusedKind::MatMulAdd => MatMulParams::MIRROR,
+        FusedKind::NormQkvRopeStore => Some(QkvRopeStoreParams::MIRROR),
+        FusedKind::NormGateUpSwiGlu => Some(GateUpSwiGluParams::MIRROR),
+        FusedKind::MatMulAdd => Some(MatMulParams::MIRROR),
+        FusedKind::GatherNormMatMulArgmax => None,
     }
 }
 

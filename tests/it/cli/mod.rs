@@ -444,7 +444,7 @@ fn ops_counters_has_a_row_for_each_kernel() {
     assert!(norm["dram_bytes"].as_u64().expect("a count") >= 4 * 576 * 7, "3 rows in and out, and the weights: {norm}");
     let all = json(&["mat_mul_add", "--type", "q8_0", "--gpu", "a100"]);
     let product = &all[0];
-    assert_eq!((&product["entry"], &product["gpu"]), (&"mat_mul_add_q8_0_rows".into(), &"A100".into()));
+    assert_eq!((&product["entry"], &product["gpu"]), (&"mat_mul_q8_0_rows".into(), &"A100".into()));
     assert!(product["lane_instructions_per_weight"].as_f64().expect("a number") > 1.0, "{product}");
     usage_error(&["ops", "counters", "--gpu", "abacus"], "RTX 4090");
 }

@@ -33,8 +33,8 @@ pub trait Lower {
         Precision::F32
     }
 
-    /// Bytes of scratch memory that it takes at the largest step, on a device of this many SMs. Of a fused operation: its parts say
-    /// it.
+    /// Bytes of scratch memory that it takes at the largest step, on a device of this many SMs. Of a fused operation: beyond its
+    /// parts.
     fn scratch(&self, _plan: &Plan, _n_sms: u32) -> Vec<(Scratch, u64)> {
         vec![]
     }
