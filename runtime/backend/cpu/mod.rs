@@ -40,7 +40,7 @@ pub static REGISTERED: Registered = Registered {
     devices: || {
         vec![DeviceInfo {
             id: "cpu".to_string(),
-            name: format!("{} threads", rayon::current_num_threads()),
+            name: format!("{} threads, {}", rayon::current_num_threads(), Level::best().name()),
             kind: "cpu".to_string(),
             is_gpu: false,
             memory: system_memory(),

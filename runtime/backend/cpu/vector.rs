@@ -3,12 +3,6 @@
 use crate::plan::Pairing;
 use multiversion::multiversion;
 
-/// `a * b + c`, in one instruction where there is one.
-#[inline(always)]
-pub fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FMA { a.mul_add(b, c) } else { a * b + c }
-}
-
 /// `e^x` within 2 units in the last place; NaN of NaN. `x` is clamped to the range whose results are normal numbers.
 ///
 /// `e^x = 2^n e^r` with `n = round(x / ln 2)`, and the Taylor polynomial of degree 6 of `e^r` for `|r| <= ln 2 / 2`.

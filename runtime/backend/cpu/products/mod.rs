@@ -4,6 +4,8 @@
 //! [`Packed`] holds the weights of one tensor, [`Activations`] the rows that they multiply. [`Packed::product`] computes panels of 16
 //! rows: any thread may take any panel, and the result is the same.
 
+#![allow(clippy::needless_range_loop, reason = "indices name rows, lanes and registers of several arrays at once")]
+
 mod activations;
 mod floats;
 mod kernel;
@@ -124,11 +126,6 @@ impl Packed {
         let blocks = rows.div_ceil(ROWS) * (cols / kernels.block);
         let scales = (blocks * kernels.scale_bytes).next_multiple_of(size_of::<Line>());
         Some(blocks * kernels.lines * size_of::<Line>() + scales)
-    }
-
-    /// Number of panels.
-    pub fn panels(&self) -> usize {
-        self.rows.div_ceil(ROWS)
     }
 
     /// The products of some panels with all tokens of `x`. `out` receives each panel's results for some tokens at a time.
