@@ -4,7 +4,7 @@ MODEL := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 export NODEVICE_SELECT := 1
 MINUTES := 10
 
-.PHONY: demo test widths soak lint features wasm outside deny advisories cargo-deny ptx model setup gpu-report bench fuzz clean
+.PHONY: demo test libcuda widths soak lint features wasm outside deny advisories cargo-deny ptx model setup gpu-report bench fuzz clean
 
 ## Asks a real model a question, on this machine.
 demo: setup model
@@ -16,6 +16,13 @@ demo: setup model
 test: setup model lint features wasm outside
 	python3 kernels/build.py check
 	REQUIRE_BACKENDS=wgpu cargo test --workspace
+
+## The simulator as a CUDA driver: `LD_LIBRARY_PATH=target/libcuda PROGRAM` runs a program of the driver API on it.
+libcuda:
+	cargo build --release --package ptx-sim-cuda
+	mkdir -p target/libcuda
+	ln -sf ../release/libptx_sim_cuda.so target/libcuda/libcuda.so.1
+	ln -sf ../release/libptx_sim_cuda.so target/libcuda/libcuda.so
 
 ## Decode products on the CUDA simulator at every width up to 4096 columns, and at some beyond.
 widths: setup

@@ -1,11 +1,11 @@
 // Grouped-query attention:  out[t, h, :] = sum_s p[s] values[g, s, :],  p = softmax_s(scale * q[t, h, :] . keys[g, s, :]),
 // over the kv_len[t] slots s from kv_start[t] on, with the KV head g = h / (n_heads / kv heads)
 //
-// Few tokens: attention_split_<type>_h<HEADS> divides each row's slots into n_splits parts, and the last block of a row puts the parts
-// together; attention_mma_f16_d<head_dim> does so on tensor cores, for an f16 cache. Many tokens: attention_flash_d<head_dim>, on tensor
-// cores, for an f16 cache; attention_flash_q8_0_d<head_dim>.
+// Few tokens: attention_split_<type>_h<HEADS> divides each row's slots into up to n_splits parts, and the last block of a row puts the
+// parts together; attention_mma_<type>_d<head_dim> does so on tensor cores, for caches of f16 and q8_0. Many tokens:
+// attention_flash_d<head_dim>, on tensor cores, for an f16 cache; attention_flash_q8_0_d<head_dim>.
 //
-// Grid     attention_split.cuh; attention_mma.cuh; attention_flash.cuh
+// Grid     attention_part.cuh; attention_flash.cuh
 // Layout   out, q: (n_tokens, n_heads, head_dim) contiguous; cache: kv.cuh
 // Traffic  keys and values once per HEADS query heads (split), once per 8 (mma), once per FLASH_ROWS / group tokens (flash)
 #include "attention/attention_flash.cuh"
@@ -21,10 +21,11 @@ SPLIT_ENTRIES(f16, CachedHalf)
 SPLIT_ENTRIES(f32, CachedFloat)
 SPLIT_ENTRIES(q8_0, CachedQ8_0)
 
-#define MMA_ENTRY(D)                                                                                   \
+#define MMA_ENTRY(name, Tile, D)                                                                       \
     extern "C" __global__ void __launch_bounds__(SPLIT_THREADS, 2)                                     \
-    attention_mma_f16_d##D(const __grid_constant__ AttentionParams p) { attention_mma<D>(p); }
-MMA_ENTRY(64) MMA_ENTRY(80) MMA_ENTRY(96) MMA_ENTRY(128)
+    attention_mma_##name##_d##D(const __grid_constant__ AttentionParams p) { attention_mma<Tile<D>, D>(p); }
+MMA_ENTRY(f16, TileF16, 64) MMA_ENTRY(f16, TileF16, 80) MMA_ENTRY(f16, TileF16, 96) MMA_ENTRY(f16, TileF16, 128)
+MMA_ENTRY(q8_0, TileQ8_0, 64) MMA_ENTRY(q8_0, TileQ8_0, 96) MMA_ENTRY(q8_0, TileQ8_0, 128)
 
 #define FLASH_ENTRY(name, E, D)                                                                        \
     extern "C" __global__ void __launch_bounds__(FLASH_THREADS)                                        \

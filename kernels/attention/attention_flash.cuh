@@ -1,7 +1,7 @@
 // Attention of many tokens on tensor cores, the softmax online (FlashAttention-2; Dao, 2023)
 //
 // Grid     x: kv heads; y: tiles of FLASH_ROWS / group tokens, all query heads of the group: FLASH_ROWS rows, 16 per warp
-// Layout   cache of f16 or q8_0: kv.cuh; head_dim = D, a multiple of 16; group up to FLASH_ROWS
+// Layout   cache of f16 or q8_0: kv.cuh; head_dim = D, a multiple of 16; group up to FLASH_ROWS; scaled queries up to 65504
 // Traffic  reads keys and values once per tile of tokens, from the first slot that any of them attends to to the last
 //
 // Scaled queries and the weights of the softmax are rounded to f16; so are q8_0 keys and values; sums are floats.

@@ -12,7 +12,7 @@ struct AttentionParams {
     u32*         arrived;  // (n_tokens, blocks): parts that are written, 0 before and after the launch
     const Step*  step;     // 1
     u32   n_heads;         // query heads, a multiple of kv.n_heads
-    u32   n_splits;        // parts that each row's slots are divided into
+    u32   n_splits;        // parts that each row's slots are divided into, at most
     float scale;           // of the scores
     u32   reserved;
 };

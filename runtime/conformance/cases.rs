@@ -294,16 +294,39 @@ fn kv_store() -> Vec<Case> {
     ]
 }
 
+/// Largest queries and keys of most cases.
+const SIZES: (f32, f32) = (3.0, 1.0);
+
 /// Fills the cache in one step, then attends to it from `tokens` rows at its end, and from several sequences at once.
 fn attention_case(group: u32, kv_heads: u32, head_dim: u32, kv_len: u32, tokens: u32, ty: KvType) -> Case {
     let name = format!("gqa={group} kv_heads={kv_heads} head_dim={head_dim} kv_len={kv_len} tokens={tokens} {ty:?}");
+    attention_of(name, [group, kv_heads, head_dim, kv_len, tokens], ty, SIZES)
+}
+
+/// The same with queries and keys of other sizes, large ones beside small ones, in steps of few tokens alone: many are multiplied in f16,
+/// which has no such queries.
+fn attention_of_sizes(head_dim: u32, ty: KvType, (queries, keys): (f32, f32)) -> Case {
+    let name = format!("head_dim={head_dim} {ty:?} queries up to {queries:e} keys up to {keys:e}");
+    attention_of(name, [4, 2, head_dim, 1, DECODE_TOKENS], ty, (queries, keys))
+}
+
+fn attention_of(
+    name: String,
+    [group, kv_heads, head_dim, kv_len, tokens]: [u32; 5],
+    ty: KvType,
+    (queries, keys): (f32, f32),
+) -> Case {
     case(CoreKind::Attention, name, None, DOT, move |s| {
         let slots = kv_len + tokens - 1;
         s.size(kv_of(kv_heads, head_dim, slots, ty), slots.max(tokens), 1);
         let row = kv_heads * head_dim;
-        let k = s.input("k", Rows::Tokens, row, 1.0);
+        let k = s.input("k", Rows::Tokens, row, keys);
         let v = s.input("v", Rows::Tokens, row, 1.0);
-        let q = s.input("q", Rows::Tokens, group * row, 3.0);
+        let q = s.input("q", Rows::Tokens, group * row, queries);
+        if (queries, keys) != SIZES {
+            let values = s.inputs.last_mut().into_iter().flat_map(|(_, values)| values);
+            values.enumerate().for_each(|(i, v)| *v *= [1.0, 1e-2, 1e-4, 1e-6][i / 8 % 4]);
+        }
         let out = s.output("out", Rows::Tokens, group * row);
         s.push(KvStore { k, v, layer: 1 });
         s.push(Attention { out, q, layer: 1, scale: 1.0 / (head_dim as f32).sqrt() });
@@ -358,6 +381,24 @@ fn attention() -> Vec<Case> {
             cases.push(attention_case(group, 2, head_dim, 79, 3, KvType::F16));
         }
         cases.push(attention_case(4, 1, head_dim, 1500, 1, KvType::F16)); // several rounds of a warp
+        // Rows of one sequence that share products, all of them and two by two.
+        cases.push(attention_case(1, 2, head_dim, 250, 8, KvType::F16));
+        cases.push(attention_case(4, 1, head_dim, 250, 5, KvType::F16));
+        cases.push(attention_case(2, 1, head_dim, 62, 4, KvType::F16)); // some have a part more than others
+    }
+    for head_dim in [64, 96, 128] {
+        for group in [1, 5, 8, 9] {
+            cases.push(attention_case(group, 2, head_dim, 79, 3, KvType::Q8_0));
+        }
+        cases.push(attention_case(4, 1, head_dim, 1500, 1, KvType::Q8_0));
+        cases.push(attention_case(1, 2, head_dim, 250, 8, KvType::Q8_0));
+        cases.push(attention_case(4, 1, head_dim, 250, 5, KvType::Q8_0));
+    }
+    for (head_dim, ty) in [(64, KvType::F16), (128, KvType::Q8_0), (40, KvType::F16), (64, KvType::F32)] {
+        // Queries that f16 cannot hold, and queries of which it has few bits.
+        cases.push(attention_of_sizes(head_dim, ty, (2e6, 2e-5)));
+        cases.push(attention_of_sizes(head_dim, ty, (1e-5, 3e4)));
+        cases.push(attention_of_sizes(head_dim, ty, (1e37, 1e-5)));
     }
     cases.push(attention_case(9, 1, 32, 40, 2, KvType::F16)); // one head more than a block takes
     for head_dim in [32, 64, 80, 96, 128] {

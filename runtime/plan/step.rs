@@ -35,8 +35,8 @@ pub struct Step {
     pub rows: Vec<StepRow>,
     /// Rows of the output buffers: `rows[..n_outputs]` name them.
     pub n_outputs: u32,
-    /// Run only these operations of the list: for comparing any buffer with another backend's, and for running the others
-    /// elsewhere. None: all.
+    /// Run only these operations of the list: for comparing any buffer with another backend's, for running the others elsewhere, and for
+    /// work that may be ended between two operations. The bits of the results are those of the whole list. None: all.
     pub ops: Option<Range<usize>>,
 }
 

@@ -1,6 +1,7 @@
 //! Faults around a valid model: the file changes while it is used, the path is not a file, the disk is full.
 
 use crate::common;
+#[cfg(unix)]
 use crate::common::program::{fails, finish, pronk};
 use pronk::backend::DeviceChoice;
 use pronk::generate::{LoadEvent, LoadOptions, Loaded, Outputs, load};

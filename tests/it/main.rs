@@ -10,6 +10,7 @@ mod conformance;
 mod context;
 mod cpu;
 mod cuda;
+mod decode_attention;
 mod decode_products;
 #[cfg(target_os = "linux")]
 mod environment;
@@ -24,6 +25,8 @@ mod golden;
 mod grids;
 mod guard;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod libcuda;
 mod long_context;
 mod model;
 mod mutation;

@@ -2,7 +2,7 @@
 //! neither a compiler nor a GPU: kernels/build.py compiles again and compares.
 
 use pronk::backend::cuda::{
-    Arch, Cubins, Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MACHINES, MIXED_TYPES, MMA_HEAD_DIMS, MMA_HEADS, cubins,
+    Arch, Cubins, Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MACHINES, MIXED_TYPES, MMA_COLUMNS, MMA_HEAD_DIMS, cubins,
     layouts, params,
 };
 use pronk::plan::{DECODE_TOKENS, KV_BLOCK, MAX_HEAD_DIM, NEXT_TOKEN, NOT_FINITE, OpKind, StepRow};
@@ -104,7 +104,7 @@ fn every_operation_has_its_source_and_its_entries() {
                 let splits = ["f16", "f32"].into_iter().flat_map(|ty| [1, 2, 4, 8].map(|h| format!("split_{ty}_h{h}")));
                 let flash = FLASH_HEAD_DIMS.map(|d| format!("flash_d{d}"));
                 let source = text(&kernels().join("attention/attention_mma.cuh"));
-                assert!(source.contains(&format!("constexpr u32 MMA_HEADS = {MMA_HEADS};")), "heads of a block");
+                assert!(source.contains(&format!("constexpr u32 MMA_COLUMNS = {MMA_COLUMNS};")), "heads of a block");
                 let mma = MMA_HEAD_DIMS.map(|d| format!("mma_f16_d{d}"));
                 splits.chain(mma).chain(flash).map(|kind| format!("attention_{kind}")).collect()
             }

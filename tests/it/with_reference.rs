@@ -225,12 +225,9 @@ fn memory_is_that_of_both_sides() {
     let weights = model.weights(&unfused).expect("weights");
     let table = weights[unfused.rope_table().expect("a table")].len() as u64;
     let cache = unfused.kv.bytes();
-    let lacks: [(fn(&Op) -> bool, u64); 3] = [
-        (|op| !matches!(op, Op::MatMul(_)), 0),
-        (|op| !matches!(op, Op::Rope(_)), table),
-        (|op| !matches!(op, Op::Attention(_)), cache),
-    ];
-    for (has, on_reference) in lacks {
+    let lacks: [fn(&Op) -> bool; 3] =
+        [|op| !matches!(op, Op::MatMul(_)), |op| !matches!(op, Op::Rope(_)), |op| !matches!(op, Op::Attention(_))];
+    for (has, on_reference) in lacks.into_iter().zip([0, table, cache]) {
         let held = Arc::new(AtomicU64::new(0));
         let mut device = WithReference::new(Box::new(Holding { inner: Cuda::sim(), has, held: held.clone() }));
         let mut plan = unfused.clone();

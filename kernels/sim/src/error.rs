@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// PTX text that cannot be loaded.
+/// PTX text that cannot be loaded, or a kernel of it that cannot.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{module}:{line}: {message}")]
 pub struct LoadError {
@@ -15,7 +15,7 @@ pub struct LoadError {
 }
 
 /// An error without the module's name, which only `Module::load` knows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct At {
     pub line: u32,
     pub message: String,
@@ -24,6 +24,10 @@ pub(crate) struct At {
 impl At {
     pub fn new(line: u32, message: impl Into<String>) -> At {
         At { line, message: message.into() }
+    }
+
+    pub fn of(self, module: &str) -> LoadError {
+        LoadError { module: module.to_string(), line: self.line, message: self.message }
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct GlobalVar {
     pub bytes: Vec<u8>,
     /// Places where the address of another variable goes: offset, variable, addend.
     pub pointers: Vec<(usize, usize, i64)>,
+    /// Places of the addresses of functions: they have no value, so that a read of one is found.
+    pub functions: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct ModuleData {
     pub target: String,
     pub globals: Vec<GlobalVar>,
     kernels: Vec<Arc<Program>>,
+    /// Kernels that cannot run, and why.
+    refused: Vec<(String, LoadError)>,
 }
 
 /// PTX text, decoded. A clone shares the module.
@@ -43,9 +47,10 @@ pub struct Kernel {
 impl Module {
     /// Decodes every kernel. `name` stands in error messages.
     ///
-    /// Errors: an instruction, modifier or directive that is not known, with its line.
+    /// Errors: a directive that is not known, with its line. What is not known in a kernel, or in a function that it calls, refuses that
+    /// kernel ([`Module::refusal`]), and the text if it refuses each of its kernels.
     pub fn load(name: &str, ptx: &str) -> Result<Module, LoadError> {
-        load(name, ptx).map_err(|At { line, message }| LoadError { module: name.to_string(), line, message })
+        load(name, ptx).map_err(|e| e.of(name))
     }
 
     /// The name given to [`Module::load`].
@@ -64,6 +69,16 @@ impl Module {
         Some(Kernel { module: self.0.clone(), program })
     }
 
+    /// Why the kernel of this name cannot run, if the text has it and it was refused.
+    pub fn refusal(&self, name: &str) -> Option<&LoadError> {
+        self.0.refused.iter().find(|(kernel, _)| kernel == name).map(|(_, why)| why)
+    }
+
+    /// Names of the kernels that were refused, and why, in the order of the text.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, &LoadError)> {
+        self.0.refused.iter().map(|(kernel, why)| (kernel.as_str(), why))
+    }
+
     /// Names of the kernels, in the order of the text.
     pub fn kernel_names(&self) -> impl Iterator<Item = &str> {
         self.0.kernels.iter().map(|k| k.name.as_str())
@@ -72,6 +87,11 @@ impl Module {
     /// Names of the variables in global and constant space.
     pub fn globals(&self) -> impl Iterator<Item = &str> {
         self.0.globals.iter().map(|g| g.name.as_str())
+    }
+
+    /// Bytes of the variable of this name, if the module has one.
+    pub fn global_bytes(&self, name: &str) -> Option<u64> {
+        self.0.globals.iter().find(|g| g.name == name).map(|g| g.bytes.len() as u64)
     }
 }
 
@@ -116,7 +136,7 @@ fn load(name: &str, ptx: &str) -> Result<Module, At> {
     let mut globals = Vec::new();
     for v in &vars {
         let mut bytes = vec![0; v.size as usize];
-        let mut pointers = Vec::new();
+        let (mut pointers, mut functions) = (Vec::new(), Vec::new());
         for (k, init) in v.init.iter().enumerate() {
             let (at, n) = (k * v.elem as usize, v.elem as usize);
             match init {
@@ -130,6 +150,7 @@ fn load(name: &str, ptx: &str) -> Result<Module, At> {
                 }
                 Init::Symbol(s, off) => match index.get(s) {
                     Some(&g) if n == 8 => pointers.push((at, g, *off)),
+                    None if n == 8 && ast.funcs.iter().any(|f| &f.name == s) => functions.push(at),
                     _ => {
                         return Err(At::new(
                             v.line,
@@ -139,12 +160,22 @@ fn load(name: &str, ptx: &str) -> Result<Module, At> {
                 },
             }
         }
-        globals.push(GlobalVar { name: v.name.clone(), bytes, pointers });
+        globals.push(GlobalVar { name: v.name.clone(), bytes, pointers, functions });
     }
-    let mut kernels = Vec::new();
+    let (mut kernels, mut refused) = (Vec::new(), Vec::new());
+    let mut first = None;
     for f in ast.funcs.iter().filter(|f| f.entry && f.body.is_some()) {
-        kernels.push(Arc::new(lower(&ast, f, &index)?));
+        match lower(&ast, f, &index) {
+            Ok(program) => kernels.push(Arc::new(program)),
+            Err(e) => {
+                first.get_or_insert_with(|| e.clone());
+                refused.push((f.name.clone(), e.of(name)));
+            }
+        }
+    }
+    if let Some(e) = first.filter(|_| kernels.is_empty()) {
+        return Err(e);
     }
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    Ok(Module(Arc::new(ModuleData { id, name: name.to_string(), target: ast.target, globals, kernels })))
+    Ok(Module(Arc::new(ModuleData { id, name: name.to_string(), target: ast.target, globals, kernels, refused })))
 }

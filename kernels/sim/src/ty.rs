@@ -36,6 +36,8 @@ pub(crate) enum Ty {
     F32,
     F64,
     Tf32,
+    E4M3,
+    E5M2,
     E4M3x2,
     E5M2x2,
 }
@@ -65,6 +67,8 @@ impl Ty {
             "f32" => Ty::F32,
             "f64" => Ty::F64,
             "tf32" => Ty::Tf32,
+            "e4m3" => Ty::E4M3,
+            "e5m2" => Ty::E5M2,
             "e4m3x2" => Ty::E4M3x2,
             "e5m2x2" => Ty::E5M2x2,
             _ => return None,
@@ -74,7 +78,7 @@ impl Ty {
     /// Bytes in memory.
     pub fn size(self) -> u32 {
         match self {
-            Ty::Pred | Ty::B8 | Ty::U8 | Ty::S8 => 1,
+            Ty::Pred | Ty::B8 | Ty::U8 | Ty::S8 | Ty::E4M3 | Ty::E5M2 => 1,
             Ty::B16 | Ty::U16 | Ty::S16 | Ty::F16 | Ty::BF16 | Ty::E4M3x2 | Ty::E5M2x2 => 2,
             Ty::B32 | Ty::U32 | Ty::S32 | Ty::F32 | Ty::F16x2 | Ty::BF16x2 | Ty::Tf32 | Ty::U16x2 | Ty::S16x2 => 4,
             Ty::B64 | Ty::U64 | Ty::S64 | Ty::F64 => 8,
@@ -96,7 +100,17 @@ impl Ty {
     pub fn float(self) -> bool {
         matches!(
             self,
-            Ty::F16 | Ty::F16x2 | Ty::BF16 | Ty::BF16x2 | Ty::F32 | Ty::F64 | Ty::Tf32 | Ty::E4M3x2 | Ty::E5M2x2
+            Ty::F16
+                | Ty::F16x2
+                | Ty::BF16
+                | Ty::BF16x2
+                | Ty::F32
+                | Ty::F64
+                | Ty::Tf32
+                | Ty::E4M3
+                | Ty::E5M2
+                | Ty::E4M3x2
+                | Ty::E5M2x2
         )
     }
 }

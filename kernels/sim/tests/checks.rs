@@ -244,7 +244,8 @@ fn barrier_after_some_threads_left() {
 
 #[test]
 fn divergent_shuffle_mask() {
-    let t = "setp.ge.u32 %p1, %r1, 16;\n@%p1 bra END;\n$\nEND:\n";
+    // The other lanes are alive, and wait further on.
+    let t = "setp.ge.u32 %p1, %r1, 16;\n@%p1 bra END;\n$\nEND:\nbar.sync 0;\n";
     let (bad, line, good) =
         pair(t, "shfl.sync.bfly.b32 %r5, %r1, 1, 31, -1;", "shfl.sync.bfly.b32 %r5, %r1, 1, 31, 0xffff;");
     let config = LaunchConfig::linear(1, 32);

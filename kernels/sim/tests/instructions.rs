@@ -194,6 +194,31 @@ fn dot_products() {
 }
 
 #[test]
+fn bytes_and_halves() {
+    let bytes = |a: u32, b: u32, f: &dyn Fn(u8, u8) -> u8| {
+        let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+        u32::from_le_bytes([0, 1, 2, 3].map(|i| f(a[i], b[i])))
+    };
+    let halves = |a: u32, b: u32, f: &dyn Fn(u16, u16) -> u16| {
+        [0, 16].into_iter().fold(0, |d, at| d | u32::from(f((a >> at) as u16, (b >> at) as u16)) << at)
+    };
+    check("vadd4.u32.u32.u32 %r20, %r10, %r11, %r12;", |a, b, _| bytes(a, b, &u8::wrapping_add));
+    check("vsub4.s32.s32.s32.sat %r20, %r10, %r11, %r12;", |a, b, _| {
+        bytes(a, b, &|a, b| (a as i8).saturating_sub(b as i8) as u8)
+    });
+    check("vabsdiff4.u32.u32.u32 %r20, %r10, %r11, %r12;", |a, b, _| bytes(a, b, &u8::abs_diff));
+    check("vabsdiff4.u32.u32.u32.add %r20, %r10, %r11, %r12;", |a, b, c| {
+        let sum: u32 = bytes(a, b, &u8::abs_diff).to_le_bytes().into_iter().map(u32::from).sum();
+        sum.wrapping_add(c)
+    });
+    check("vset4.u32.u32.lt %r20, %r10, %r11, %r12;", |a, b, _| bytes(a, b, &|a, b| u8::from(a < b)));
+    check("vmax2.s32.s32.s32 %r20, %r10, %r11, %r12;", |a, b, _| halves(a, b, &|a, b| (a as i16).max(b as i16) as u16));
+    check("vavrg2.u32.u32.u32 %r20, %r10, %r11, %r12;", |a, b, _| {
+        halves(a, b, &|a, b| (u32::from(a) + u32::from(b)).div_ceil(2) as u16)
+    });
+}
+
+#[test]
 fn logic_and_bit_fields() {
     check("and.b32 %r1, %r10, %r11; or.b32 %r2, %r1, %r12; xor.b32 %r3, %r2, %r10; not.b32 %r20, %r3;", |a, b, c| {
         !((a & b | c) ^ a)

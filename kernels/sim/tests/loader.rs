@@ -26,6 +26,12 @@ fn refuses_with_the_line() {
         ("cvt.s32.f32 %r1, %f1;", "not known"),
         ("ld.global.v2.u32 %r1, [%rd1];", "2 expected"),
         ("call (%r1), %rd1, (%r2);", "indirect"),
+        ("tex.1d.v4.f32.s32 {%f1, %f2, %f3, %f4}, [%rd1, {%r1}];", "'tex.1d.v4.f32.s32' is not known"),
+        ("sust.b.2d.b32.trap [%rd1, {%r1, %r2}], {%r3};", "'sust.b.2d.b32.trap' is not known"),
+        (
+            "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r1], [%rd1, {%r2, %r3}], [%r4];",
+            "cp.async.bulk.tensor",
+        ),
         ("add.s32 %r1, %r2, %r3", "expected"),
     ] {
         let text = wrap("", &format!("mov.u32 %r2, 1;\n{inst} // here"));
@@ -46,6 +52,42 @@ fn refuses_with_the_line() {
     refused(&wrap(".param .align 3 .b8 p[3]", ""), 4, "alignment 3");
     let recursive = ".version 8.4\n.target sm_80\n.func f()\n{\ncall.uni f;\nret;\n}\n.visible .entry k()\n{\ncall.uni f;\nret;\n}\n";
     refused(recursive, 5, "recursive");
+}
+
+/// What is not known in one kernel leaves the others as they are; an address of a function is no value.
+#[test]
+fn a_kernel_is_refused_by_itself() {
+    let head = ".version 8.4\n.target sm_90\n.address_size 64\n";
+    let text = format!(
+        "{head}.func f()\n{{\nfrob; // in f\nret;\n}}\n.visible .entry good()\n.maxclusterrank 8\n{{\nret;\n}}\n\
+         .visible .entry bad()\n{{\n.reg .b64 %rd<9>;\ntex.2d [%rd1, {{%rd2}}, %rd3; // in bad\nret;\n}}\n\
+         .visible .entry calls()\n{{\ncall.uni f;\nret;\n}}\n"
+    );
+    let module = Module::load("m", &text).expect("a good kernel");
+    assert_eq!(module.kernel_names().collect::<Vec<_>>(), ["good"]);
+    let refused: Vec<(&str, u32)> = module.refused().map(|(kernel, why)| (kernel, why.line)).collect();
+    assert_eq!(refused, [("bad", line_of(&text, "// in bad")), ("calls", line_of(&text, "// in f"))]);
+    assert!(module.refusal("bad").is_some() && module.refusal("good").is_none() && module.refusal("none").is_none());
+    assert!(module.kernel("bad").is_none());
+}
+
+#[test]
+fn an_address_of_a_function_has_no_value() {
+    let text = ".version 8.4\n.target sm_90\n.address_size 64\n.func f()\n{\nret;\n}\n\
+                .global .align 8 .u64 table[3] = {1, f, 3};\n.visible .entry k(.param .u64 out, .param .u32 at)\n{\n\
+                .reg .b64 %rd<9>; .reg .b32 %r<2>;\nld.param.u64 %rd1, [out]; ld.param.u32 %r1, [at];\n\
+                mul.wide.u32 %rd2, %r1, 8; mov.u64 %rd3, table; add.s64 %rd3, %rd3, %rd2;\nld.global.u64 %rd4, [%rd3];\n\
+                st.global.u64 [%rd1], %rd4;\nret;\n}\n";
+    for (at, value) in [(0, Some(1)), (1, None), (2, Some(3u64))] {
+        let mut dev = device();
+        let out = dev.alloc(8).unwrap();
+        let params = Params::default().u64(out).u32(at).0;
+        let report = dev.launch(&kernel(text), LaunchConfig::linear(1, 1), &params).unwrap();
+        assert_eq!(report.findings.is_empty(), value.is_some(), "{:?}", report.findings);
+        let mut bytes = [0; 8];
+        dev.read(out, &mut bytes).unwrap();
+        assert!(value.is_none_or(|value| bytes == value.to_le_bytes()));
+    }
 }
 
 #[test]

@@ -34,6 +34,22 @@ fn bf16(v: u32) -> f64 {
     f64::from(f32::from_bits(v << 16))
 }
 
+/// A float of 8 bits with this number of bits of the mantissa (OCP 8-bit floating point specification). Only values below 2 are used.
+fn tiny(v: u32, mantissa: i32) -> f64 {
+    let bias = (1 << (6 - mantissa)) - 1;
+    let (e, m) = ((v & 127) as i32 >> mantissa, f64::from(v & ((1 << mantissa) - 1)) / f64::from(1 << mantissa));
+    let x = if e == 0 { m * 2f64.powi(1 - bias) } else { (1.0 + m) * 2f64.powi(e - bias) };
+    if v & 128 != 0 { -x } else { x }
+}
+
+fn e4m3(v: u32) -> f64 {
+    tiny(v, 3)
+}
+
+fn e5m2(v: u32) -> f64 {
+    tiny(v, 2)
+}
+
 /// Multiples of 1/4 in -4..4 as f32 bits.
 fn quarter(r: u32) -> u32 {
     ((r % 33) as f32 / 4.0 - 4.0).to_bits()
@@ -48,7 +64,7 @@ fn quarter_bf16(r: u32) -> u32 {
     quarter(r) >> 16
 }
 
-const GROUPS: [Shape; 9] = [
+const GROUPS: [Shape; 11] = [
     Shape {
         inst: "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32",
         k: 16,
@@ -129,6 +145,32 @@ const GROUPS: [Shape; 9] = [
         value: |v| f64::from(v as i8),
         random: |r| r & 255,
         integer: true,
+    },
+    Shape {
+        inst: "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
+        k: 32,
+        bits: 8,
+        counts: (16, 8),
+        a: |i, l| {
+            (l / 4 + if i < 4 || (8..12).contains(&i) { 0 } else { 8 }, l % 4 * 4 + i % 4 + if i < 8 { 0 } else { 16 })
+        },
+        b: |i, l| (l % 4 * 4 + i % 4 + if i < 4 { 0 } else { 16 }, l / 4),
+        value: e4m3,
+        random: |r| (r % 0x38) | (r & 0x80),
+        integer: false,
+    },
+    Shape {
+        inst: "mma.sync.aligned.m16n8k32.row.col.f32.e5m2.e5m2.f32",
+        k: 32,
+        bits: 8,
+        counts: (16, 8),
+        a: |i, l| {
+            (l / 4 + if i < 4 || (8..12).contains(&i) { 0 } else { 8 }, l % 4 * 4 + i % 4 + if i < 8 { 0 } else { 16 })
+        },
+        b: |i, l| (l % 4 * 4 + i % 4 + if i < 4 { 0 } else { 16 }, l / 4),
+        value: e5m2,
+        random: |r| (r % 0x40) | (r & 0x80),
+        integer: false,
     },
     Shape {
         inst: "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32",
@@ -310,4 +352,20 @@ fn matrix_loads_and_stores() {
             [8 * c + r, 8 * c + 8 + r, 64 + 8 * c + r, 64 + 8 * c + 8 + r, 8 * c + r, 8 * c + 8 + r]
         );
     }
+}
+
+/// Element (r, c) is `8 r + c`; each lane gets two elements of a column.
+#[test]
+fn a_matrix_is_transposed_in_registers() {
+    let body = "ld.param.u64 %rd1, [p]; mov.u32 %r1, %tid.x; mul.wide.u32 %rd2, %r1, 4; add.s64 %rd1, %rd1, %rd2;\n\
+                ld.global.u32 %r2, [%rd1];\nmovmatrix.sync.aligned.m8n8.trans.b16 %r3, %r2;\nst.global.u32 [%rd1], %r3;";
+    let elements: Vec<u8> = (0..64u16).flat_map(u16::to_le_bytes).collect();
+    let mut dev = device();
+    let p = dev.upload(&elements).unwrap();
+    let k = kernel(&wrap(".param .u64 p", body));
+    clean(&dev.launch(&k, LaunchConfig::linear(1, 32), &Params::default().u64(p).0).unwrap());
+    let mut got = vec![0; 128];
+    dev.read(p, &mut got).unwrap();
+    let want: Vec<u8> = (0..64u16).flat_map(|i| (8 * (i % 8) + i / 8).to_le_bytes()).collect();
+    assert_eq!(got, want);
 }

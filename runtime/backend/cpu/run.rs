@@ -110,7 +110,12 @@ impl Run<'_> {
             vector::rms_norm(x, self.loaded.vector(norm.op.w), norm.op.eps);
         }
         let weights = products.jobs.iter().flat_map(|job| job.matrices()).map(|m| self.loaded.matrix(m));
-        out.fill(self.loaded.level, Needs::of(weights, self.loaded.rounding), x, t.len());
+        out.fill(
+            self.loaded.level,
+            Needs::of(weights, self.loaded.rounding[products.multiplied().0 as usize]),
+            x,
+            t.len(),
+        );
     }
 
     fn products(&self, products: &Products, counters: &Counters, member: Member, local: &mut Local) {

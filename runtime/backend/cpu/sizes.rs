@@ -1,6 +1,7 @@
 //! What a plan takes in memory.
 
 use super::operands::{Block, Needs, Weights};
+use super::products::Rounding;
 use super::run::{self, Local};
 use super::stages::Matrix;
 use super::{attention, rounding};
@@ -89,7 +90,9 @@ impl Sizes {
         };
         let heads = parts(plan).filter_map(attention).max().unwrap_or(0);
         let packed = |m: &Matrix| packed(plan, *m, options).is_some();
-        let rounded = products.iter().any(packed).then_some(rounding(options));
+        let mut roundings = plan.buf_ids().map(|b| rounding(plan, b, options));
+        let finest = if roundings.any(|rounding| rounding == Rounding::I16) { Rounding::I16 } else { Rounding::I8 };
+        let rounded = products.iter().any(packed).then_some(finest);
         let plain = !products.iter().all(packed);
         Sizes {
             tokens: plan.max_tokens as usize,

@@ -92,6 +92,11 @@ impl Products {
         Stage::Products(Products { x, norm, jobs })
     }
 
+    /// The buffer of the rows as they are multiplied.
+    pub fn multiplied(&self) -> Buf {
+        self.norm.map_or(self.x, |norm| norm.op.out)
+    }
+
     /// Whether `out` may be written while other threads still read the stage's rows.
     fn may_write(&self, out: Buf) -> bool {
         let kept = self.norm.filter(|norm| norm.kept).map(|norm| norm.op.out);
@@ -138,7 +143,7 @@ fn product_of(x: Buf, ops: &[Op]) -> bool {
 /// Products at the beginning of `ops` that multiply the same rows, each with the bias that follows it. Returns the number of
 /// operations.
 fn joined(plan: &Plan, mut products: Products, ops: &[Op]) -> (Stage, usize) {
-    let x = products.norm.map_or(products.x, |norm| norm.op.out);
+    let x = products.multiplied();
     let mut taken = 0;
     while let Some(Op::MatMul(op)) = ops.get(taken) {
         // A first product never writes its own rows, but it may write those from before the norm.

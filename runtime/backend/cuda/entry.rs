@@ -19,11 +19,12 @@ pub const MIXED_TYPES: [(GgmlType, GgmlType); 8] = {
 /// Query heads that a block of attention_split takes; not on tensor cores.
 pub const SPLIT_HEADS: [u32; 4] = [1, 2, 4, 8];
 
-/// Sizes of heads that attention of few tokens on tensor cores is compiled for, for an f16 cache.
+/// Sizes of heads that attention of few tokens on tensor cores is compiled for; in a q8_0 cache those of them that are whole blocks.
 pub const MMA_HEAD_DIMS: [u32; 4] = [64, 80, 96, 128];
 
-/// Query heads that a block of attention of few tokens on tensor cores takes: `MMA_HEADS` of kernels/attention/attention_mma.cuh.
-pub const MMA_HEADS: u32 = 8;
+/// Query heads, of one row or of several, that a block of attention of few tokens on tensor cores takes: `MMA_COLUMNS` of
+/// kernels/attention/attention_mma.cuh.
+pub const MMA_COLUMNS: u32 = 8;
 
 /// Sizes of heads that attention of many tokens on tensor cores is compiled for; in a q8_0 cache those of them that are whole blocks.
 pub const FLASH_HEAD_DIMS: [u32; 5] = [32, 64, 80, 96, 128];
@@ -40,17 +41,21 @@ pub fn is_quantized(ty: GgmlType) -> bool {
 
 /// Whether attention of few tokens on tensor cores reads heads of this size from such a cache.
 pub fn has_mma(kv: KvType, head_dim: u32) -> bool {
-    kv == KvType::F16 && MMA_HEAD_DIMS.contains(&head_dim)
+    has_halves(kv, head_dim) && MMA_HEAD_DIMS.contains(&head_dim)
 }
 
 /// Whether attention of many tokens on tensor cores reads heads of this size from such a cache.
 pub fn has_flash(kv: KvType, head_dim: u32) -> bool {
-    let fits = match kv {
+    has_halves(kv, head_dim) && FLASH_HEAD_DIMS.contains(&head_dim)
+}
+
+/// Whether heads of this size lie in such a cache as halves, or as whole blocks that become halves.
+fn has_halves(kv: KvType, head_dim: u32) -> bool {
+    match kv {
         KvType::F32 => false,
         KvType::F16 => true,
         KvType::Q8_0 => head_dim.is_multiple_of(KV_BLOCK),
-    };
-    fits && FLASH_HEAD_DIMS.contains(&head_dim)
+    }
 }
 
 /// How many rows of x a kernel multiplies.

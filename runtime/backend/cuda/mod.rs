@@ -28,7 +28,7 @@ pub use cubin::{Cubins, MACHINES, unpacked as cubins};
 pub use driver::Sim;
 pub use driver::{Driver, Gpu};
 #[doc(hidden)]
-pub use entry::{Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MIXED_TYPES, MMA_HEAD_DIMS, MMA_HEADS};
+pub use entry::{Entry, FLASH_HEAD_DIMS, FUSED_TYPES, MIXED_TYPES, MMA_COLUMNS, MMA_HEAD_DIMS};
 pub use kernels::{Arch, ptx};
 #[doc(hidden)]
 pub use ops::layouts;

@@ -1,7 +1,7 @@
 //! The commands of a conversation, messages of several lines, replies as JSON, and long conversations.
 
 use super::{file, folder, tiny};
-use crate::common::program::{Done, done, pronk, run, with_input};
+use crate::common::program::{Done, done, run, with_input};
 use serde_json::Value;
 
 /// What a conversation of these lines gives, each reply as a JSON object.
@@ -111,6 +111,7 @@ const GROWTH: u64 = 1 << 20;
 /// A conversation that shifts its context: its memory stays, and its last reply is that of a program that begins with its file.
 #[cfg(target_os = "linux")]
 fn soak(turns: usize) {
+    use crate::common::program::pronk;
     use std::io::{BufRead, BufReader, Write};
     use std::process::Stdio;
     let folder = folder();

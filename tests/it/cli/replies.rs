@@ -1,9 +1,9 @@
 //! The output of `run` and `chat`, and the ways they end.
 
 use super::{file, folder, tiny};
-use crate::common::program::{Done, finish, pronk, run, with_input};
-use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use crate::common::program::{finish, pronk, run, with_input};
+use std::io::Read;
+use std::process::Child;
 
 const GREEDY: [&str; 3] = ["--temp", "0", "--ignore-eos"];
 
@@ -142,7 +142,8 @@ fn a_full_conversation_goes_on_when_cleared() {
 
 /// A reply that takes seconds, after its first byte has come.
 fn long_reply() -> Child {
-    let args = ["run", "-m", &tiny(), "-p", "Hello", "--seed", "1", "--ignore-eos", "-c", "8000"];
+    // With this seed the first character has one byte.
+    let args = ["run", "-m", &tiny(), "-p", "Hello", "--seed", "1", "--ignore-eos", "-c", "8000", "--device", "ref"];
     let mut child = pronk(&args).spawn().expect("the program starts");
     child.stdout.as_mut().expect("piped").read_exact(&mut [0]).expect("a byte of text");
     child
@@ -158,8 +159,8 @@ fn a_closed_pipe_ends_quietly() {
 
 /// Sends Ctrl-C and waits for the end. The whole output must be UTF-8.
 #[cfg(unix)]
-fn interrupt(child: Child) -> Done {
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+fn interrupt(child: Child) -> crate::common::program::Done {
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.is_ok_and(|status| status.success()));
     let done = finish(child);
     assert_eq!(done.code, Some(130));
@@ -176,6 +177,8 @@ fn ctrl_c_ends_the_reply_and_the_timings_come() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_a_piped_conversation() {
+    use std::io::Write;
+    use std::process::Stdio;
     let args = ["chat", "-m", &tiny(), "--seed", "1", "--ignore-eos", "-c", "8000"];
     let mut child = pronk(&args).stdin(Stdio::piped()).spawn().expect("the program starts");
     child.stdin.as_mut().expect("piped").write_all(b"Hello\nHello\nHello\n").expect("it reads");

@@ -77,6 +77,7 @@ fn two_beginnings_of_text_are_told() {
 
 /// A title, a color, eight bits wide, and a text that is shown backwards.
 const OBEYED: &str = "\x1b]0;title\x07\u{9b}31m\u{202e}txt\u{2066}";
+#[cfg(unix)]
 const SHOWN: &str = "<U+001B>]0;title<U+0007><U+009B>31m<U+202E>txt<U+2066>";
 
 #[test]

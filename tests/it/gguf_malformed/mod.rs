@@ -1,7 +1,6 @@
 //! Broken and hostile GGUF files: each is refused with one line that names the problem.
 
 use std::fs;
-use std::path::Path;
 
 use pronk::gguf::Gguf;
 
@@ -244,6 +243,6 @@ fn unreadable_paths_are_refused() {
 #[cfg(unix)]
 #[test]
 fn devices_are_refused() {
-    let error = Gguf::open(Path::new("/dev/null")).unwrap_err().to_string();
+    let error = Gguf::open("/dev/null".as_ref()).unwrap_err().to_string();
     assert_eq!(error, "/dev/null: is not a regular file, cannot be mapped");
 }

@@ -47,6 +47,8 @@ pub(crate) struct SyncObject {
 
 #[derive(Default)]
 pub(crate) struct Memory {
+    /// Slots below the first one that may be given.
+    skipped: u64,
     /// Index of the allocation of each slot plus one, or 0.
     slots: Vec<u32>,
     pub allocs: Vec<Option<Alloc>>,
@@ -63,6 +65,11 @@ fn zeros64(n: u64) -> Box<[AtomicU64]> {
 }
 
 impl Memory {
+    /// Addresses begin after `first`, a multiple of 4 GiB.
+    pub fn after(first: u64) -> Memory {
+        Memory { skipped: first >> SLOT_BITS, ..Memory::default() }
+    }
+
     pub fn alloc(&mut self, bytes: u64, limit: u64) -> Result<u64, HostError> {
         let full = HostError::OutOfMemory { bytes, allocated: self.allocated, limit };
         if bytes > limit.saturating_sub(self.allocated) {
@@ -70,7 +77,7 @@ impl Memory {
         }
         let need = (bytes >> SLOT_BITS) as usize + 1;
         let mut run = 0;
-        let at = (1..SLOTS as usize).find(|&s| {
+        let at = (self.skipped as usize + 1..SLOTS as usize).find(|&s| {
             run = if self.slots.get(s).copied().unwrap_or(0) == 0 { run + 1 } else { 0 };
             run == need
         });
@@ -173,6 +180,29 @@ impl Memory {
             if check && a.writer[at / 4].load(Relaxed) >> (at % 4) & 1 == 0 {
                 return Err(HostError::Uninitialized { address, bytes, first: k as u64 });
             }
+        }
+        Ok(())
+    }
+
+    /// Copies bytes with what is known of them: those that were never written stay so.
+    pub fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), HostError> {
+        let bad = |address| HostError::BadRange { address, bytes };
+        let (a, off) = self.find(from, bytes).ok_or(bad(from))?;
+        let (b, to) = self.find(to, bytes).ok_or(bad(to))?;
+        let read = |at: usize| {
+            let value = a.data[at / 4].load(Relaxed).to_le_bytes()[at % 4];
+            (value, a.writer[at / 4].load(Relaxed) >> (at % 4) & 1)
+        };
+        // The ranges may overlap.
+        let all: Vec<(u8, u64)> = (off as usize..(off + bytes) as usize).map(read).collect();
+        for (k, (value, written)) in all.into_iter().enumerate() {
+            let (word, shift) = ((to as usize + k) / 4, (to as usize + k) % 4);
+            let mut w = b.data[word].load(Relaxed).to_le_bytes();
+            w[shift] = value;
+            b.data[word].store(u32::from_le_bytes(w), Relaxed);
+            let others = b.writer[word].load(Relaxed) & 15 & !(1 << shift);
+            b.writer[word].store(others | written << shift, Relaxed);
+            b.reader[word].store(0, Relaxed);
         }
         Ok(())
     }

@@ -21,11 +21,8 @@ impl Device {
     /// they are in the report.
     pub fn launch(&mut self, kernel: &Kernel, config: LaunchConfig, params: &[u8]) -> Result<Report, Fault> {
         let p = &*kernel.program;
+        self.check_launch(kernel, &config, params.len())?;
         let (threads, ctas, shared) = self.sizes(p, &config)?;
-        if params.len() != p.param_bytes as usize {
-            let expected = p.param_bytes as usize;
-            return Err(Fault::Params { kernel: p.name.clone(), given: params.len(), expected });
-        }
         let globals = self.module_globals(&kernel.module).map_err(|_| Fault::Limit {
             kernel: p.name.clone(),
             what: "bytes of module variables:",
@@ -75,6 +72,18 @@ impl Device {
         let printed = progress.printed.into_inner().unwrap_or_default();
         let (stats, sink) = outcome.map_err(|f| *f)?;
         Ok(Report { kernel: p.name.clone(), counters: stats.finish(p), findings: sink.sorted(), printed })
+    }
+
+    /// Whether a launch is within the limits and its parameter block has `params` bytes: the errors of [`Device::launch`] that
+    /// need no run.
+    pub fn check_launch(&self, kernel: &Kernel, config: &LaunchConfig, params: usize) -> Result<(), Fault> {
+        let p = &*kernel.program;
+        self.sizes(p, config)?;
+        let expected = p.param_bytes as usize;
+        if params != expected {
+            return Err(Fault::Params { kernel: p.name.clone(), given: params, expected });
+        }
+        Ok(())
     }
 
     /// Threads of a block, blocks, and bytes of shared memory, if they are within the limits.

@@ -32,9 +32,14 @@ pub struct Device {
 impl Device {
     /// A device without memory in use, with all checks on.
     pub fn new(limits: Limits) -> Device {
+        Device::after(limits, 0)
+    }
+
+    /// The same, with addresses that begin after `first`, a multiple of 4 GiB: those of several devices are apart.
+    pub fn after(limits: Limits, first: u64) -> Device {
         Device {
             limits,
-            mem: Memory::default(),
+            mem: Memory::after(first),
             stream: Stream::default(),
             serial: 0,
             globals: HashMap::new(),
@@ -87,6 +92,13 @@ impl Device {
         self.write(to, &data)
     }
 
+    /// Copies inside the device as a GPU does: what was never written may be copied, and stays what it is.
+    /// Errors: a range is not inside one allocation.
+    pub fn copy_as_is(&mut self, to: u64, from: u64, bytes: u64) -> Result<(), HostError> {
+        self.synchronize();
+        self.mem.copy(to, from, bytes)
+    }
+
     /// [`Device::write`] of numbers.
     pub fn write_f32(&mut self, address: u64, data: &[f32]) -> Result<(), HostError> {
         let bytes: Vec<u8> = data.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -117,6 +129,13 @@ impl Device {
         Ok(module.0.globals.iter().position(|g| g.name == name).map(|i| addresses[i]))
     }
 
+    /// Frees the variables of a module. A later launch of it begins with new ones.
+    pub fn unload(&mut self, module: &Module) {
+        for address in self.globals.remove(&module.0.id).into_iter().flatten() {
+            let _ = self.mem.free(address); // which succeeds: the address was given by `alloc`, and freed nowhere else
+        }
+    }
+
     fn module_globals(&mut self, module: &ModuleData) -> Result<Vec<u64>, HostError> {
         if let Some(a) = self.globals.get(&module.id) {
             return Ok(a.clone());
@@ -131,7 +150,11 @@ impl Device {
             for &(at, to, add) in &g.pointers {
                 bytes[at..at + 8].copy_from_slice(&addresses[to].wrapping_add(add as u64).to_le_bytes());
             }
-            self.mem.host_write(address, &bytes)?;
+            let mut from = 0;
+            for &hole in g.functions.iter().chain([&bytes.len()]) {
+                self.mem.host_write(address + from as u64, &bytes[from..hole])?;
+                from = (hole + 8).min(bytes.len());
+            }
         }
         self.globals.insert(module.id, addresses.clone());
         Ok(addresses)

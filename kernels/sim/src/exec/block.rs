@@ -49,8 +49,9 @@ impl CtaState {
         self.seen.get(other as usize).is_some_and(|&s| u64::from(s) > epoch)
     }
 
-    /// The same for all other blocks, and what they did up to that epoch.
-    pub fn ordered_after_all(&self, epoch: u64, ctas: u32) -> bool {
-        (0..ctas).filter(|&i| i != self.id).all(|i| self.ordered(i, epoch))
+    /// Whether what several blocks did, up to that epoch, can be ordered before what this one does now. Which blocks they were is not
+    /// known, but epochs rise along every order (Lamport, 1978): a later one is not ordered, nor is one before any synchronization.
+    pub fn may_follow(&self, epoch: u64) -> bool {
+        !self.seen.is_empty() && epoch <= self.epoch
     }
 }

@@ -8,19 +8,18 @@ use crate::ir::*;
 
 impl Exec<'_> {
     /// A `.sync` instruction is executed by all lanes of `wanted` at once. `Some`: wait for lanes that are elsewhere. `None`:
-    /// go on; lanes that do not come are reported.
+    /// go on; lanes that do not come are reported. Lanes that have exited are not waited for, and may stand in a mask.
     pub fn converge(&mut self, m: u32, wanted: u32, forced: bool) -> Option<Flow> {
-        let exist = wanted & self.warp.lanes;
-        if exist & !m == 0 {
+        let missing = wanted & self.warp.lanes & !m & !self.warp.exited;
+        if missing == 0 {
             return None;
         }
-        if exist & !m & !self.warp.exited != 0 && !forced {
+        if !forced {
             return Some(Flow::Hold(State::Sync));
         }
         let lane = m.trailing_zeros();
-        let (missing, exited) = (exist & !m, exist & self.warp.exited);
         self.report(Check::DivergentMask, lane, || {
-            format!("lanes {missing:#010x} of the mask do not execute this instruction ({exited:#010x} have exited)")
+            format!("lanes {missing:#010x} of the mask do not execute this instruction")
         });
         None
     }

@@ -10,7 +10,7 @@
 use crate::check::finding::Check;
 use crate::exec::warp::FULL;
 use crate::exec::{Exec, Flow};
-use crate::fp::{F16, Rnd, b as bf16, canon, f, h};
+use crate::fp::{E4M3, E5M2, F16, Rnd, b as bf16, canon, f, h};
 use crate::ir::*;
 
 impl Exec<'_> {
@@ -75,24 +75,29 @@ impl Exec<'_> {
 
     fn mma_float(&self, op: &Mma, kind: MmaKind) -> Vec<Row> {
         let w = &self.warp.w;
-        let per = if kind == MmaKind::Tf32 { 1 } else { 2 };
-        let value = |v: u32, e: usize| match kind {
-            MmaKind::Tf32 => f(v & !0x1fff),
-            MmaKind::BF16 => bf16(v >> (16 * e) & 0xffff),
-            _ => h(v >> (16 * e) & 0xffff),
+        let (per, a_e5m2, b_e5m2) = match kind {
+            MmaKind::Tf32 => (1, false, false),
+            MmaKind::F8 { a_e5m2, b_e5m2 } => (4, a_e5m2, b_e5m2),
+            MmaKind::F16 { .. } | MmaKind::BF16 | MmaKind::Int { .. } => (2, false, false),
         };
-        let mut a = [[0f64; 16]; 16];
-        let mut b = [[0f64; 8]; 16];
+        let value = |v: u32, e: usize, e5m2: bool| match kind {
+            MmaKind::Tf32 => f64::from(f(v & !0x1fff)),
+            MmaKind::BF16 => bf16(v >> (16 * e) & 0xffff).into(),
+            MmaKind::F8 { .. } => (if e5m2 { E5M2 } else { E4M3 }).decode(v >> (8 * e) & 0xff),
+            MmaKind::F16 { .. } | MmaKind::Int { .. } => h(v >> (16 * e) & 0xffff).into(),
+        };
+        let mut a = [[0f64; 32]; 16];
+        let mut b = [[0f64; 8]; 32];
         for l in 0..LANES {
             let (group, t) = (l / 4, l % 4);
             for (i, r) in op.a.iter().enumerate() {
                 for e in 0..per {
-                    a[group + 8 * (i % 2)][per * (t + 4 * (i / 2)) + e] = value(w[usize::from(*r)][l], e).into();
+                    a[group + 8 * (i % 2)][per * (t + 4 * (i / 2)) + e] = value(w[usize::from(*r)][l], e, a_e5m2);
                 }
             }
             for (i, r) in op.b.iter().enumerate() {
                 for e in 0..per {
-                    b[per * (t + 4 * i) + e][group] = value(w[usize::from(*r)][l], e).into();
+                    b[per * (t + 4 * i) + e][group] = value(w[usize::from(*r)][l], e, b_e5m2);
                 }
             }
         }

@@ -5,6 +5,7 @@ mod block;
 mod compute;
 mod cta;
 mod exchange;
+mod format;
 mod grid;
 pub(crate) mod launch;
 pub(crate) mod memory;
@@ -14,6 +15,7 @@ mod ready;
 pub(crate) mod shape;
 mod step;
 pub(crate) mod warp;
+mod wmma;
 
 use crate::check::finding::{Check, Finding, Sink};
 use crate::count::counters::Stats;

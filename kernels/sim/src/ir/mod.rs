@@ -4,11 +4,13 @@
 mod op;
 mod program;
 mod window;
+mod wmma;
 
 pub(crate) use op::*;
 pub use program::{Class, Param};
 pub(crate) use program::{Inst, NO_GUARD, Program, Special};
 pub(crate) use window::*;
+pub(crate) use wmma::*;
 
 /// Lanes of a warp.
 pub(crate) const LANES: usize = 32;

@@ -1,6 +1,6 @@
 //! The operations of a program, and what each of them carries.
 
-use super::{Any, D1, D2, D3, R, Reg, Row, Row64, W1, W2, W3};
+use super::{Any, D1, D2, D3, R, Reg, Row, Row64, W1, W2, W3, WmmaMove, WmmaProduct};
 use crate::ty::{Space, Ty};
 
 /// How `setp` combines a comparison with a predicate, and what `bar.red` computes.
@@ -169,7 +169,14 @@ pub(crate) enum Op {
     CpWait(Option<u32>),
     LdMatrix(Box<LdMatrix>),
     StMatrix(Box<LdMatrix>),
+    MovMatrix {
+        d: R,
+        a: R,
+    },
     Mma(Box<Mma>),
+    WmmaLoad(Box<WmmaMove>),
+    WmmaStore(Box<WmmaMove>),
+    Wmma(Box<WmmaProduct>),
     Shfl(Box<Shfl>),
     Vote {
         mode: Vote,
@@ -247,8 +254,31 @@ pub(crate) struct Mem {
     pub release: bool,
     /// `.volatile`, `.relaxed` and stronger: no race with its like.
     pub strong: bool,
+    /// A load whose value a compare-and-swap of the same address expects: if it is out of date, that fails, so it does not race with
+    /// atomics.
+    pub guess: bool,
     /// `.nc`: the memory must not be written during the kernel.
     pub read_only: bool,
+}
+
+impl Mem {
+    /// One element of this size, in an access without modifiers. Its registers are not used.
+    pub fn plain(space: Space, addr: Reg, size: u8) -> Mem {
+        Mem {
+            space,
+            size,
+            n: 1,
+            regs: [Reg::W(0); 8],
+            addr,
+            off: 0,
+            signed: false,
+            narrow: false,
+            release: false,
+            strong: false,
+            guess: false,
+            read_only: false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,6 +340,11 @@ pub(crate) enum MmaKind {
     },
     BF16,
     Tf32,
+    /// 8-bit floats: `e5m2`, or `e4m3`
+    F8 {
+        a_e5m2: bool,
+        b_e5m2: bool,
+    },
     /// 8-bit integers, signed or not
     Int {
         a_signed: bool,

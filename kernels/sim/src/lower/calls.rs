@@ -34,7 +34,8 @@ impl<'a> Lower<'a> {
         if name == "vprintf" {
             return self.printf(rets, args);
         }
-        let Some(f) = self.ast.funcs.iter().find(|f| &f.name == name && f.body.is_some()) else {
+        let callee = self.ast.funcs.iter().filter(|f| &f.name == name).find_map(|f| Some((f, f.body.as_ref()?)));
+        let Some((f, body)) = callee else {
             return self.err(format!("function {name} has no body in this module (or the call is indirect)"));
         };
         if self.calls.contains(name) {
@@ -60,7 +61,7 @@ impl<'a> Lower<'a> {
         self.scopes = vec![saved[0].clone(), scope];
         self.calls.push(name.clone());
         self.returns.push(end);
-        let body: &'a [Stmt] = f.body.as_deref().unwrap_or_default();
+        let body: &'a [Stmt] = body.as_ref().map_err(At::clone)?;
         self.body(body)?;
         self.returns.pop();
         self.calls.pop();

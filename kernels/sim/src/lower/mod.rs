@@ -53,10 +53,12 @@ pub(crate) fn lower(ast: &Ast, func: &Func, globals: &HashMap<String, usize>) ->
         let item = l.scopes.last_mut().and_then(|s| s.remove(&v.name));
         l.scopes[0].extend(item.map(|i| (v.name.clone(), i)));
     }
-    let body = func.body.as_deref().unwrap_or_default();
-    l.body(body)?;
+    if let Some(body) = &func.body {
+        l.body(body.as_ref().map_err(At::clone)?)?;
+    }
     l.emit(Class::Control, Op::Exit);
     l.patch()?;
+    mark_guesses(&mut l.prog.code);
     if l.uses_dynamic {
         l.prog.static_shared = l.dynamic_base().max(l.prog.static_shared);
     }
@@ -68,6 +70,22 @@ pub(crate) fn lower(ast: &Ast, func: &Func, globals: &HashMap<String, usize>) ->
     l.prog.symbols = l.symbols.list;
     order::order(&mut l.prog);
     Ok(l.prog)
+}
+
+/// Finds the loads that begin a loop of compare-and-swap: `old = *p; while (!cas(p, &old, f(old)));`
+fn mark_guesses(code: &mut [Inst]) {
+    let expected: Vec<(Reg, i64, Reg)> = code
+        .iter()
+        .filter_map(|inst| match &inst.op {
+            Op::Atom(a) if a.op == AtomOp::Cas => Some((a.addr, a.off, a.b)),
+            _ => None,
+        })
+        .collect();
+    for inst in code {
+        if let Op::Ld(mem) = &mut inst.op {
+            mem.guess = mem.n == 1 && expected.contains(&(mem.addr, mem.off, mem.regs[0]));
+        }
+    }
 }
 
 impl<'a> Lower<'a> {
@@ -145,7 +163,9 @@ impl<'a> Lower<'a> {
             || self.convert(i, &mut m)?
             || self.memory(i, &mut m)?
             || self.warp(i, &mut m)?
-            || self.matrix(i, &mut m)?;
+            || self.matrix(i, &mut m)?
+            || self.simd(i, &mut m)?
+            || self.wmma(i, &mut m)?;
         self.guard = (NO_GUARD, false);
         // An instruction of several steps counts as one. The body of a call is counted by itself.
         if i.op[0] != "call" {

@@ -55,7 +55,7 @@ impl Lower<'_> {
             .funcs
             .iter()
             .filter(|f| !f.entry || f.name == self.prog.name)
-            .flat_map(|f| f.body.iter().flatten());
+            .flat_map(|f| f.body.iter().flatten().flatten());
         let vars = in_bodies.filter_map(|s| if let Stmt::Var(v) = s { Some(v) } else { None });
         for v in self.ast.vars.iter().chain(vars).filter(|v| v.space == Space::Shared && v.size > 0) {
             total = total.next_multiple_of(v.align).saturating_add(v.size).min(u32::MAX / 2);

@@ -1,5 +1,6 @@
 //! What the parser hands to the lowering: names are still text, opcodes are still split words.
 
+use crate::error::At;
 use crate::ty::{Space, Ty};
 
 #[derive(Debug, Default)]
@@ -37,8 +38,8 @@ pub(crate) struct Func {
     pub entry: bool,
     pub rets: Vec<Var>,
     pub params: Vec<Var>,
-    /// `None` for a declaration.
-    pub body: Option<Vec<Stmt>>,
+    /// `None` for a declaration. A body that is not PTX, or not known, is an error of those kernels that need it.
+    pub body: Option<Result<Vec<Stmt>, At>>,
     pub maxntid: Option<[u32; 3]>,
     pub reqntid: Option<[u32; 3]>,
     pub minnctapersm: Option<u32>,

@@ -138,6 +138,12 @@ impl Parser<'_> {
             Tok::Punct('[') => {
                 self.next();
                 let base = self.scalar()?;
+                if self.eat(',') {
+                    // Coordinates in a texture, a surface or a tensor map: instructions with them are refused by their names.
+                    let coordinates = self.arg()?;
+                    self.expect(']')?;
+                    return Ok(Arg::List(vec![base, coordinates]));
+                }
                 let off = if self.peek() == Tok::Punct('+') {
                     self.next();
                     self.int()? as i64

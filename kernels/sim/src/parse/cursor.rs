@@ -36,6 +36,26 @@ impl<'a> Parser<'a> {
         tok
     }
 
+    /// The place of the next token, for [`Parser::skip_block`].
+    pub fn mark(&self) -> usize {
+        self.at
+    }
+
+    /// Goes behind the block whose `{` is at `start`. Errors: it has no end.
+    pub fn skip_block(&mut self, start: usize) -> Result<(), At> {
+        self.at = start;
+        let mut depth = 0;
+        loop {
+            match self.next() {
+                Tok::Punct('{') => depth += 1,
+                Tok::Punct('}') if depth == 1 => return Ok(()),
+                Tok::Punct('}') => depth -= 1,
+                Tok::End => return self.fail("'}'"),
+                _ => {}
+            }
+        }
+    }
+
     /// An error at the next token.
     pub fn fail<T>(&self, expected: &str) -> Result<T, At> {
         let found = match self.peek() {

@@ -171,7 +171,8 @@ impl Parser<'_> {
                     self.next();
                     f.minnctapersm = Some(self.u32()?);
                 }
-                Tok::Word(".maxnreg" | ".maxnctapersm") => {
+                // A launch has clusters of one block, which is at most any number.
+                Tok::Word(".maxnreg" | ".maxnctapersm" | ".maxclusterrank") => {
                     self.next();
                     self.u32()?;
                 }
@@ -188,7 +189,12 @@ impl Parser<'_> {
                     return Ok(f);
                 }
                 Tok::Punct('{') => {
-                    f.body = Some(self.body()?);
+                    let start = self.mark();
+                    let body = self.body();
+                    if let Err(e) = &body {
+                        self.skip_block(start).map_err(|_| e.clone())?;
+                    }
+                    f.body = Some(body);
                     return Ok(f);
                 }
                 Tok::Word(w) if w.starts_with('.') => {

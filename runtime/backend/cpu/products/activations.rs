@@ -82,6 +82,12 @@ impl Activations {
         tokens * rounding.planes() * (cols / UNIT) * size_of::<Unit>()
     }
 
+    /// Number of rows.
+    #[cfg(test)]
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
     /// Number of columns.
     pub fn cols(&self) -> usize {
         self.cols

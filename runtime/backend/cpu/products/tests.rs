@@ -3,17 +3,13 @@ use crate::quant::{Random, random_blocks};
 
 /// The results (tokens, rows) of a whole product.
 fn product(level: Level, packed: &Packed, x: &Activations) -> Vec<f32> {
-    let mut out = vec![f32::NAN; tokens(x) * packed.rows];
+    let mut out = vec![f32::NAN; x.tokens() * packed.rows];
     packed.product(level, 0..packed.rows.div_ceil(ROWS), x, &mut |tile| {
         for (t, sums) in tile.sums.iter().enumerate() {
             out[(tile.token + t) * packed.rows + tile.row..][..tile.rows].copy_from_slice(&sums[..tile.rows]);
         }
     });
     out
-}
-
-fn tokens(x: &Activations) -> usize {
-    x.chunks().map(|(_, vectors, _)| vectors / x.planes()).sum()
 }
 
 fn random_rows(tokens: usize, cols: usize, rng: &mut Random) -> Vec<f32> {
@@ -24,7 +20,7 @@ fn random_rows(tokens: usize, cols: usize, rng: &mut Random) -> Vec<f32> {
 
 /// The values that activations stand for.
 fn rounded(x: &Activations) -> Vec<f64> {
-    let mut values = vec![0.0; tokens(x) * x.cols()];
+    let mut values = vec![0.0; x.tokens() * x.cols()];
     for (token, vectors, units) in x.chunks() {
         for (i, unit) in units.iter().enumerate() {
             let (u, v) = (i / vectors, i % vectors);

@@ -23,6 +23,7 @@ pub struct Gpu {
     properties: Properties,
     device: sys::CUdevice,
     context: sys::CUcontext,
+    /// Null until [`Gpu::create`] has made it.
     stream: sys::CUstream,
     modules: Vec<sys::CUmodule>,
     /// Names of entries, and their functions.
@@ -120,23 +121,27 @@ impl Gpu {
     fn create(device: sys::CUdevice, properties: Properties) -> Result<Gpu, DriverError> {
         // SAFETY: `device` comes from the driver; the context is released when the Gpu is dropped.
         let context = unsafe { result::primary_ctx::retain(device)? };
-        // SAFETY: the context was just retained.
-        unsafe { result::ctx::set_current(context)? };
-        let stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
-        let pinned = |n: usize, bytes: usize| (0..n).map(move |_| Pinned::new(bytes));
-        Ok(Gpu {
+        // Whole from here on, so that a step that fails below frees what the steps before it took.
+        let mut gpu = Gpu {
             properties,
             device,
             context,
-            stream,
+            stream: std::ptr::null_mut(),
             modules: vec![],
             kernels: vec![],
             graphs: vec![],
-            staging: pinned(2, STAGING).collect::<Result<_, _>>()?,
+            staging: VecDeque::new(),
             outgoing: VecDeque::new(),
-            idle: pinned(COPIES_OUT, COPY_OUT).collect::<Result<_, _>>()?,
+            idle: vec![],
             last: Last::Nothing,
-        })
+        };
+        // SAFETY: the context was just retained.
+        unsafe { result::ctx::set_current(context)? };
+        gpu.stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
+        let pinned = |n: usize, bytes: usize| (0..n).map(move |_| Pinned::new(bytes));
+        gpu.staging = pinned(2, STAGING).collect::<Result<_, _>>()?;
+        gpu.idle = pinned(COPIES_OUT, COPY_OUT).collect::<Result<_, _>>()?;
+        Ok(gpu)
     }
 
     fn current(&self) -> Result<(), String> {
@@ -147,7 +152,7 @@ impl Gpu {
     /// An error that may belong to any launch up to the last.
     fn late(&self, e: DriverError) -> String {
         let what = match &self.last {
-            Last::Nothing => "nothing".to_string(),
+            Last::Nothing => return line(e),
             Last::Launch(kernel, purpose) => self.label(*kernel, purpose),
             Last::Graph => "the recorded step".to_string(),
         };
@@ -376,7 +381,9 @@ impl Drop for Gpu {
         self.idle.clear();
         // SAFETY: the stream was made by `create` and the context retained by it; nothing uses them any more.
         unsafe {
-            let _ = result::stream::destroy(self.stream);
+            if !self.stream.is_null() {
+                let _ = result::stream::destroy(self.stream);
+            }
             let _ = result::primary_ctx::release(self.device);
         }
     }

@@ -98,7 +98,8 @@ impl Driver for Sim {
         let module = Module::load(name, ptx).map_err(|e| e.to_string())?;
         let first = self.kernels.len();
         for entry in entries {
-            let kernel = module.kernel(entry).ok_or_else(|| format!("{name}: no entry {entry}"))?;
+            let refused = || module.refusal(entry).map_or(format!("{name}: no entry {entry}"), |why| why.to_string());
+            let kernel = module.kernel(entry).ok_or_else(refused)?;
             self.kernels.push(kernel);
         }
         Ok((first..self.kernels.len()).map(Kernel).collect())

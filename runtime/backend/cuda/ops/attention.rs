@@ -1,7 +1,7 @@
 //! Attention and the KV cache that it reads.
 
 use super::{Lower, refuse};
-use crate::backend::cuda::entry::{self, Entry, MMA_HEADS, SPLIT_HEADS};
+use crate::backend::cuda::entry::{self, Entry, MMA_COLUMNS, SPLIT_HEADS};
 use crate::backend::cuda::launch::{Lowering, Scratch};
 use crate::backend::cuda::params::*;
 use crate::backend::{Precision, Unsupported};
@@ -110,7 +110,7 @@ impl Lower for Attention {
             return to.push(flash(plan), [plan.kv.heads, tiles, 1], FLASH_THREADS, &params);
         }
         let blocks = split_blocks(plan, self.q);
-        to.push(split(plan, self.q), [blocks, params.n_splits, rows], SPLIT_THREADS, &params);
+        to.push(split(plan, self.q), [blocks, rows, params.n_splits], SPLIT_THREADS, &params);
     }
 
     fn precision(&self, plan: &Plan, phase: Phase) -> Precision {
@@ -121,7 +121,7 @@ impl Lower for Attention {
     fn scratch(&self, plan: &Plan, n_sms: u32) -> Vec<(Scratch, u64)> {
         // Rows of one part, as all of a step of many tokens, need none.
         let rows = plan.max_rows(plan[self.q].rows).min(DECODE_TOKENS);
-        let parts = (1..=rows).map(|rows| (rows * n_splits(plan, self.q, n_sms, rows)) as u64).max().unwrap_or(0);
+        let parts = (rows * n_splits(plan, self.q, n_sms, rows)) as u64;
         let q_cols = plan[self.q].cols as u64;
         let heads = q_cols / plan.kv.head_dim as u64;
         let arrived = (rows * split_blocks(plan, self.q)) as u64;
@@ -150,7 +150,7 @@ fn flash(plan: &Plan) -> Entry {
 /// Query heads that one block of attention of few tokens takes: a group, or as many of it as there is an entry for.
 fn split_heads(plan: &Plan, q: Buf) -> u32 {
     if entry::has_mma(plan.kv.ty, plan.kv.head_dim) {
-        return MMA_HEADS;
+        return MMA_COLUMNS;
     }
     let [.., most] = SPLIT_HEADS;
     group(plan, q).next_power_of_two().min(most)
@@ -169,12 +169,13 @@ fn split_blocks(plan: &Plan, q: Buf) -> u32 {
     plan.kv.heads * group(plan, q).div_ceil(split_heads(plan, q))
 }
 
-/// Parts that attention of `rows` tokens divides each row's slots into: as many as give every SM two blocks, and none of fewer
-/// slots than pay. Many rows are enough blocks by themselves.
+/// Parts that attention of `rows` tokens divides each row's slots into, at most: as many as give every SM two blocks with one row, and none
+/// of fewer slots than pay. The number is the same for all steps of few rows, so that a row has the same bits in each of them; many rows
+/// are enough blocks by themselves.
 fn n_splits(plan: &Plan, q: Buf, n_sms: u32, rows: u32) -> u32 {
     if rows > DECODE_TOKENS {
         return 1;
     }
-    let wanted = (2 * n_sms).div_ceil(split_blocks(plan, q) * rows.max(1));
+    let wanted = (2 * n_sms).div_ceil(split_blocks(plan, q));
     wanted.clamp(1, plan.kv.slots.div_ceil(SPLIT_SLOTS))
 }

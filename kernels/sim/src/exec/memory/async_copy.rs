@@ -30,19 +30,7 @@ impl Exec<'_> {
         let mut words: Words = [[0; LANES]; 8];
         // Lanes that read fewer bytes get zeros after them.
         let whole = lanes(good).filter(|&l| sizes[l] == c.bytes).fold(0, |acc, l| acc | 1 << l);
-        let mem = Mem {
-            space: Space::Global,
-            size: 4,
-            n: (c.bytes / 4) as u8,
-            regs: [Reg::W(0); 8],
-            addr: c.src,
-            off: 0,
-            signed: false,
-            narrow: false,
-            release: false,
-            strong: false,
-            read_only: false,
-        };
+        let mem = Mem { n: (c.bytes / 4) as u8, ..Mem::plain(Space::Global, c.src, 4) };
         if whole != 0 {
             self.load_global(&src, c.bytes, whole, &mut words, &mem);
         }

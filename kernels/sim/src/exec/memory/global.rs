@@ -84,7 +84,7 @@ impl<'a> Exec<'a> {
         self.by_alloc(a, bytes, m, |x, alloc, offs, m| {
             let n = bytes.div_ceil(4) as usize;
             let side_by_side = m == FULL && bytes >= 4 && (1..LANES).all(|l| offs[l] == offs[l - 1] + u64::from(bytes));
-            if side_by_side && !mem.strong && x.load_run(alloc, offs[0], n, words, quick, mem.read_only) {
+            if side_by_side && !mem.strong && !mem.guess && x.load_run(alloc, offs[0], n, words, quick, mem.read_only) {
                 if mem.space != Space::Const {
                     x.sectors_of_run(alloc, offs[0], 32 * u64::from(bytes));
                 }
@@ -93,7 +93,7 @@ impl<'a> Exec<'a> {
             if mem.space != Space::Const {
                 x.sectors(alloc, offs, bytes, m, false);
             }
-            let strong = if mem.strong { STRONG } else { 0 };
+            let strong = if mem.strong || mem.guess { STRONG } else { 0 };
             let first = offs[m.trailing_zeros() as usize];
             // If all lanes read one address, one of them is checked and read for all.
             let same = lanes(m).all(|l| offs[l] == first);

@@ -75,7 +75,7 @@ impl Exec<'_> {
         }
         let other = ((w & CTA_BITS) >> CTA_SHIFT) as u32;
         if other != self.cta.id
-            && !(mem.strong && w & STRONG != 0)
+            && !((mem.strong || mem.guess) && w & STRONG != 0)
             && !self.cta.ordered(other, (w & EPOCH_BITS) >> EPOCH_SHIFT)
         {
             let block = self.launch.shape.cta(other);
@@ -121,7 +121,7 @@ impl Exec<'_> {
             let epoch = (v & EPOCH_BITS) >> EPOCH_SHIFT;
             let other = ((v & CTA_BITS) >> CTA_SHIFT) as u32;
             if v & CTA_BITS == MULTI {
-                if !self.cta.ordered_after_all(epoch, self.launch.ctas) {
+                if !self.cta.may_follow(epoch) {
                     self.report(Check::GlobalRace, lane, || {
                         format!("write to global address {address:#x}, read by other blocks")
                     });

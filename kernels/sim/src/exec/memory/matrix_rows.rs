@@ -1,4 +1,4 @@
-//! `ldmatrix` and `stmatrix`: 8 x 8 matrices of 16-bit elements between shared memory and the lanes of a warp.
+//! `ldmatrix`, `stmatrix` and `movmatrix`: 8 x 8 matrices of 16-bit elements between shared memory and the lanes of a warp.
 
 use super::shared_order::Kind;
 use crate::count::banks::wavefronts;
@@ -7,6 +7,24 @@ use crate::exec::{Exec, Flow};
 use crate::ir::*;
 
 impl Exec<'_> {
+    /// `movmatrix`: lane `l` holds elements `2 (l % 4)` and the next of row `l / 4`, and gets those of the transposed matrix.
+    pub fn movmatrix(&mut self, d: R, a: R, m: u32, forced: bool) -> Flow {
+        if let Some(flow) = self.converge(m, FULL, forced) {
+            return flow;
+        }
+        self.use_w(a, m);
+        let a = self.warp.w[usize::from(a)];
+        let mut out = [0; LANES];
+        for (l, word) in out.iter_mut().enumerate() {
+            for half in 0..2 {
+                let (row, col) = (2 * (l % 4) + half, l / 4);
+                *word |= (a[4 * row + col / 2] >> (16 * (col % 2)) & 0xffff) << (16 * half);
+            }
+        }
+        self.warp.put_w(d, m, &out);
+        Flow::Next
+    }
+
     /// `ldmatrix`, `stmatrix`: lane `8 i + r` holds the address of row `r` of matrix `i`; lane `l` gets elements `2 (l % 4)`
     /// and the next of row `l / 4`, or of column `l / 4` if transposed.
     pub fn ldmatrix(&mut self, lm: &LdMatrix, m: u32, load: bool, forced: bool) -> Flow {

@@ -1,4 +1,4 @@
-//! Matrix fragments: `ldmatrix`, `stmatrix`, `mma`.
+//! Matrix fragments: `ldmatrix`, `stmatrix`, `movmatrix`, `mma`.
 
 use crate::error::At;
 use crate::ir::*;
@@ -12,6 +12,7 @@ impl Lower<'_> {
         match i.op[0].as_str() {
             "ldmatrix" => self.matrix_rows(i, m, true),
             "stmatrix" => self.matrix_rows(i, m, false),
+            "movmatrix" => self.matrix_transposed(i, m),
             "mma" => self.matrix_product(i, m),
             _ => Ok(false),
         }
@@ -45,6 +46,16 @@ impl Lower<'_> {
         Ok(true)
     }
 
+    fn matrix_transposed(&mut self, i: &AstInst, m: &mut Mods) -> Result<bool, At> {
+        if !(m.take("sync") && m.take("aligned") && m.take("m8n8") && m.take("trans")) || m.ty()? != Ty::B16 {
+            return m.unknown();
+        }
+        let [d, a] = self.args(i)?;
+        let op = Op::MovMatrix { d: self.wd(d)?, a: self.w(a, Ty::B32)? };
+        self.emit(Class::Matrix, op);
+        Ok(true)
+    }
+
     fn matrix_product(&mut self, i: &AstInst, m: &mut Mods) -> Result<bool, At> {
         if !(m.take("sync") && m.take("aligned") && m.take("row") && m.take("col")) {
             return m.unknown();
@@ -69,6 +80,7 @@ impl Lower<'_> {
             MmaKind::F16 { d32, .. } => (2, matches!(k, 8 | 16), if d32 { 4 } else { 2 }),
             MmaKind::BF16 => (2, matches!(k, 8 | 16), 4),
             MmaKind::Tf32 => (4, matches!(k, 4 | 8), 4),
+            MmaKind::F8 { .. } => (1, k == 32, 4),
             MmaKind::Int { .. } => (1, matches!(k, 16 | 32), 4),
         };
         let expected = [acc, usize::from(k) * bytes / 8, usize::from(k) * bytes / 16, acc];
@@ -92,11 +104,13 @@ impl Lower<'_> {
 /// The product with these types of D, A, B and C.
 fn mma_kind(types: [Ty; 4], saturate: bool) -> Option<MmaKind> {
     let int = |t: Ty| matches!(t, Ty::S8 | Ty::U8);
+    let tiny = |t: Ty| matches!(t, Ty::E4M3 | Ty::E5M2);
     Some(match types {
         [Ty::F32, Ty::F16, Ty::F16, Ty::F32] => MmaKind::F16 { d32: true, c32: true },
         [Ty::F16, Ty::F16, Ty::F16, Ty::F16] => MmaKind::F16 { d32: false, c32: false },
         [Ty::F32, Ty::BF16, Ty::BF16, Ty::F32] => MmaKind::BF16,
         [Ty::F32, Ty::Tf32, Ty::Tf32, Ty::F32] => MmaKind::Tf32,
+        [Ty::F32, a, b, Ty::F32] if tiny(a) && tiny(b) => MmaKind::F8 { a_e5m2: a == Ty::E5M2, b_e5m2: b == Ty::E5M2 },
         [Ty::S32, a, b, Ty::S32] if int(a) && int(b) => {
             MmaKind::Int { a_signed: a == Ty::S8, b_signed: b == Ty::S8, saturate }
         }

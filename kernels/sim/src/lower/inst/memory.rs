@@ -8,7 +8,7 @@ use crate::lower::rows::*;
 use crate::parse::ast::{Arg, AstInst};
 use crate::ty::{Space, Ty};
 
-const SPACES: [(&str, Space); 7] = [
+pub(super) const SPACES: [(&str, Space); 7] = [
     ("global", Space::Global),
     ("const", Space::Const),
     ("shared", Space::Shared),
@@ -155,6 +155,7 @@ impl Lower<'_> {
             narrow,
             release,
             strong,
+            guess: false, // `Lower::mark_guesses` knows
             read_only,
         };
         let class = match (space, load) {

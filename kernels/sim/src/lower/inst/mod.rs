@@ -15,7 +15,9 @@ mod matrix;
 mod memory;
 mod mov;
 mod multiply;
+mod simd;
 mod warp;
+mod wmma;
 
 use super::context::Lower;
 use crate::error::At;
