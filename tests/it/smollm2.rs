@@ -112,6 +112,9 @@ fn passage_perplexity() {
 /// Below this margin, activations in 8 bits may change the choice.
 const CLEAR_MARGIN: f32 = 0.05;
 
+/// The same on the CPU, which has such activations.
+const CLEAR_MARGIN_OF_CPU: f32 = 0.1;
+
 #[test]
 fn greedy_continuation() {
     let golden = golden().completion;
@@ -154,7 +157,8 @@ fn continuations_token_by_token() {
                 .skip(text.prompt_tokens.len() - 1)
                 .map(|row| pronk::backend::reference::argmax(row) as u32);
             for (i, (best, (want, margin))) in best.zip(text.greedy_tokens.iter().zip(&text.margins)).enumerate() {
-                assert!(best == *want || *margin <= CLEAR_MARGIN, "{device} {name}: step {i}: {best}, wanted {want}");
+                let clear = if device == "cpu" { CLEAR_MARGIN_OF_CPU } else { CLEAR_MARGIN };
+                assert!(best == *want || *margin <= clear, "{device} {name}: step {i}: {best}, wanted {want}");
             }
         }
     }
