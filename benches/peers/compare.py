@@ -5,9 +5,9 @@
 
 Each cell is one model, number of threads and test: `pp64` and `pp512` read a prompt of so many tokens, `tg64` generates 64. In every
 round both programs run once, with 1 and with 1 + N repetitions: the difference of their CPU times is that of N repetitions, without
-loading and warming up. Tokens per second are the programs' own, of the longer run. The table has medians over the rounds.
+loading and warming up. Only user time counts: that of the system is of loading, and varies more than a test takes. Tokens per second are the programs' own, of the longer run. The table has medians over the rounds.
 
-A busy machine lowers tokens per second; CPU time per token (user + system, all threads) moves less, except that threads which spin while they
+A busy machine lowers tokens per second; CPU time per token (of all threads) moves less, except that threads which spin while they
 wait for each other count as busy.
 """
 
@@ -22,14 +22,13 @@ from pathlib import Path
 
 
 def run(command):
-    """The JSON that a command prints, and the CPU seconds that it takes."""
+    """The JSON that a command prints, and the seconds of user time that it takes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr.strip()}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return json.loads(done.stdout), cpu
+    return json.loads(done.stdout), after.ru_utime - before.ru_utime
 
 
 def measure(command, tokens, repetitions):

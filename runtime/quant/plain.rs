@@ -301,8 +301,8 @@ pub(super) fn nibbles(qs: &[u8; 16]) -> [u8; 32] {
 #[inline(always)]
 fn five_bit_quants(qs: &[u8; 16], qh: u32) -> [u8; 32] {
     let mut q = nibbles(qs);
-    for i in 0..32 {
-        q[i] |= ((qh >> i & 1) as u8) << 4;
+    for (i, q) in q.iter_mut().enumerate() {
+        *q |= ((qh >> i & 1) as u8) << 4;
     }
     q
 }

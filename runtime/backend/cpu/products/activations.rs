@@ -152,7 +152,7 @@ fn rounded(x: &[f32; UNIT]) -> Unit {
     let mut not_finite = [0.0f32; 16];
     for i in 0..UNIT {
         largest[i % 16] = largest[i % 16].max(x[i].abs());
-        not_finite[i % 16] += x[i] - x[i]; // 0, or NaN
+        not_finite[i % 16] += x[i] * 0.0; // 0, or NaN
     }
     let largest = largest.into_iter().fold(0.0, f32::max);
     let not_finite: f32 = not_finite.iter().sum();

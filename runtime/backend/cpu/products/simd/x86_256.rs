@@ -16,53 +16,6 @@ impl<const VNNI: bool> X86<VNNI> {
             && (!VNNI || is_x86_feature_detected!("avxvnni"));
         found.then_some(X86(()))
     }
-
-    /// [`Simd::dot16`] without VNNI.
-    #[inline(always)]
-    fn dot16_avx2(self, sum: __m256i, w: [__m256i; 4], x: &[i8; 16], max: u8) -> __m256i {
-        // SAFETY: `self` exists, so the processor has the instructions.
-        unsafe {
-            let ones = _mm256_set1_epi16(1);
-            let mut pairs = [_mm256_setzero_si256(); 4]; // sums of two products in 16 bits
-            for quad in 0..4 {
-                let x = _mm256_set1_epi32(word(x, quad));
-                pairs[quad] = match max {
-                    // |w| is at most 128: two products with |x| <= 127 fit.
-                    0x80.. => _mm256_maddubs_epi16(_mm256_abs_epi8(w[quad]), _mm256_sign_epi8(x, w[quad])),
-                    _ => _mm256_maddubs_epi16(w[quad], x),
-                };
-            }
-            let [a, b, c, d] = pairs;
-            match max {
-                // 8 * 32 * 127 < 2^15
-                0..=32 => {
-                    let all = _mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
-                    _mm256_add_epi32(sum, _mm256_madd_epi16(all, ones))
-                }
-                // 4 * 64 * 127 < 2^15
-                33..=64 => {
-                    let (ab, cd) = (_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
-                    let sum = _mm256_add_epi32(sum, _mm256_madd_epi16(ab, ones));
-                    _mm256_add_epi32(sum, _mm256_madd_epi16(cd, ones))
-                }
-                _ => {
-                    let ab = _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
-                    let cd = _mm256_add_epi32(_mm256_madd_epi16(c, ones), _mm256_madd_epi16(d, ones));
-                    _mm256_add_epi32(sum, _mm256_add_epi32(ab, cd))
-                }
-            }
-        }
-    }
-
-    /// [`Simd::dot16`] with VNNI.
-    #[inline(always)]
-    fn dot16_vnni(self, mut sum: __m256i, w: [__m256i; 4], x: &[i8; 16]) -> __m256i {
-        for quad in 0..4 {
-            // SAFETY: `self` exists and `VNNI` is set, so the processor has the instructions.
-            sum = unsafe { _mm256_dpbusd_avx_epi32(sum, w[quad], _mm256_set1_epi32(word(x, quad))) };
-        }
-        sum
-    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -73,6 +26,53 @@ fn compiled<W: Work>(simd: X86<false>, work: W) {
 #[target_feature(enable = "avxvnni,avx2,fma,f16c")]
 fn compiled_vnni<W: Work>(simd: X86<true>, work: W) {
     work.run(simd);
+}
+
+/// [`Simd::dot16`] without VNNI.
+#[inline(always)]
+fn dot16_avx2<const VNNI: bool>(_: X86<VNNI>, sum: __m256i, w: [__m256i; 4], x: &[i8; 16], max: u8) -> __m256i {
+    // SAFETY: the level exists, so the processor has the instructions.
+    unsafe {
+        let ones = _mm256_set1_epi16(1);
+        let mut pairs = [_mm256_setzero_si256(); 4]; // sums of two products in 16 bits
+        for quad in 0..4 {
+            let x = _mm256_set1_epi32(word(x, quad));
+            pairs[quad] = match max {
+                // |w| is at most 128: two products with |x| <= 127 fit.
+                0x80.. => _mm256_maddubs_epi16(_mm256_abs_epi8(w[quad]), _mm256_sign_epi8(x, w[quad])),
+                _ => _mm256_maddubs_epi16(w[quad], x),
+            };
+        }
+        let [a, b, c, d] = pairs;
+        match max {
+            // 8 * 32 * 127 < 2^15
+            0..=32 => {
+                let all = _mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
+                _mm256_add_epi32(sum, _mm256_madd_epi16(all, ones))
+            }
+            // 4 * 64 * 127 < 2^15
+            33..=64 => {
+                let (ab, cd) = (_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
+                let sum = _mm256_add_epi32(sum, _mm256_madd_epi16(ab, ones));
+                _mm256_add_epi32(sum, _mm256_madd_epi16(cd, ones))
+            }
+            _ => {
+                let ab = _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
+                let cd = _mm256_add_epi32(_mm256_madd_epi16(c, ones), _mm256_madd_epi16(d, ones));
+                _mm256_add_epi32(sum, _mm256_add_epi32(ab, cd))
+            }
+        }
+    }
+}
+
+/// [`Simd::dot16`] with VNNI.
+#[inline(always)]
+fn dot16_vnni<const VNNI: bool>(_: X86<VNNI>, mut sum: __m256i, w: [__m256i; 4], x: &[i8; 16]) -> __m256i {
+    for quad in 0..4 {
+        // SAFETY: the level exists and `VNNI` is set, so the processor has the instructions.
+        sum = unsafe { _mm256_dpbusd_avx_epi32(sum, w[quad], _mm256_set1_epi32(word(x, quad))) };
+    }
+    sum
 }
 
 impl<const VNNI: bool> Simd for X86<VNNI> {
@@ -143,7 +143,7 @@ impl<const VNNI: bool> Simd for X86<VNNI> {
 
     #[inline(always)]
     fn dot16(self, sum: __m256i, w: [__m256i; 4], x: &[i8; 16], max: u8) -> __m256i {
-        if VNNI { self.dot16_vnni(sum, w, x) } else { self.dot16_avx2(sum, w, x, max) }
+        if VNNI { dot16_vnni(self, sum, w, x) } else { dot16_avx2(self, sum, w, x, max) }
     }
 
     #[inline(always)]
