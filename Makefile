@@ -9,7 +9,7 @@ MINUTES := 10
 ## Asks a real model a question, on this machine.
 demo: setup model
 	cargo build --release
-	target/release/pronk chat -m $(MODEL) --temp 0 -p "What is the capital of France?"
+	target/release/pronk chat -m $(MODEL) --precise --temp 0 -p "What is the capital of France?"
 
 ## Format, lints, the library with parts of its features, the checked-in PTX against its sources, and all tests: on the CPU, a software
 ## Vulkan device and the CUDA simulator.

@@ -70,7 +70,8 @@ pub trait Backend: MaybeSend {
 
     /// Bytes of the weights of `plan` that steps read from the mapped file.
     fn mapped_bytes(&self, plan: &Plan) -> u64 {
-        if self.reads_mapped_weights() { plan.weight_bytes() } else { 0 }
+        let table = plan.rope_table().map_or(0, |table| plan[table].bytes()); // it is computed, not in the file
+        if self.reads_mapped_weights() { plan.weight_bytes() - table } else { 0 }
     }
 
     /// The operations of the loaded plan that the reference runs in the backend's place.

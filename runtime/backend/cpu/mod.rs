@@ -13,6 +13,7 @@ mod shared;
 mod sizes;
 mod stages;
 mod team;
+#[allow(clippy::needless_range_loop)] // queries of several arrays are counted together
 mod tile;
 mod vector;
 

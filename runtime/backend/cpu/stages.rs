@@ -88,7 +88,7 @@ impl Job {
 }
 
 impl Products {
-    fn new(x: Buf, norm: Option<Norm>, jobs: Vec<Job>) -> Stage {
+    fn stage(x: Buf, norm: Option<Norm>, jobs: Vec<Job>) -> Stage {
         Stage::Products(Products { x, norm, jobs })
     }
 
@@ -168,18 +168,18 @@ fn qkv(plan: &Plan, op: &NormQkvRopeStore) -> Stage {
         job(&op.k, Finish::Keys { rope: op.rope_k, layer }),
         job(&op.v, Finish::Values { layer }),
     ];
-    Products::new(op.norm.x, Some(Norm { op: op.norm, kept: false }), jobs)
+    Products::stage(op.norm.x, Some(Norm { op: op.norm, kept: false }), jobs)
 }
 
 fn gate_up(plan: &Plan, op: &NormGateUpSwiGlu) -> Stage {
     let finish = Finish::SwiGlu { up: Matrix::of(plan, &op.up), out: op.act.out };
     let job = Job { matrix: Matrix::of(plan, &op.gate), finish };
-    Products::new(op.norm.x, Some(Norm { op: op.norm, kept: false }), vec![job])
+    Products::stage(op.norm.x, Some(Norm { op: op.norm, kept: false }), vec![job])
 }
 
 fn product_add(plan: &Plan, op: &MatMulAdd) -> Stage {
     let finish = Finish::Add { residual: op.residual(), out: op.add.out };
-    Products::new(op.product.x, None, vec![Job { matrix: Matrix::of(plan, &op.product), finish }])
+    Products::stage(op.product.x, None, vec![Job { matrix: Matrix::of(plan, &op.product), finish }])
 }
 
 /// What the buffers that `op` writes have one row of.

@@ -36,7 +36,7 @@ impl Team {
             Some(pool) => {
                 pool.broadcast(|context| {
                     let _awake = Ended(&barrier);
-                    work(Member { index: context.index(), barrier: &barrier })
+                    work(Member { index: context.index(), barrier: &barrier });
                 });
             }
         }
