@@ -87,7 +87,7 @@ fn the_simulator_is_listed_and_never_chosen_by_itself() {
 fn the_program_runs_on_the_simulator() {
     let on =
         |device: &str| run(&["run", "-m", &tiny(), "-p", "Hello", "-n", "3", "--temp", "0", "--device", device]).stdout;
-    assert_eq!(on("sim"), on("cpu"));
+    assert_eq!(on("sim"), on("ref"));
 }
 
 /// One token and several, after every operation: every buffer that it wrote, against the reference's.

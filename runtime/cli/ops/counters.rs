@@ -10,6 +10,7 @@ use pronk::backend::Error;
 use pronk::backend::cuda::{Cuda, GpuModel};
 use pronk::conformance::single_cases;
 use pronk::model::Shape;
+use pronk::plan::CoreKind;
 use pronk::quant::GgmlType;
 
 use serde::Serialize;
@@ -122,8 +123,9 @@ pub fn run(args: &Args) -> Result<()> {
             let registers = registers(entry, capability).with_context(|| format!("{entry}: not in resources.md"))?;
             let roofline = device.driver().roofline(entry, gpu, registers).context("an entry that ran")?;
             let weights = case.matrix_elements();
-            // A separate kernel stages the inputs of products.
-            let reads_matrix = weights > 0 && entry.starts_with(case.op.stem());
+            // A separate kernel stages the inputs of products. A product with a sum or a choice runs in the kernels of plain products.
+            let reads_matrix =
+                weights > 0 && [case.op.stem(), CoreKind::MatMul.stem()].iter().any(|stem| entry.starts_with(stem));
             rows.push(Row {
                 gpu: gpu.name,
                 shape: args.shape.name,
