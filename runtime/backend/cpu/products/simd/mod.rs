@@ -113,19 +113,29 @@ impl Level {
     /// The levels of this processor, the fastest first.
     pub fn available() -> &'static [Level] {
         static AVAILABLE: LazyLock<Vec<Level>> = LazyLock::new(|| {
-            let mut levels = vec![];
-            #[cfg(target_arch = "x86_64")]
-            {
-                levels.extend(x86_512::Avx512Vnni::detect().map(Level::Avx512Vnni));
-                levels.extend(x86_256::X86::<true>::detect().map(Level::AvxVnni));
-                levels.extend(x86_256::X86::<false>::detect().map(Level::Avx2));
-            }
-            #[cfg(target_arch = "aarch64")]
-            levels.extend(neon::NeonDot::detect().map(Level::NeonDot));
+            let mut levels = Level::of_vectors();
             levels.push(Level::Portable(portable::Portable));
             levels
         });
         &AVAILABLE
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn of_vectors() -> Vec<Level> {
+        let avx512 = x86_512::Avx512Vnni::detect().map(Level::Avx512Vnni);
+        let avx = x86_256::X86::<true>::detect().map(Level::AvxVnni);
+        let avx2 = x86_256::X86::<false>::detect().map(Level::Avx2);
+        [avx512, avx, avx2].into_iter().flatten().collect()
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn of_vectors() -> Vec<Level> {
+        neon::NeonDot::detect().map(Level::NeonDot).into_iter().collect()
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn of_vectors() -> Vec<Level> {
+        vec![]
     }
 
     /// The fastest level of this processor.
@@ -165,6 +175,7 @@ impl Level {
 }
 
 /// The four bytes of a quad as one word, to put it into each lane.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 fn word(x: &[i8; 16], quad: usize) -> i32 {
     let bytes: &[u8; 16] = bytemuck::cast_ref(x);
@@ -172,6 +183,7 @@ fn word(x: &[i8; 16], quad: usize) -> i32 {
 }
 
 /// Part `part` of an array, as an array of `N`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 fn piece<T, const N: usize>(v: &[T], part: usize) -> &[T; N] {
     &v.as_chunks().0[part]
