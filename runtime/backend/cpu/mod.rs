@@ -126,10 +126,8 @@ impl Backend for Cpu {
             Op::Fused(Fused::NormQkvRopeStore(_)) if !plan.kv.head_dim.is_multiple_of(2) => {
                 Err(Unsupported("takes heads of an even number of elements".to_string()))
             }
-            // The norm of few rows is taken by each thread for itself, and the choice needs all logits.
-            Op::Fused(Fused::GatherNormMatMulArgmax(_)) => {
-                Err(Unsupported(format!("({}) is not fused on this device", op.kind())))
-            }
+            Op::Fused(Fused::NormQkvRopeStore(_) | Fused::NormGateUpSwiGlu(_) | Fused::MatMulAdd(_)) => Ok(()),
+            Op::Fused(_) => Err(Unsupported(format!("({}) is not fused on this device", op.kind()))),
             _ => Ok(()),
         }
     }

@@ -124,7 +124,7 @@ pub fn stages(plan: &Plan, ops: &[Op]) -> Vec<Stage> {
                 (stage, 1 + taken)
             }
             Op::MatMul(op) => joined(plan, Products { x: op.x, norm: None, jobs: vec![] }, rest),
-            Op::Fused(Fused::GatherNormMatMulArgmax(_)) => unreachable!("the backend does not support it"),
+            Op::Fused(_) => unreachable!("the backend does not support it"),
             op => (Stage::Rows(rows_of(plan, op), vec![*op]), 1),
         };
         match (stages.last_mut(), stage) {
