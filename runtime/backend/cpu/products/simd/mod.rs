@@ -175,7 +175,7 @@ impl Level {
 }
 
 /// The four bytes of a quad as one word, to put it into each lane.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn word(x: &[i8; 16], quad: usize) -> i32 {
     let bytes: &[u8; 16] = bytemuck::cast_ref(x);
